@@ -175,6 +175,10 @@ class Health:
     details: dict[str, str] = field(default_factory=dict)
 
 
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be loaded: the message names files, keys or weights, all of them at once."""
+
+
 class EngineError(Exception):
     """Base of what an engine raises for one request; other requests are not affected."""
 
