@@ -1,0 +1,262 @@
+"""Predictions + costs + a target -> one decision. Pure functions.
+
+Every function works on n requests at once; a served request is n = 1, a replay over an outcome table is
+n = thousands, and both run the same lines. Shapes: n requests, S scales. Costs are of any unit (visual
+tokens unless said otherwise), prices in expected score per cost unit.
+
+Not covered yet: `accuracy_drop` and `cascade`, which need certificates.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m3_backbone.scales import Ladder, ScaleError
+from router.errors import ConstraintError
+from router.predictor import Predictions
+
+PolicyName = Literal["fixed", "utility", "token_budget"]
+Index = NDArray[np.int64]
+Costs = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Constraints:
+    """What a request (or an operator's default) asks of the router; everything may be left out.
+
+    scale: forced, wins over all else. min_scale: floor. max_visual_tokens: ceiling on this request's own
+    visual tokens. token_budget: mean visual tokens per request. price: expected score that one visual
+    token must buy. Raises `ConstraintError` for a value that can mean nothing.
+    """
+
+    scale: int | None = None
+    min_scale: int | None = None
+    max_visual_tokens: int | None = None
+    token_budget: float | None = None
+    price: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("scale", "min_scale", "max_visual_tokens"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise ConstraintError(f"{name} must be a whole number above 0, got {value!r}.", param=name)
+        if self.token_budget is not None and not (math.isfinite(self.token_budget) and self.token_budget > 0):
+            raise ConstraintError(
+                f"token_budget must be a number above 0, got {self.token_budget!r}.", param="token_budget"
+            )
+        if self.price is not None and not (math.isfinite(self.price) and self.price >= 0):
+            raise ConstraintError(f"price must be a number of at least 0, got {self.price!r}.", param="price")
+        if self.price is not None and self.token_budget is not None:
+            raise ConstraintError("Give a token_budget or a price, not both.", param="token_budget")
+
+    def check(self, ladder: Ladder) -> None:
+        """Raises `ConstraintError` when a scale named here is not on ``ladder``."""
+        for name in ("scale", "min_scale"):
+            value = getattr(self, name)
+            if value is not None:
+                try:
+                    ladder.validate(value)
+                except ScaleError as err:
+                    raise ConstraintError(str(err), code="invalid_scale", param=name) from err
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The scale chosen for one request, and why.
+
+    probabilities: P(sufficient) per scale; expected_scores: per scale; both empty when the predictor
+    failed. fallback: why the full scale replaced the policy's choice, or None.
+    """
+
+    scale: int
+    policy: PolicyName
+    reason: str
+    certified: bool
+    probabilities: dict[int, float]
+    expected_scores: dict[int, float]
+    fallback: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """Price -> mean visual tokens, as measured on ``tune``; and the price used when nothing is asked.
+
+    prices ascend, mean_tokens descend; the last price buys only the smallest scale.
+    """
+
+    default: float
+    prices: tuple[float, ...]
+    mean_tokens: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.prices or len(self.prices) != len(self.mean_tokens):
+            raise ValueError(f"{len(self.prices)} prices for {len(self.mean_tokens)} means of tokens.")
+        if list(self.prices) != sorted(self.prices) or list(self.mean_tokens) != sorted(
+            self.mean_tokens, reverse=True
+        ):
+            raise ValueError("Prices must ascend and their mean tokens descend.")
+
+    def for_budget(self, tokens: float) -> float:
+        """The lowest price whose mean stayed within ``tokens`` on ``tune``; `ConstraintError` if none did."""
+        for price, mean in zip(self.prices, self.mean_tokens, strict=True):
+            if mean <= tokens:
+                return price
+        raise ConstraintError(
+            f"token_budget {tokens:g} cannot be met: the smallest mean is {self.mean_tokens[-1]:g} visual tokens.",
+            param="token_budget",
+        )
+
+    def resolve(self, constraints: Constraints) -> tuple[PolicyName, float]:
+        """The policy that ``constraints`` ask for, and its price (0 for a forced scale)."""
+        if constraints.scale is not None:
+            return "fixed", 0.0
+        if constraints.token_budget is not None:
+            return "token_budget", self.for_budget(constraints.token_budget)
+        return "utility", self.default if constraints.price is None else constraints.price
+
+
+def fixed(n: int, ladder: Ladder, scale: int) -> Index:
+    """The same scale for all n requests. Returns indices on the ladder [n]."""
+    return np.full(n, ladder.index(scale), dtype=np.int64)
+
+
+def utility(expected: NDArray[np.floating], costs: Costs, price: float, allowed: Mask | None = None) -> Index:
+    """argmax over scales of expected score - price x cost; ties go to the smaller scale.
+
+    expected, costs, allowed: [n, S]; returns indices on the ladder [n].
+    """
+    value = expected.astype(np.float64) - price * costs
+    if allowed is not None:
+        value = np.where(allowed, value, -np.inf)
+    return value.argmax(axis=1).astype(np.int64)
+
+
+def token_budget(
+    expected: NDArray[np.floating], costs: Costs, tokens: float, prices: Prices, allowed: Mask | None = None
+) -> Index:
+    """`utility` at the price under which the mean stayed within ``tokens`` on ``tune``: empirical, no bound."""
+    return utility(expected, costs, prices.for_budget(tokens), allowed)
+
+
+def allowed_scales(costs: Costs, ladder: Ladder, constraints: Constraints) -> Mask:
+    """Which scales floor and ceiling leave, [n, S]. Raises `ConstraintError` when none is left for a request.
+
+    costs: visual tokens [n, S], for the ceiling is one on visual tokens.
+    """
+    allowed = np.ones(costs.shape, dtype=np.bool_)
+    if constraints.max_visual_tokens is not None:
+        allowed &= costs <= constraints.max_visual_tokens
+        if not allowed.any(axis=1).all():
+            raise ConstraintError(
+                f"max_visual_tokens {constraints.max_visual_tokens} cannot be met: the smallest scale of this "
+                f"image costs {costs.min(axis=1).max():g} visual tokens.",
+                param="max_visual_tokens",
+            )
+    if constraints.min_scale is not None:
+        allowed &= np.asarray(ladder.scales) >= constraints.min_scale
+        if not allowed.any(axis=1).all():
+            raise ConstraintError(
+                f"min_scale {constraints.min_scale} and max_visual_tokens {constraints.max_visual_tokens} "
+                "exclude each other: raise the ceiling or lower the floor.",
+                param="min_scale",
+            )
+    return allowed
+
+
+def choose(
+    expected: NDArray[np.floating],
+    visual_tokens: NDArray[np.integer],
+    ladder: Ladder,
+    constraints: Constraints,
+    prices: Prices,
+    *,
+    fallback: Mask | None = None,
+    costs: Costs | None = None,
+) -> Index:
+    """The scale of each of n requests, as indices on the ladder [n].
+
+    A forced scale wins; then floor and ceiling; then a budget or a price. Where ``fallback`` [n] is true
+    the largest scale that floor and ceiling leave is taken. ``costs`` [n, S] replaces visual tokens as
+    what the price is paid on. Raises `ConstraintError`.
+    """
+    constraints.check(ladder)
+    if constraints.scale is not None:
+        return fixed(len(visual_tokens), ladder, constraints.scale)
+    tokens = visual_tokens.astype(np.float64)
+    allowed = allowed_scales(tokens, ladder, constraints)
+    _, price = prices.resolve(constraints)
+    chosen = utility(expected, tokens if costs is None else costs, price, allowed)
+    if fallback is not None:
+        largest = allowed.shape[1] - 1 - allowed[:, ::-1].argmax(axis=1)
+        chosen = np.where(fallback, largest, chosen).astype(np.int64)
+    return chosen
+
+
+def decide(
+    predictions: Predictions | None,
+    visual_tokens: Sequence[int],
+    ladder: Ladder,
+    constraints: Constraints,
+    prices: Prices,
+    *,
+    fallback: str | None = None,
+    costs: Sequence[float] | None = None,
+) -> Decision:
+    """`choose` for one request, with its reason in words.
+
+    predictions: n = 1, or None when the predictor failed; then ``fallback`` says why.
+    """
+    tokens = np.asarray([visual_tokens], dtype=np.int64)
+    expected = np.zeros(tokens.shape, np.float32) if predictions is None else predictions.score
+    index = int(
+        choose(
+            expected,
+            tokens,
+            ladder,
+            constraints,
+            prices,
+            fallback=np.array([fallback is not None]),
+            costs=None if costs is None else np.asarray([costs], dtype=np.float64),
+        )[0]
+    )
+    policy, price = prices.resolve(constraints)
+    scale = ladder.scales[index]
+    if policy == "fixed":
+        reason, fallback = f"scale {scale} was asked for", None
+    elif fallback is not None:
+        reason = f"fallback to the largest scale allowed: {fallback}"
+    else:
+        budget = f"token budget {constraints.token_budget:g}: " if policy == "token_budget" else ""
+        reason = (
+            f"{budget}expected score {expected[0, index]:.3f} for {visual_tokens[index]} visual tokens is the best "
+            f"trade at {price:.3g} per token{_limits(constraints)}"
+        )
+    return Decision(
+        scale=scale,
+        policy=policy,
+        reason=reason,
+        certified=False,  # nothing is certified before bundles hold certificates
+        probabilities={} if predictions is None else _per_scale(ladder, predictions.sufficient),
+        expected_scores={} if predictions is None else _per_scale(ladder, predictions.score),
+        fallback=fallback,
+    )
+
+
+def _limits(constraints: Constraints) -> str:
+    words = []
+    if constraints.min_scale is not None:
+        words.append(f"at least scale {constraints.min_scale}")
+    if constraints.max_visual_tokens is not None:
+        words.append(f"at most {constraints.max_visual_tokens} visual tokens")
+    return f", {' and '.join(words)}" if words else ""
+
+
+def _per_scale(ladder: Ladder, row: NDArray[np.float32]) -> dict[int, float]:
+    return {scale: float(value) for scale, value in zip(ladder, row[0], strict=True)}
