@@ -1,0 +1,219 @@
+"""A bundle: a folder with ``manifest.json`` and ``predictor.onnx``; everything serving needs, nothing pickled.
+
+The manifest holds the hash of the ONNX file, the ladder, the fingerprint of the backbone, the features,
+the calibration, the prices of token budgets, the novelty threshold and the certificates (none yet).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from m3_backbone.scales import Ladder
+from router.calibration import Calibration
+from router.errors import BundleCorrupt, BundleError, BundleMismatch
+from router.features import FeatureSpec
+from router.policy import Prices
+
+FORMAT = "m3-router-bundle"
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+PREDICTOR = "predictor.onnx"
+
+MAX_BYTES = {MANIFEST: 8 * 2**20, PREDICTOR: 64 * 2**20}
+REFUSED = frozenset({".pkl", ".pickle", ".joblib", ".dill", ".pt", ".pth", ".ckpt", ".bin"})
+"""Kinds of files that run code when they are loaded; a bundle that holds one is not a bundle."""
+
+_AGAIN = "Fit the bundle again or restore the folder."
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A router at rest.
+
+    onnx: bytes of the graph `router.predictor.OnnxPredictor` runs. novelty_threshold: the novelty above
+    which an image falls back to the full scale, or None. certificates: empty for now. candidate: which
+    kind of predictor. provenance: how it was made (rows, seed, versions, hashes of the outcomes).
+    """
+
+    onnx: bytes
+    ladder: Ladder
+    features: FeatureSpec
+    calibration: Calibration
+    prices: Prices
+    backbone: str
+    backbone_fingerprint: str
+    novelty_threshold: float | None = None
+    certificates: tuple[Mapping[str, Any], ...] = ()
+    candidate: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Fields of `RouteInputs` that the features read."""
+        return self.features.needs
+
+    @property
+    def version(self) -> str:
+        """Twelve hex digits of a hash over everything in the bundle."""
+        return hashlib.sha256(self._manifest()).hexdigest()[:12]
+
+    def check_backbone(self, fingerprint: str) -> None:
+        """Raises `BundleMismatch`, naming both, unless the bundle was made for this backbone."""
+        if fingerprint != self.backbone_fingerprint:
+            raise BundleMismatch(
+                f"The bundle was made for backbone {self.backbone_fingerprint!r} ({self.backbone}), the backbone "
+                f"loaded is {fingerprint!r}: choose the bundle fitted on its outcomes, or fit one."
+            )
+
+    def write(self, folder: Path) -> None:
+        """Write to ``folder``, all or nothing; a bundle that is there already is replaced.
+
+        Raises `BundleError` when ``folder`` holds something else.
+        """
+        folder = Path(folder)
+        if folder.exists() and not (folder.is_dir() and (_is_bundle(folder) or not any(folder.iterdir()))):
+            raise BundleError(f"{folder} exists and is not a bundle: remove it or choose another place.")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
+            new, old = Path(scratch, "new"), Path(scratch, "old")
+            new.mkdir()
+            _write(new / PREDICTOR, self.onnx)
+            _write(new / MANIFEST, self._manifest())
+            if folder.exists():
+                folder.rename(old)
+            try:
+                new.rename(folder)
+            except OSError:
+                if old.exists():
+                    old.rename(folder)
+                raise
+            shutil.rmtree(old, ignore_errors=True)
+
+    @classmethod
+    def load(cls, folder: Path) -> Bundle:
+        """Read and verify. Raises `BundleError`, `BundleCorrupt` or `BundleMismatch`."""
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise BundleError(f"There is no bundle at {folder}: make one with `m3-train fit`.")
+        for path in sorted(folder.rglob("*")):
+            if path.suffix.lower() in REFUSED:
+                raise BundleCorrupt(
+                    f"The bundle at {folder} holds {path.name}: files of kind {path.suffix} are refused because "
+                    "loading one can run code. Remove it."
+                )
+        manifest = _parse(_read(folder, MANIFEST), folder)
+        onnx = _read(folder, PREDICTOR)
+        _verify(manifest, onnx, folder)
+        try:
+            ladder = Ladder(tuple(manifest["ladder"]))
+            prices = manifest["prices"]
+            novelty = manifest["novelty"]
+            threshold = None if novelty is None else float(novelty["threshold"])
+            if threshold is not None and not math.isfinite(threshold):
+                raise ValueError(f"novelty threshold {threshold}")
+            return cls(
+                onnx=onnx,
+                ladder=ladder,
+                features=FeatureSpec.from_json(manifest["features"]),
+                calibration=Calibration.from_json(manifest["calibration"], len(ladder)),
+                prices=Prices(
+                    float(prices["default"]), _floats(prices["price"]), _floats(prices["mean_visual_tokens"])
+                ),
+                backbone=str(manifest["backbone"]["name"]),
+                backbone_fingerprint=str(manifest["backbone"]["fingerprint"]),
+                novelty_threshold=threshold,
+                certificates=tuple(manifest["certificates"]),
+                candidate=str(manifest["candidate"]),
+                provenance=dict(manifest["provenance"]),
+            )
+        except (KeyError, TypeError, ValueError) as err:
+            raise BundleCorrupt(f"The manifest at {folder} cannot be read ({err!r}). {_AGAIN}") from err
+
+    def _manifest(self) -> bytes:
+        novelty = None if self.novelty_threshold is None else {"threshold": self.novelty_threshold}
+        value = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "candidate": self.candidate,
+            "backbone": {"name": self.backbone, "fingerprint": self.backbone_fingerprint},
+            "ladder": list(self.ladder),
+            "needs": list(self.needs),
+            "files": {PREDICTOR: {"sha256": hashlib.sha256(self.onnx).hexdigest(), "bytes": len(self.onnx)}},
+            "prices": {
+                "default": self.prices.default,
+                "price": list(self.prices.prices),
+                "mean_visual_tokens": list(self.prices.mean_tokens),
+            },
+            "novelty": novelty,
+            "certificates": [dict(c) for c in self.certificates],
+            "calibration": self.calibration.to_json(),
+            "features": self.features.to_json(),
+            "provenance": dict(self.provenance),
+        }
+        return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
+
+
+def _is_bundle(folder: Path) -> bool:
+    try:
+        return bool(_parse(_read(folder, MANIFEST), folder))
+    except BundleError:
+        return False
+
+
+def _floats(values: Any) -> tuple[float, ...]:
+    return tuple(float(v) for v in values)
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read(folder: Path, name: str) -> bytes:
+    path = folder / name
+    if not path.is_file():
+        raise BundleCorrupt(f"The bundle at {folder} has no {name}. {_AGAIN}")
+    if path.stat().st_size > MAX_BYTES[name]:
+        raise BundleCorrupt(
+            f"{name} at {folder} is over {MAX_BYTES[name] // 2**20} MB: that is no bundle of ours."
+        )
+    return path.read_bytes()
+
+
+def _parse(content: bytes, folder: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads(content)
+    except ValueError as err:
+        raise BundleCorrupt(f"The manifest at {folder} is not JSON. {_AGAIN}") from err
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise BundleCorrupt(f"The manifest at {folder} is not that of a bundle ({FORMAT!r}). {_AGAIN}")
+    if manifest.get("format_version") != FORMAT_VERSION:
+        raise BundleMismatch(
+            f"The bundle at {folder} has format version {manifest.get('format_version')!r}, this router reads "
+            f"{FORMAT_VERSION}: fit the bundle again with this version."
+        )
+    return manifest
+
+
+def _verify(manifest: Mapping[str, Any], onnx: bytes, folder: Path) -> None:
+    try:
+        wanted = str(manifest["files"][PREDICTOR]["sha256"])
+    except (KeyError, TypeError) as err:
+        raise BundleCorrupt(f"The manifest at {folder} names no hash of {PREDICTOR}. {_AGAIN}") from err
+    got = hashlib.sha256(onnx).hexdigest()
+    if got != wanted:
+        raise BundleCorrupt(
+            f"{PREDICTOR} at {folder} has sha256 {got[:12]}..., its manifest says {wanted[:12]}...: the file was "
+            f"altered or damaged. {_AGAIN}"
+        )

@@ -1,0 +1,287 @@
+"""An ordered, versioned, named float32 vector from route inputs.
+
+`FeatureSpec` is made when a router is fitted and stored in its bundle, so that serving, training and
+replay read the same columns. One implementation serves one request and whole outcome tables.
+
+Shapes: n requests, m images, F features; the others as in `m3_backbone.types.RouteInputs`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m3_backbone.types import SUMMARY_VERSION, RouteInputs
+from router.errors import BundleCorrupt, BundleMismatch
+
+Float32 = NDArray[np.float32]
+
+FEATURES_VERSION = 1
+"""Version of what the groups mean; a bundle of another version is refused."""
+
+NEEDS = {
+    "grid_stats": ("grid_stats",),
+    "pooled": ("pooled",),
+    "image": ("image_size", "views"),
+    "question": ("question",),
+    "interaction": ("interaction",),
+    "words": ("question_tokens",),
+    "length": ("question_tokens",),
+    "products": ("question", "grid_stats"),
+}
+"""Groups of features, in the order of their columns -> the fields of `RouteInputs` that they read."""
+
+IMAGE_GROUPS = ("grid_stats", "pooled")
+"""What describes the image alone and in real numbers: the novelty score is taken over these."""
+
+QUESTION_GROUPS = ("question", "words", "length")
+"""What describes the question alone."""
+
+
+class InputArrays(Protocol):
+    """Route inputs of n requests on m images, as an outcome table holds them."""
+
+    @property
+    def image_index(self) -> NDArray[np.int64]: ...  # [n] -> row of the image arrays
+    @property
+    def image_sizes(self) -> NDArray[np.int64]: ...  # [m, 2] width, height
+    @property
+    def image_views(self) -> NDArray[np.int64]: ...  # [m]
+    @property
+    def grid_stats(self) -> Float32: ...  # [m, G]
+    @property
+    def grid_stat_names(self) -> tuple[str, ...]: ...
+    @property
+    def pooled(self) -> Float32: ...  # [m, P, D]
+    @property
+    def question(self) -> Float32: ...  # [n, E]
+    @property
+    def question_tokens(self) -> Sequence[NDArray[np.int32]]: ...  # n arrays [T_i]
+    @property
+    def interaction(self) -> Float32: ...  # [n, I]
+    @property
+    def interaction_names(self) -> tuple[str, ...]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _One:
+    """One request in the shape of `InputArrays`."""
+
+    image_index: NDArray[np.int64]
+    image_sizes: NDArray[np.int64]
+    image_views: NDArray[np.int64]
+    grid_stats: Float32
+    grid_stat_names: tuple[str, ...]
+    pooled: Float32
+    question: Float32
+    question_tokens: Sequence[NDArray[np.int32]]
+    interaction: Float32
+    interaction_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """Which columns there are, and what the question's words and directions are.
+
+    words, bigrams: token ids (sorted) whose presence in the question is a column each.
+    basis: [K, E] directions of the question vector; ``products`` are (basis @ question) x grid_stats.
+    groups: the groups in use, a subset of `NEEDS` in its order.
+    """
+
+    grid_stat_names: tuple[str, ...]
+    pooled_shape: tuple[int, int]
+    question_size: int
+    interaction_names: tuple[str, ...]
+    words: tuple[int, ...] = ()
+    bigrams: tuple[tuple[int, int], ...] = ()
+    basis: tuple[tuple[float, ...], ...] = ()
+    groups: tuple[str, ...] = tuple(NEEDS)
+    version: int = FEATURES_VERSION
+    summary_version: int = SUMMARY_VERSION
+
+    def __post_init__(self) -> None:
+        unknown = set(self.groups) - set(NEEDS)
+        if unknown or not self.groups:
+            raise ValueError(f"Feature groups {list(self.groups)}: take some of {', '.join(NEEDS)}.")
+        object.__setattr__(self, "groups", tuple(g for g in NEEDS if g in self.groups))
+        if list(self.words) != sorted(set(self.words)) or list(self.bigrams) != sorted(set(self.bigrams)):
+            raise ValueError("Words and bigrams must be sorted and without duplicates.")
+        if any(len(row) != self.question_size for row in self.basis):
+            raise ValueError(f"Every row of the basis needs {self.question_size} numbers.")
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Fields of `RouteInputs` that the vector reads."""
+        return tuple(dict.fromkeys(need for group in self.groups for need in NEEDS[group]))
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """One name per column."""
+        return tuple(f"{group}:{name}" for group in self.groups for name in self._group_names(group))
+
+    @property
+    def width(self) -> int:
+        """F, the number of columns."""
+        return len(self.names)
+
+    def columns(self, groups: Sequence[str]) -> NDArray[np.int64]:
+        """Indices of the columns of these groups."""
+        return np.array(
+            [i for i, name in enumerate(self.names) if name.partition(":")[0] in groups], dtype=np.int64
+        )
+
+    def vector(self, inputs: RouteInputs) -> Float32:
+        """[F] of one request. Raises `BundleMismatch` when the inputs are not those of the spec."""
+        if inputs.version != self.summary_version:
+            raise BundleMismatch(
+                f"Route inputs have version {inputs.version}, the bundle was fitted on version "
+                f"{self.summary_version}: fit it again on outcomes of this backbone."
+            )
+        one = _One(
+            image_index=np.zeros(1, np.int64),
+            image_sizes=np.array([inputs.image_size], np.int64),
+            image_views=np.array([inputs.views], np.int64),
+            grid_stats=inputs.grid_stats[None],
+            grid_stat_names=inputs.grid_stat_names,
+            pooled=inputs.pooled[None],
+            question=inputs.question[None],
+            question_tokens=(inputs.question_tokens,),
+            interaction=inputs.interaction[None],
+            interaction_names=inputs.interaction_names,
+        )
+        row: Float32 = self.matrix(one)[0]
+        return row
+
+    def matrix(self, table: InputArrays) -> Float32:
+        """[n, F] of a whole table, equal to `vector` row by row. Raises `BundleMismatch` as there."""
+        self._check(table)
+        blocks = [self._block(group, table) for group in self.groups]
+        return np.concatenate(blocks, axis=1, dtype=np.float32)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers and strings, for the manifest."""
+        return {
+            "version": self.version,
+            "summary_version": self.summary_version,
+            "groups": list(self.groups),
+            "grid_stat_names": list(self.grid_stat_names),
+            "pooled_shape": list(self.pooled_shape),
+            "question_size": self.question_size,
+            "interaction_names": list(self.interaction_names),
+            "words": list(self.words),
+            "bigrams": [list(pair) for pair in self.bigrams],
+            "basis": [list(row) for row in self.basis],
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> FeatureSpec:
+        """The inverse of `to_json`. Raises `BundleCorrupt` or, for another version, `BundleMismatch`."""
+        try:
+            if value["version"] != FEATURES_VERSION:
+                raise BundleMismatch(
+                    f"The bundle's features have version {value['version']!r}, this router reads version "
+                    f"{FEATURES_VERSION}: fit the bundle again."
+                )
+            rows, width = value["pooled_shape"]
+            return cls(
+                grid_stat_names=tuple(map(str, value["grid_stat_names"])),
+                pooled_shape=(int(rows), int(width)),
+                question_size=int(value["question_size"]),
+                interaction_names=tuple(map(str, value["interaction_names"])),
+                words=tuple(map(int, value["words"])),
+                bigrams=tuple((int(a), int(b)) for a, b in value["bigrams"]),
+                basis=tuple(tuple(map(float, row)) for row in value["basis"]),
+                groups=tuple(value["groups"]),
+                summary_version=int(value["summary_version"]),
+            )
+        except (KeyError, TypeError, ValueError) as err:
+            raise BundleCorrupt(
+                f"The manifest's features cannot be read ({err!r}): fit the bundle again."
+            ) from err
+
+    def _group_names(self, group: str) -> list[str]:
+        if group == "grid_stats":
+            return list(self.grid_stat_names)
+        if group == "pooled":
+            rows, width = self.pooled_shape
+            return [f"{p}.{d}" for p in range(rows) for d in range(width)]
+        if group == "image":
+            return ["log_area", "log_aspect", "views"]
+        if group == "question":
+            return [str(e) for e in range(self.question_size)]
+        if group == "interaction":
+            return list(self.interaction_names)
+        if group == "words":
+            return [str(word) for word in self.words] + [f"{a}_{b}" for a, b in self.bigrams]
+        if group == "length":
+            return ["question_tokens"]
+        return [f"{k}x{name}" for k in range(len(self.basis)) for name in self.grid_stat_names]
+
+    def _check(self, table: InputArrays) -> None:
+        """A vector of the wrong columns would be read as if it were right: compare names and widths."""
+        for what, got, wanted in (
+            ("grid statistics", table.grid_stat_names, self.grid_stat_names),
+            ("interactions", table.interaction_names, self.interaction_names),
+            ("pooled tokens", table.pooled.shape[1:], self.pooled_shape),
+            ("question vector", table.question.shape[1:], (self.question_size,)),
+            ("width of the grid statistics", table.grid_stats.shape[1:], (len(self.grid_stat_names),)),
+            ("width of the interactions", table.interaction.shape[1:], (len(self.interaction_names),)),
+        ):
+            if got != wanted:
+                raise BundleMismatch(
+                    f"Route inputs differ from the bundle's: {what} are {got!r}, the bundle has {wanted!r}. "
+                    "Fit the bundle again on outcomes of this backbone."
+                )
+
+    def _block(self, group: str, table: InputArrays) -> Float32:
+        n = len(table.question)
+        if group == "grid_stats":
+            return table.grid_stats[table.image_index]
+        if group == "pooled":
+            return table.pooled[table.image_index].reshape(n, -1)
+        if group == "image":
+            size = table.image_sizes[table.image_index].astype(np.float64)
+            logs = np.log(size)
+            return np.stack(
+                [logs.sum(axis=1), logs[:, 0] - logs[:, 1], table.image_views[table.image_index]], axis=1
+            ).astype(np.float32)
+        if group == "question":
+            return table.question
+        if group == "interaction":
+            return table.interaction
+        if group == "words":
+            return self._presence(table.question_tokens)
+        if group == "length":
+            return np.array([[len(tokens)] for tokens in table.question_tokens], dtype=np.float32)
+        # A product and a sum, not BLAS: its rounding would depend on n, and a tree's threshold does not forgive.
+        directions = (table.question[:, None, :] * self._basis).sum(axis=2, dtype=np.float32)
+        stats = table.grid_stats[table.image_index]
+        return (directions[:, :, None] * stats[:, None, :]).reshape(n, -1)
+
+    @cached_property
+    def _basis(self) -> Float32:
+        return np.asarray(self.basis, dtype=np.float32).reshape(1, len(self.basis), self.question_size)
+
+    @cached_property
+    def _word_column(self) -> dict[int, int]:
+        return {word: i for i, word in enumerate(self.words)}
+
+    @cached_property
+    def _bigram_column(self) -> dict[tuple[int, int], int]:
+        return {pair: len(self.words) + i for i, pair in enumerate(self.bigrams)}
+
+    def _presence(self, questions: Sequence[NDArray[np.int32]]) -> Float32:
+        """1 where a word or bigram occurs in the question, else 0: [n, words + bigrams]."""
+        present = np.zeros((len(questions), len(self.words) + len(self.bigrams)), dtype=np.float32)
+        words, bigrams = self._word_column, self._bigram_column
+        for row, tokens in zip(present, questions, strict=True):
+            ids = tokens.tolist()
+            hits = [words[i] for i in ids if i in words]
+            hits += [bigrams[pair] for pair in zip(ids, ids[1:], strict=False) if pair in bigrams]
+            row[hits] = 1.0
+        return present

@@ -1,0 +1,121 @@
+"""The router: features + predictor + calibration + policy, loaded from a bundle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m3_backbone.scales import Ladder
+from m3_backbone.types import RouteInputs
+from router import calibration
+from router.bundle import Bundle
+from router.errors import BundleMismatch, PredictorError
+from router.features import Float32
+from router.policy import Constraints, Decision, Index, choose, decide
+from router.predictor import OnnxPredictor, Predictions, Predictor
+
+ANYTHING = Constraints()
+
+
+@dataclass(frozen=True)
+class Router:
+    """Chooses a scale for each request. Immutable, and safe to share between threads."""
+
+    bundle: Bundle
+    predictor: Predictor
+
+    @classmethod
+    def load(cls, path: Path | str, backbone_fingerprint: str | None = None, *, threads: int = 1) -> Router:
+        """The router of the bundle at ``path``.
+
+        backbone_fingerprint: of the backbone that will serve; `BundleMismatch` unless the bundle was made
+        for it. None skips that check. Raises `BundleError`, `BundleCorrupt`.
+        """
+        bundle = Bundle.load(Path(path))
+        if backbone_fingerprint is not None:
+            bundle.check_backbone(backbone_fingerprint)
+        return cls.of(bundle, threads=threads)
+
+    @classmethod
+    def of(cls, bundle: Bundle, *, threads: int = 1) -> Router:
+        """The router of a bundle in memory."""
+        predictor = OnnxPredictor(
+            bundle.onnx, n_features=bundle.features.width, n_scales=len(bundle.ladder), threads=threads
+        )
+        return cls(bundle, predictor)
+
+    @property
+    def version(self) -> str:
+        return self.bundle.version
+
+    @property
+    def ladder(self) -> Ladder:
+        return self.bundle.ladder
+
+    def route(self, inputs: RouteInputs, constraints: Constraints | None = None) -> Decision:
+        """The scale for one request.
+
+        Falls back to the largest scale allowed when the image is unlike those of training or the predictor
+        fails. Raises `ConstraintError` when no scale meets ``constraints``, `BundleMismatch` when the
+        inputs are of another backbone.
+        """
+        if inputs.ladder != self.ladder:
+            raise BundleMismatch(
+                f"The request comes from a backbone with ladder {list(inputs.ladder)}, the bundle was made for "
+                f"{list(self.ladder)}: choose the bundle fitted on its outcomes."
+            )
+        fallback: str | None = None
+        predictions: Predictions | None = None
+        try:
+            predictions = self.predict(self.bundle.features.vector(inputs)[None])
+        except PredictorError as err:
+            fallback = f"the predictor failed ({err.message})"
+        else:
+            if self.is_novel(predictions)[0]:
+                fallback = (
+                    f"the image is unlike those the router knows (novelty {predictions.novelty[0]:.4g} "
+                    f"above {self.bundle.novelty_threshold:.4g})"
+                )
+        return decide(
+            predictions,
+            inputs.visual_tokens,
+            self.ladder,
+            constraints or ANYTHING,
+            self.bundle.prices,
+            fallback=fallback,
+        )
+
+    def predict(self, features: Float32) -> Predictions:
+        """Calibrated predictions for float32 [n, F]. Raises `PredictorError`."""
+        raw = self.predictor.predict(features)
+        return Predictions(
+            sufficient=calibration.apply(self.bundle.calibration.sufficient, raw.sufficient),
+            score=calibration.apply(self.bundle.calibration.score, raw.score),
+            novelty=raw.novelty,
+        )
+
+    def is_novel(self, predictions: Predictions) -> NDArray[np.bool_]:
+        """Which of n requests fall back for novelty [n]."""
+        threshold = self.bundle.novelty_threshold
+        if threshold is None:
+            return np.zeros(len(predictions.novelty), dtype=np.bool_)
+        return predictions.novelty > threshold
+
+    def replay(
+        self, predictions: Predictions, visual_tokens: NDArray[np.integer], constraints: Constraints
+    ) -> Index:
+        """What `route` would choose for n requests at once, as indices on the ladder [n].
+
+        predictions: of `predict`; made once, then replayed under many constraints. visual_tokens: [n, S].
+        """
+        return choose(
+            predictions.score,
+            visual_tokens,
+            self.ladder,
+            constraints,
+            self.bundle.prices,
+            fallback=self.is_novel(predictions),
+        )
