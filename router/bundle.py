@@ -1,4 +1,4 @@
-"""A bundle: a folder with ``manifest.json`` and ``predictor.onnx``; everything serving needs, nothing pickled.
+"""A bundle: a folder with ``manifest.json`` and ``predictor.onnx``; all that serving needs, nothing pickled.
 
 The manifest holds the hash of the ONNX file, the ladder, the fingerprint of the backbone, the features,
 the calibration, the prices of token budgets, the novelty threshold and the certificates (none yet).
@@ -70,8 +70,8 @@ class Bundle:
         """Raises `BundleMismatch`, naming both, unless the bundle was made for this backbone."""
         if fingerprint != self.backbone_fingerprint:
             raise BundleMismatch(
-                f"The bundle was made for backbone {self.backbone_fingerprint!r} ({self.backbone}), the backbone "
-                f"loaded is {fingerprint!r}: choose the bundle fitted on its outcomes, or fit one."
+                f"The bundle was made for backbone {self.backbone_fingerprint!r} ({self.backbone}), the "
+                f"backbone loaded is {fingerprint!r}: choose the bundle fitted on its outcomes, or fit one."
             )
 
     def write(self, folder: Path) -> None:
@@ -107,8 +107,8 @@ class Bundle:
         for path in sorted(folder.rglob("*")):
             if path.suffix.lower() in REFUSED:
                 raise BundleCorrupt(
-                    f"The bundle at {folder} holds {path.name}: files of kind {path.suffix} are refused because "
-                    "loading one can run code. Remove it."
+                    f"The bundle at {folder} holds {path.name}: files of kind {path.suffix} are refused "
+                    "because loading one can run code. Remove it."
                 )
         manifest = _parse(_read(folder, MANIFEST), folder)
         onnx = _read(folder, PREDICTOR)
@@ -200,8 +200,8 @@ def _parse(content: bytes, folder: Path) -> dict[str, Any]:
         raise BundleCorrupt(f"The manifest at {folder} is not that of a bundle ({FORMAT!r}). {_AGAIN}")
     if manifest.get("format_version") != FORMAT_VERSION:
         raise BundleMismatch(
-            f"The bundle at {folder} has format version {manifest.get('format_version')!r}, this router reads "
-            f"{FORMAT_VERSION}: fit the bundle again with this version."
+            f"The bundle at {folder} has format version {manifest.get('format_version')!r}, this router "
+            f"reads {FORMAT_VERSION}: fit the bundle again with this version."
         )
     return manifest
 
@@ -214,6 +214,6 @@ def _verify(manifest: Mapping[str, Any], onnx: bytes, folder: Path) -> None:
     got = hashlib.sha256(onnx).hexdigest()
     if got != wanted:
         raise BundleCorrupt(
-            f"{PREDICTOR} at {folder} has sha256 {got[:12]}..., its manifest says {wanted[:12]}...: the file was "
-            f"altered or damaged. {_AGAIN}"
+            f"{PREDICTOR} at {folder} has sha256 {got[:12]}..., its manifest says {wanted[:12]}...: the file "
+            f"was altered or damaged. {_AGAIN}"
         )

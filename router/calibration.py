@@ -60,7 +60,8 @@ class Isotonic:
             raise ValueError("Isotonic map whose knots do not ascend.")
 
     def __call__(self, p: NDArray[np.floating]) -> Float32:
-        return np.interp(p, self.x, self.y).astype(np.float32)
+        y: Float32 = np.interp(p, self.x, self.y).astype(np.float32)
+        return y
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": self.kind, "x": list(self.x), "y": list(self.y)}
@@ -98,9 +99,7 @@ class Calibration:
                 f"The manifest's calibration cannot be read ({err!r}): fit the bundle again."
             ) from err
         if any(len(head) != n_scales for head in heads):
-            raise BundleCorrupt(
-                f"The manifest's calibration is not for {n_scales} scales: fit the bundle again."
-            )
+            raise BundleCorrupt(f"The calibration is not for {n_scales} scales: fit the bundle again.")
         return cls(heads[0], heads[1])
 
 

@@ -8,6 +8,7 @@ Shapes: n requests, m images, F features; the others as in `m3_backbone.types.Ro
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -200,9 +201,7 @@ class FeatureSpec:
                 summary_version=int(value["summary_version"]),
             )
         except (KeyError, TypeError, ValueError) as err:
-            raise BundleCorrupt(
-                f"The manifest's features cannot be read ({err!r}): fit the bundle again."
-            ) from err
+            raise BundleCorrupt(f"The features cannot be read ({err!r}): fit the bundle again.") from err
 
     def _group_names(self, group: str) -> list[str]:
         if group == "grid_stats":
@@ -258,10 +257,11 @@ class FeatureSpec:
             return self._presence(table.question_tokens)
         if group == "length":
             return np.array([[len(tokens)] for tokens in table.question_tokens], dtype=np.float32)
-        # A product and a sum, not BLAS: its rounding would depend on n, and a tree's threshold does not forgive.
+        # A product and a sum, not BLAS, whose rounding depends on n: a tree's threshold would see that.
         directions = (table.question[:, None, :] * self._basis).sum(axis=2, dtype=np.float32)
         stats = table.grid_stats[table.image_index]
-        return (directions[:, :, None] * stats[:, None, :]).reshape(n, -1)
+        products: Float32 = (directions[:, :, None] * stats[:, None, :]).reshape(n, -1)
+        return products
 
     @cached_property
     def _basis(self) -> Float32:
@@ -282,6 +282,6 @@ class FeatureSpec:
         for row, tokens in zip(present, questions, strict=True):
             ids = tokens.tolist()
             hits = [words[i] for i in ids if i in words]
-            hits += [bigrams[pair] for pair in zip(ids, ids[1:], strict=False) if pair in bigrams]
+            hits += [bigrams[pair] for pair in itertools.pairwise(ids) if pair in bigrams]
             row[hits] = 1.0
         return present

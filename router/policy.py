@@ -109,7 +109,7 @@ class Prices:
             if mean <= tokens:
                 return price
         raise ConstraintError(
-            f"token_budget {tokens:g} cannot be met: the smallest mean is {self.mean_tokens[-1]:g} visual tokens.",
+            f"token_budget {tokens:g} cannot be met: the smallest mean is {self.mean_tokens[-1]:g} tokens.",
             param="token_budget",
         )
 
@@ -135,13 +135,14 @@ def utility(expected: NDArray[np.floating], costs: Costs, price: float, allowed:
     value = expected.astype(np.float64) - price * costs
     if allowed is not None:
         value = np.where(allowed, value, -np.inf)
-    return value.argmax(axis=1).astype(np.int64)
+    best: Index = value.argmax(axis=1).astype(np.int64)
+    return best
 
 
 def token_budget(
     expected: NDArray[np.floating], costs: Costs, tokens: float, prices: Prices, allowed: Mask | None = None
 ) -> Index:
-    """`utility` at the price under which the mean stayed within ``tokens`` on ``tune``: empirical, no bound."""
+    """`utility` at the price whose mean stayed within ``tokens`` on ``tune``: empirical, no bound."""
     return utility(expected, costs, prices.for_budget(tokens), allowed)
 
 
@@ -155,8 +156,8 @@ def allowed_scales(costs: Costs, ladder: Ladder, constraints: Constraints) -> Ma
         allowed &= costs <= constraints.max_visual_tokens
         if not allowed.any(axis=1).all():
             raise ConstraintError(
-                f"max_visual_tokens {constraints.max_visual_tokens} cannot be met: the smallest scale of this "
-                f"image costs {costs.min(axis=1).max():g} visual tokens.",
+                f"max_visual_tokens {constraints.max_visual_tokens} cannot be met: the smallest scale of "
+                f"this image costs {costs.min(axis=1).max():g} visual tokens.",
                 param="max_visual_tokens",
             )
     if constraints.min_scale is not None:
@@ -235,8 +236,8 @@ def decide(
     else:
         budget = f"token budget {constraints.token_budget:g}: " if policy == "token_budget" else ""
         reason = (
-            f"{budget}expected score {expected[0, index]:.3f} for {visual_tokens[index]} visual tokens is the best "
-            f"trade at {price:.3g} per token{_limits(constraints)}"
+            f"{budget}expected score {expected[0, index]:.3f} for {visual_tokens[index]} visual tokens is "
+            f"the best trade at {price:.3g} per token{_limits(constraints)}"
         )
     return Decision(
         scale=scale,

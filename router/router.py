@@ -64,8 +64,8 @@ class Router:
         """
         if inputs.ladder != self.ladder:
             raise BundleMismatch(
-                f"The request comes from a backbone with ladder {list(inputs.ladder)}, the bundle was made for "
-                f"{list(self.ladder)}: choose the bundle fitted on its outcomes."
+                f"The request comes from a backbone with ladder {list(inputs.ladder)}, the bundle was made "
+                f"for {list(self.ladder)}: choose the bundle fitted on its outcomes."
             )
         fallback: str | None = None
         predictions: Predictions | None = None
