@@ -1,21 +1,26 @@
 """Samples and outcome tables: all that training, evaluation and reports need.
 
-An outcome table is a folder:
+An outcome table is a folder (`data.writing` has the columns):
 
-- ``manifest.json``   schema version, backbone fingerprint, ladder, data set, split, prompt, counts;
-- ``samples.parquet`` one row per sample: question, references, family, what the router sees of the question;
-- ``images.parquet``  one row per image: what the router sees of the image (float16 arrays);
-- ``outcomes.parquet`` one row per (sample, scale).
+- ``manifest.json``      schema version, backbone fingerprint, ladder, data set, split, prompt, hashes;
+- ``samples.parquet``    one row per sample: ids, references, family, kind, interaction;
+- ``questions.parquet``  one row per distinct question: text, tokens, vector (float16);
+- ``images.parquet``     one row per image: what the router sees of the image (float16 arrays);
+- ``outcomes.parquet``   one row per (sample, scale).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from m3_backbone.scales import Ladder
+from m3_backbone.types import SUMMARY_VERSION, RouteInputs
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -23,6 +28,18 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 
 SPLITS = ("backbone-train", "backbone-val", "router-train", "dev", "tune", "certify", "test")
+
+IDENTITY = ("backbone_fingerprint", "ladder", "prompt", "summary_version")
+"""Manifest keys that must agree before two tables may be mixed."""
+
+OF_FILES = ("files", "counts", "shapes")
+"""Manifest keys that describe the files as written; a table made from others does not have them."""
+
+_EPS = 1e-9  # scores are sums of tenths: 0.3 + 0.6 must count as 0.9
+
+
+class RecordError(ValueError):
+    """An outcome table or a sample that cannot be used; the message names the file, row and value."""
 
 
 class ImageSource(Protocol):
@@ -100,6 +117,196 @@ class OutcomeTable:
     question_tokens: tuple[NDArray[np.int32], ...]
     interaction: NDArray[np.float32]
     interaction_names: tuple[str, ...]
+    difficulty: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)  # name -> [n], NaN: not drawn
+    datasets: NDArray[np.str_] = field(default_factory=lambda: np.zeros(0, np.str_))  # [n]
+    metrics: NDArray[np.str_] = field(default_factory=lambda: np.zeros(0, np.str_))  # [n]
+
+    def __post_init__(self) -> None:
+        for name, key in (("datasets", "dataset"), ("metrics", "metric")):
+            if len(getattr(self, name)) != len(self):  # not given: the same for every sample
+                value = np.full(len(self), str(self.manifest.get(key, "")))
+                object.__setattr__(self, name, value)
 
     def __len__(self) -> int:
         return len(self.sample_ids)
+
+    @property
+    def backbone_fingerprint(self) -> str:
+        return str(self.manifest["backbone_fingerprint"])
+
+    @property
+    def split(self) -> str:
+        return str(self.manifest.get("split", ""))
+
+    def sufficient(self, tolerance: float = 0.0) -> NDArray[np.bool_]:
+        """bool [n, S]: score >= best score over the scales - tolerance, and best score > 0."""
+        if not 0.0 <= tolerance < 1.0:
+            raise RecordError(f"The tolerance must be at least 0 and below 1, got {tolerance}.")
+        best = self.scores.max(axis=1, keepdims=True)
+        near: NDArray[np.bool_] = (self.scores >= best - tolerance - _EPS) & (best > 0)
+        return near
+
+    def route_inputs(self, i: int) -> RouteInputs:
+        """What the router sees of sample ``i``: equal, bit for bit, to what the backbone gave."""
+        if not -len(self) <= i < len(self):
+            raise RecordError(f"Sample {i} is not in a table of {len(self)} samples.")
+        image = int(self.image_index[i])
+        return RouteInputs(
+            ladder=Ladder(self.scales),
+            image_size=(int(self.image_sizes[image, 0]), int(self.image_sizes[image, 1])),
+            views=int(self.image_views[image]),
+            visual_tokens=tuple(int(t) for t in self.visual_tokens[i]),
+            text_tokens=int(self.text_tokens[i]),
+            grid_stats=self.grid_stats[image],
+            grid_stat_names=self.grid_stat_names,
+            pooled=self.pooled[image],
+            question=self.question[i],
+            question_tokens=self.question_tokens[i],
+            interaction=self.interaction[i],
+            interaction_names=self.interaction_names,
+            version=_int(self.manifest.get("summary_version", SUMMARY_VERSION)),
+        )
+
+    def take(self, indices: ArrayLike) -> OutcomeTable:
+        """The samples ``indices`` (integers or a bool mask [n]), in that order, with the images they need."""
+        rows = np.asarray(indices)
+        if rows.dtype == np.bool_:
+            if rows.shape != (len(self),):
+                raise RecordError(f"The mask has shape {rows.shape}; the table has {len(self)} samples.")
+            rows = np.flatnonzero(rows)
+        rows = rows.astype(np.int64).reshape(-1)
+        if len(rows) and (rows.min() < -len(self) or rows.max() >= len(self)):
+            raise RecordError(f"Sample {int(rows.max())} is not in a table of {len(self)} samples.")
+        images, image_index = np.unique(self.image_index[rows], return_inverse=True)
+        changed: dict[str, Any] = {"image_index": image_index.astype(np.int64)}
+        for name in _BY_SAMPLE:
+            changed[name] = _pick(getattr(self, name), rows)
+        for name in _BY_IMAGE:
+            changed[name] = _pick(getattr(self, name), images)
+        changed["difficulty"] = {key: values[rows] for key, values in self.difficulty.items()}
+        changed["manifest"] = {k: v for k, v in self.manifest.items() if k not in OF_FILES}
+        return replace(self, **changed)
+
+
+_BY_IMAGE = ("image_ids", "image_sizes", "image_views", "grid_stats", "pooled")
+_WHOLE = ("manifest", "scales", "grid_stat_names", "interaction_names", "difficulty", "image_index")
+_BY_SAMPLE = tuple(f.name for f in fields(OutcomeTable) if f.name not in _BY_IMAGE + _WHOLE)
+
+
+def read_outcomes(path: str | Path, *, verify: bool = True) -> OutcomeTable:
+    """The outcome table in the folder ``path``; raises `RecordError` for whatever is wrong with it.
+
+    verify: compare the files with the hashes in the manifest.
+    """
+    from data.reading import read_table
+
+    return read_table(Path(path), verify=verify)
+
+
+def write_outcomes(path: str | Path, table: OutcomeTable) -> None:
+    """Write ``table`` to the folder ``path``, replacing a table that is there.
+
+    Each file is written beside its place, synced and renamed, the manifest last: a folder without a
+    manifest is not a table. Raises `RecordError` for a table that `read_outcomes` would refuse.
+    """
+    from data.writing import write_table
+
+    write_table(Path(path), table)
+
+
+def concat(tables: Sequence[OutcomeTable]) -> OutcomeTable:
+    """One table of all samples, in order; images of the same id are merged.
+
+    Raises `RecordError` for tables of another backbone, ladder, prompt or summary version, for a sample id
+    that comes twice, and for an image id that names two different images.
+    """
+    if not tables:
+        raise RecordError("There is no table to concatenate.")
+    first = tables[0]
+    if len(tables) == 1:
+        return first
+    for table in tables[1:]:
+        _check_same_kind(first, table)
+    _check_unique([i for t in tables for i in t.sample_ids])
+    rows: dict[str, tuple[int, int]] = {}  # image id -> first (table, row) that has it
+    place: dict[str, int] = {}
+    for number, table in enumerate(tables):
+        for row, image in enumerate(table.image_ids):
+            if image not in rows:
+                rows[image] = (number, row)
+                place[image] = len(place)
+            else:
+                _check_same_image(tables[rows[image][0]], rows[image][1], table, row)
+    joined: dict[str, Any] = {}
+    for name in _BY_SAMPLE:
+        joined[name] = _join([getattr(t, name) for t in tables])
+    for name in _BY_IMAGE:
+        stacked = _join([getattr(t, name) for t in tables])
+        offsets = np.cumsum([0, *(len(t.image_ids) for t in tables)])
+        joined[name] = _pick(stacked, np.array([offsets[n] + r for n, r in rows.values()], dtype=np.int64))
+    joined["image_index"] = np.concatenate(
+        [np.array([place[i] for i in t.image_ids], dtype=np.int64)[t.image_index] for t in tables]
+    )
+    keys = list(dict.fromkeys(key for t in tables for key in t.difficulty))
+    joined["difficulty"] = {
+        key: np.concatenate([t.difficulty.get(key, np.full(len(t), np.nan, np.float32)) for t in tables])
+        for key in keys
+    }
+    return replace(first, manifest=_join_manifests([t.manifest for t in tables]), **joined)
+
+
+def _check_same_kind(first: OutcomeTable, other: OutcomeTable) -> None:
+    for key in IDENTITY:
+        a, b = first.manifest.get(key), other.manifest.get(key)
+        if a != b:
+            raise RecordError(
+                f"The tables cannot be mixed: {key} is {a!r} in one and {b!r} in the other. "
+                "Label both with the same backbone and prompt."
+            )
+    for name in ("scales", "grid_stat_names", "interaction_names"):
+        if getattr(first, name) != getattr(other, name):
+            raise RecordError(f"The tables cannot be mixed: their {name} differ.")
+
+
+def _check_unique(ids: Sequence[str]) -> None:
+    if len(set(ids)) != len(ids):
+        seen: set[str] = set()
+        twice = next(i for i in ids if i in seen or seen.add(i))  # type: ignore[func-returns-value]
+        raise RecordError(f"Sample id {twice!r} comes twice; every sample may be in the table once.")
+
+
+def _check_same_image(a: OutcomeTable, i: int, b: OutcomeTable, j: int) -> None:
+    if not (np.array_equal(a.grid_stats[i], b.grid_stats[j]) and np.array_equal(a.pooled[i], b.pooled[j])):
+        raise RecordError(
+            f"Image id {a.image_ids[i]!r} names two different images in the tables to be joined."
+        )
+
+
+def _join_manifests(manifests: Sequence[Mapping[str, object]]) -> dict[str, object]:
+    """What all agree on stays; texts that differ (split, data set, metric) are joined with '+'."""
+    joined: dict[str, object] = {}
+    for key in dict.fromkeys(key for m in manifests for key in m if key not in OF_FILES):
+        values = [m[key] for m in manifests if key in m]
+        if all(v == values[0] for v in values):
+            joined[key] = values[0]
+        elif all(isinstance(v, str) for v in values):
+            joined[key] = "+".join(dict.fromkeys(str(v) for v in values))
+        elif all(isinstance(v, Mapping) for v in values):
+            joined[key] = {k: v for m in values if isinstance(m, Mapping) for k, v in m.items()}
+    return joined
+
+
+def _pick(values: Any, rows: NDArray[np.int64]) -> Any:
+    return tuple(values[r] for r in rows) if isinstance(values, tuple) else values[rows]
+
+
+def _join(parts: Sequence[Any]) -> Any:
+    if isinstance(parts[0], tuple):
+        return tuple(value for part in parts for value in part)
+    return np.concatenate(parts)
+
+
+def _int(value: object) -> int:
+    if not isinstance(value, int):
+        raise RecordError(f"The manifest's summary_version is {value!r}, not an integer.")
+    return value
