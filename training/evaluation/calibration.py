@@ -26,7 +26,9 @@ class Reliability:
     base_rate: float
 
     @classmethod
-    def of(cls, probabilities: NDArray[np.floating], truth: NDArray[np.bool_], bins: int = BINS) -> Reliability:
+    def of(
+        cls, probabilities: NDArray[np.floating], truth: NDArray[np.bool_], bins: int = BINS
+    ) -> Reliability:
         """probabilities: [n] in [0, 1]; truth: [n]."""
         p, y = np.asarray(probabilities, np.float64), truth.astype(np.float64)
         if p.shape != y.shape or not p.size:

@@ -25,7 +25,9 @@ def upper_hull(cost: ArrayLike, accuracy: ArrayLike) -> tuple[int, ...]:
     """
     x, y = np.asarray(cost, np.float64), np.asarray(accuracy, np.float64)
     if x.ndim != 1 or x.shape != y.shape or not x.size:
-        raise ValueError(f"cost and accuracy must be two equal non-empty vectors, got {x.shape} and {y.shape}.")
+        raise ValueError(
+            f"cost and accuracy must be two equal non-empty vectors, got {x.shape} and {y.shape}."
+        )
     hull: list[int] = []
     for i in np.lexsort((-y, x)).tolist():
         if hull and y[i] <= y[hull[-1]]:

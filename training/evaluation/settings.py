@@ -1,22 +1,30 @@
 """A policy under a sequence of settings, replayed over a table: which scale each sample gets.
 
-Every policy compared here spends by a price: a sample gets argmax expected score - price x cost (the
-`utility` policy). What differs is where expected scores come from: a router's predictor, or the means
-of a lookup.
+Every policy compared here spends by a price: a sample gets argmax expected score - price x visual tokens
+(`router.policy.utility`). What differs is where expected scores come from: a router's predictor, or the
+means of a lookup. A `Replay` is such a policy with its predictions made: price -> choices.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-POINTS = 40
-"""Settings kept along a frontier; evenly spaced in log cost, far denser than what anyone chooses from."""
+from router.policy import utility
 
-_PRICES = np.concatenate([[0.0], np.geomspace(1e-7, 10.0, 160), [np.inf]])[::-1]
+Index = NDArray[np.int64]
+Replay = Callable[[float], Index]
+"""Price per visual token -> index of the scale of each of n samples."""
+
+POINTS = 40
+"""Settings kept along a frontier, evenly spaced in log cost."""
+
+_PRICES = np.concatenate([[0.0], np.geomspace(1e-7, 2.0, 160)])[::-1]
+# Scores lie in [0, 1] and scales are at least one token apart: above a price of 1 all get the cheapest scale.
 
 
 @dataclass(frozen=True)
@@ -35,44 +43,41 @@ class Settings:
     charge: Mapping[str, float] = field(default_factory=dict)
 
 
-def choose(expected: NDArray[np.floating], cost: NDArray[np.floating], price: float) -> NDArray[np.int8]:
-    """[n] index of argmax expected score - price x cost over the scales; ties go to the cheaper scale.
-
-    expected, cost: [n, S], scales in rising order of cost. An infinite price asks for the cheapest scale.
-    """
-    if np.isinf(price):
-        return np.zeros(len(expected), np.int8)
-    return np.asarray((expected - price * cost).argmax(axis=1), np.int8)
+def by_expected_score(expected: NDArray[np.floating], visual_tokens: NDArray[np.integer]) -> Replay:
+    """The replay of a policy that is nothing but expected scores: both [n, S]."""
+    return partial(utility, expected, visual_tokens.astype(np.float64))
 
 
 def at_prices(
-    name: str,
-    expected: NDArray[np.floating],
-    cost: NDArray[np.floating],
-    prices: Sequence[float],
-    charge: Mapping[str, float] | None = None,
+    name: str, replay: Replay, prices: Sequence[float], charge: Mapping[str, float] | None = None
 ) -> Settings:
-    """The policy ``name`` replayed at given prices per visual token."""
-    choices = np.stack([choose(expected, cost, price) for price in prices])
+    """The policy ``name`` replayed at given prices."""
+    choices = np.stack([replay(price).astype(np.int8) for price in prices])
     return Settings(name, "price per visual token", tuple(map(float, prices)), choices, dict(charge or {}))
 
 
-def sweep_prices(
-    expected: NDArray[np.floating], cost: NDArray[np.floating], points: int = POINTS
-) -> tuple[float, ...]:
-    """Prices whose settings cover the whole frontier, cheapest first: Lagrangian sweep without labels.
+def sweep(
+    name: str,
+    replay: Replay,
+    visual_tokens: NDArray[np.integer],
+    charge: Mapping[str, float] | None = None,
+    points: int = POINTS,
+) -> Settings:
+    """The policy along its whole frontier: a Lagrangian sweep of prices, for which no label is looked at.
 
-    expected, cost: [n, S]. Both ends are kept: an infinite price (the cheapest scale for all) and price 0
-    (the best expected score whatever it costs).
+    visual_tokens: [n, S]. About ``points`` settings are kept, among them both ends: the cheapest scale
+    for all, and the best expected score whatever it costs (price 0).
     """
-    rows = np.arange(len(expected))
-    spent = np.array([cost[rows, choose(expected, cost, p)].mean() for p in _PRICES])
+    rows = np.arange(len(visual_tokens))
+    choices = np.stack([replay(price).astype(np.int8) for price in _PRICES.tolist()])
+    spent = np.array([visual_tokens[rows, choice].mean() for choice in choices])
     log = np.log(np.maximum(spent, 1e-9))
     wanted = np.linspace(log[0], log[-1], points)
     kept = sorted({int(np.abs(log - w).argmin()) for w in wanted} | {0, len(_PRICES) - 1})
     # Two prices that spend the same on every sample are one setting.
     distinct = [k for at, k in enumerate(kept) if at == 0 or spent[k] > spent[kept[at - 1]]]
-    return tuple(_PRICES[distinct].tolist())
+    prices = tuple(_PRICES[distinct].tolist())
+    return Settings(name, "price per visual token", prices, choices[distinct], dict(charge or {}))
 
 
 def fixed_settings(scales: Sequence[int], n: int) -> Settings:

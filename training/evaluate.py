@@ -1,0 +1,276 @@
+"""Replays policies over an outcome table: fixed scales, their hull, a lookup, the router, the oracle.
+
+No model is needed: what every scale answered is in the table. Costs are given three ways: visual tokens,
+FLOPs of the whole path on the table's backbone, and the same path priced at the 7B shape.
+
+Settings that a user would have to choose (how cheap, how accurate) are chosen on ``tune`` where it is
+given and measured here, so that a figure is not the best of many on the data that it is quoted for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.evaluation.comparison import (
+    HULL,
+    AtAccuracy,
+    AtTokens,
+    Curve,
+    Estimate,
+    at_accuracy,
+    at_tokens,
+    mean_gain,
+    token_levels,
+)
+from training.evaluation.frontier import Floats, upper_hull
+from training.evaluation.headroom import ACCURACY_SLACK, Yardstick, best_fixed
+from training.evaluation.oracle import NoneSufficient, Oracle
+from training.evaluation.resampling import Measured, measure
+from training.evaluation.settings import Index, Replay, Settings, at_prices, fixed_settings, sweep
+
+TOKENS, FLOPS, FLOPS_7B = COSTS = ("visual_tokens", "flops", "flops_7b")
+
+
+class Outcomes(Protocol):
+    """What is read of `data.records.OutcomeTable`. Shapes as there."""
+
+    @property
+    def scales(self) -> tuple[int, ...]: ...
+    @property
+    def scores(self) -> NDArray[np.float64]: ...
+    @property
+    def visual_tokens(self) -> NDArray[np.int64]: ...
+    @property
+    def flops(self) -> NDArray[np.int64]: ...
+    @property
+    def image_index(self) -> NDArray[np.int64]: ...
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A priced policy on the evaluated table and, where it may choose its settings, on ``tune``.
+
+    extra: settings besides its frontier (its default, its token budgets). charge: per request, by cost.
+    """
+
+    name: str
+    replay: Replay
+    tune_replay: Replay | None = None
+    extra: tuple[Settings, ...] = ()
+    charge: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PolicyResult:
+    """One policy at one setting. ``role``: why it is listed; ``chosen_on``: where its target came from.
+
+    The two headroom measures are NaN where their condition fails; their intervals hold the setting fixed.
+    ``gain_over``: accuracy minus that of another curve at the same mean visual tokens.
+    """
+
+    name: str
+    target: float
+    target_is: str
+    role: str
+    chosen_on: str
+    accuracy: Estimate
+    cost: Mapping[str, Estimate]
+    accuracy_headroom_captured: Estimate
+    token_headroom_captured: Estimate
+    gain_over: Mapping[str, Estimate]
+    choice: Index
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All that a report says about one table. ``oracle_smallest``: the oracle as one measured setting."""
+
+    n: int
+    n_images: int
+    scales: tuple[int, ...]
+    draws: int
+    seed: int
+    fixed: Measured
+    best: int
+    hull: tuple[int, ...]
+    oracle: Oracle
+    oracle_costs: Mapping[str, Mapping[NoneSufficient, float]]
+    oracle_smallest: Measured
+    curves: Mapping[str, Curve]
+    policies: tuple[PolicyResult, ...]
+    levels: tuple[AtTokens, ...]
+    equal_accuracy: Mapping[str, tuple[AtAccuracy, ...]]
+    mean_gain: Mapping[str, Estimate]
+    mean_gain_range: tuple[float, float]
+
+    @property
+    def best_scale(self) -> int:
+        return self.scales[self.best]
+
+    def result(self, name: str, role: str) -> PolicyResult | None:
+        """The policy listed under this name for this role, if any."""
+        return next((p for p in self.policies if p.name == name and p.role == role), None)
+
+
+def evaluate(
+    table: Outcomes,
+    contenders: Sequence[Contender],
+    *,
+    flops_7b: NDArray[np.integer] | None = None,
+    tune: Outcomes | None = None,
+    tolerance: float = 0.0,
+    draws: int = 1000,
+    seed: int = 0,
+    main: str = "router",
+) -> Evaluation:
+    """Replay everything on ``table`` with ``draws`` resamples by image.
+
+    flops_7b: [n, S] from `training.evaluation.pricing`; left out, that cost is not given. main: the
+    contender that the others are compared with. Raises `ValueError` for an empty table.
+    """
+    costs: dict[str, Floats] = {
+        TOKENS: table.visual_tokens.astype(np.float64),
+        FLOPS: table.flops.astype(np.float64),
+    }
+    if flops_7b is not None:
+        costs[FLOPS_7B] = flops_7b.astype(np.float64)
+    n, n_scales = table.scores.shape
+    oracle = Oracle.of(table.scores, tolerance)
+    fixed_s = fixed_settings(table.scales, n)
+    resolved = oracle.resolved("smallest", n_scales).astype(np.int8)[None]
+    oracle_s = Settings("oracle", "none sufficient: smallest", (0.0,), resolved)
+    frontiers = [sweep(c.name, c.replay, table.visual_tokens, c.charge) for c in contenders]
+    extras = [s for c in contenders for s in c.extra]
+    fixed, oracle_m, *rest = measure(
+        [fixed_s, oracle_s, *frontiers, *extras],
+        table.scores,
+        costs,
+        table.image_index,
+        draws=draws,
+        seed=seed,
+    )
+    paths, listed = rest[: len(frontiers)], rest[len(frontiers) :]
+    best = best_fixed(fixed)
+    hull = Curve(HULL, fixed, mixed=True)
+    curves = {HULL: hull} | {c.name: Curve(c.name, m) for c, m in zip(contenders, paths, strict=True)}
+    rivals = [c for name, c in curves.items() if name != main]
+    judge = _Judge(
+        Yardstick.of(fixed, best, oracle_m, draws=False),
+        Yardstick.of(fixed, best, oracle_m, draws=True),
+        rivals,
+    )
+
+    policies = [
+        judge.result(m, k, "default" if m.settings.target_is.startswith("price") else "budget", "bundle")
+        for m in listed
+        for k in range(len(m.settings.targets))
+    ]
+    for contender, path in zip(contenders, paths, strict=True):
+        chosen_on = "this split" if tune is None or contender.tune_replay is None else "tune"
+        for role, k in _chosen(contender, path, table, tune).items():
+            policies.append(judge.result(path, k, role, chosen_on))
+    for path in paths:
+        policies += [judge.result(path, k, "frontier", "sweep") for k in range(len(path.settings.targets))]
+
+    levels, spread = token_levels(fixed.cost[TOKENS]), (0.0, 0.0)
+    mine = curves.get(main)
+    gains: dict[str, Estimate] = {}
+    if mine is not None and len(levels) > 1:
+        spread = (float(levels[0]), float(levels[-1]))
+        gains = {c.name: mean_gain(mine, c, *spread) for c in rivals}
+    return Evaluation(
+        n=n,
+        n_images=len(np.unique(table.image_index)),
+        scales=table.scales,
+        draws=draws,
+        seed=seed,
+        fixed=fixed,
+        best=best,
+        hull=upper_hull(fixed.cost[TOKENS], fixed.accuracy),
+        oracle=oracle,
+        oracle_costs={name: dict(oracle.mean_cost(cost)) for name, cost in costs.items()},
+        oracle_smallest=oracle_m,
+        curves=curves,
+        policies=tuple(policies),
+        levels=() if mine is None else tuple(at_tokens(mine, rivals, levels)),
+        equal_accuracy={}
+        if mine is None
+        else {name: tuple(at_accuracy(mine, rivals, fixed, best, name)) for name in costs},
+        mean_gain=gains,
+        mean_gain_range=spread,
+    )
+
+
+def _chosen(contender: Contender, path: Measured, table: Outcomes, tune: Outcomes | None) -> dict[str, int]:
+    """Role -> index on the path: the cheapest setting within 0.5 points of the best fixed scale, and the
+    most accurate one that costs no more. On ``tune`` where possible; a role nobody fills is left out."""
+    if tune is None or contender.tune_replay is None:
+        data, settings = table, path.settings
+    else:
+        data, settings = tune, at_prices(contender.name, contender.tune_replay, path.settings.targets)
+    fixed_accuracy = data.scores.mean(axis=0)
+    best = int(fixed_accuracy.argmax())
+    rows = np.arange(len(data.scores))
+    accuracy = np.array([data.scores[rows, c].mean() for c in settings.choices])
+    tokens = np.array([data.visual_tokens[rows, c].mean() for c in settings.choices])
+    enough = np.flatnonzero(accuracy >= fixed_accuracy[best] - ACCURACY_SLACK)
+    affordable = np.flatnonzero(tokens <= data.visual_tokens[:, best].mean())
+    roles = {}
+    if enough.size:
+        roles["thrifty"] = int(enough[0])
+    if affordable.size:
+        roles["accurate"] = int(affordable[accuracy[affordable].argmax()])
+    return roles
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Turns measured settings into results against one yardstick and one set of rivals."""
+
+    point: Yardstick
+    draws: Yardstick
+    rivals: Sequence[Curve]
+
+    def result(self, m: Measured, k: int, role: str, chosen_on: str) -> PolicyResult:
+        accuracy, tokens = m.accuracy[[k]], m.cost[TOKENS][[k]]
+        accuracy_draws, tokens_draws = m.accuracy_draws[:, [k]], m.cost_draws[TOKENS][:, [k]]
+        rivals = [r for r in self.rivals if r.name != m.settings.name]
+        return PolicyResult(
+            name=m.settings.name,
+            target=m.settings.targets[k],
+            target_is=m.settings.target_is,
+            role=role,
+            chosen_on=chosen_on,
+            accuracy=Estimate.of(accuracy[0], accuracy_draws),
+            cost={name: Estimate.of(m.cost[name][k], m.cost_draws[name][:, k]) for name in m.cost},
+            accuracy_headroom_captured=_where(
+                self.point.affordable(tokens)[0],
+                self.point.accuracy_captured(accuracy)[0],
+                self.draws.accuracy_captured(accuracy_draws),
+            ),
+            token_headroom_captured=_where(
+                self.point.accurate(accuracy)[0],
+                self.point.token_captured(tokens)[0],
+                self.draws.token_captured(tokens_draws),
+            ),
+            gain_over={
+                r.name: Estimate.of(
+                    accuracy[0] - r.accuracy_at(TOKENS, tokens, draws=False)[0],
+                    accuracy_draws - r.accuracy_at(TOKENS, tokens_draws, draws=True),
+                )
+                for r in rivals
+            },
+            choice=m.settings.choices[k].astype(np.int64),
+        )
+
+
+def _where(holds: bool, value: float, draws: Floats) -> Estimate:
+    known = draws[~np.isnan(draws)]
+    if not holds or np.isnan(value) or not known.size:
+        return Estimate(float("nan"), float("nan"), float("nan"))
+    return Estimate.of(value, known)
