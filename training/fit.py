@@ -1,0 +1,202 @@
+"""Outcome tables -> a bundle: features, fit on router-train, calibrate on tune, export, check.
+
+Not covered: choosing between candidates (reports do, on ``dev``) and certificates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.records import IDENTITY, OutcomeTable, RecordError, read_outcomes
+from m3_backbone.scales import Ladder
+from m3_backbone.types import SUMMARY_VERSION
+from router import calibration
+from router.bundle import Bundle
+from router.calibration import Calibration
+from router.features import IMAGE_GROUPS, NEEDS, FeatureSpec, Float32
+from router.predictor import OnnxPredictor, Predictions
+from training.calibrate import fit_calibration, fit_prices
+from training.candidates.base import Candidate, Examples, Exportable, log_loss
+from training.export import ExportError, check_parity, export
+from training.novelty import QUANTILE, Novelty, fit_novelty, threshold
+from training.vocabulary import choose_words, principal_directions
+
+WORDS = 128
+DIRECTIONS = 4
+
+
+@dataclass(frozen=True)
+class ScaleReport:
+    """How one scale's expected score fared on ``tune``, log losses in nats."""
+
+    scale: int
+    mean_score: float
+    chance_log_loss: float  # of always saying the mean
+    raw_log_loss: float
+    log_loss: float  # calibrated; in sample
+    trees: int
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A bundle not yet written, and what to tell about it."""
+
+    bundle: Bundle
+    scales: tuple[ScaleReport, ...]
+    worst_parity: float
+
+
+def read_tables(folder: Path) -> tuple[OutcomeTable, OutcomeTable]:
+    """(router-train, tune) from ``folder``. Raises `data.records.RecordError`."""
+    return read_outcomes(folder / "router-train"), read_outcomes(folder / "tune")
+
+
+def build_spec(table: OutcomeTable, groups: tuple[str, ...] = tuple(NEEDS)) -> FeatureSpec:
+    """The features of a router fitted on ``table``: router-train, for words are chosen by their labels."""
+    words: tuple[int, ...] = ()
+    bigrams: tuple[tuple[int, int], ...] = ()
+    if "words" in groups:
+        words, bigrams = choose_words(table.question_tokens, table.scores, WORDS)
+    return FeatureSpec(
+        grid_stat_names=table.grid_stat_names,
+        pooled_shape=(table.pooled.shape[1], table.pooled.shape[2]),
+        question_size=table.question.shape[1],
+        interaction_names=table.interaction_names,
+        words=words,
+        bigrams=bigrams,
+        basis=principal_directions(table.question, DIRECTIONS) if "products" in groups else (),
+        groups=groups,
+        summary_version=summary_version(table),
+    )
+
+
+def summary_version(table: OutcomeTable) -> int:
+    """Version of the route inputs in ``table``."""
+    version = table.manifest.get("summary_version", SUMMARY_VERSION)
+    if not isinstance(version, int):
+        raise RecordError(f"The manifest's summary_version is {version!r}, not a number. Label again.")
+    return version
+
+
+def fit(
+    train: OutcomeTable,
+    tune: OutcomeTable,
+    candidate: Candidate,
+    *,
+    tolerance: float = 0.0,
+    seed: int = 0,
+    threads: int = 2,
+    provenance: Mapping[str, Any] | None = None,
+) -> FitResult:
+    """Fit ``candidate`` on ``train``, calibrate on ``tune``, export and check the export on all of ``tune``.
+
+    threads: fits side by side. The result depends on the tables and ``seed`` alone.
+    Raises `RecordError` when the tables are of different backbones or share images, `ExportError`.
+    """
+    _check_tables(train, tune)
+    spec = build_spec(train, candidate.groups)
+    examples, held = Examples.of(train, spec, tolerance), Examples.of(tune, spec, tolerance)
+    fitted = candidate.fit(examples, seed=seed, threads=threads)
+    if not isinstance(fitted, Exportable):
+        raise ExportError(
+            f"Candidate {candidate.name!r} serves comparison only and makes no bundle: choose another."
+        )
+    novelty = _fit_novelty(examples)
+    onnx = export(fitted.ensemble, novelty, spec.width)
+    library = fitted.predict(held)
+    unlike = library.novelty if novelty is None else novelty(held.features)
+    worst = check_parity(onnx, Predictions(library.sufficient, library.score, unlike), held.features)
+
+    # From here on the graph itself, not the library: what is calibrated is what will be served.
+    raw = OnnxPredictor(onnx, n_features=spec.width, n_scales=len(tune.scales)).predict(held.features)
+    maps = fit_calibration(raw, held.sufficient, held.scores, held.groups, seed)
+    limit = None if novelty is None else threshold(raw.novelty[_first_of_each_image(tune)])
+    calibrated = _calibrate(maps, raw)
+    fallback = np.zeros(len(tune), np.bool_) if limit is None else raw.novelty > limit
+    bundle = Bundle(
+        onnx=onnx,
+        ladder=Ladder(train.scales),
+        features=spec,
+        calibration=maps,
+        prices=fit_prices(calibrated, tune.visual_tokens, tune.scores, fallback),
+        backbone=str(train.manifest.get("backbone", "")),
+        backbone_fingerprint=train.backbone_fingerprint,
+        novelty_threshold=limit,
+        candidate=candidate.name,
+        provenance={
+            "seed": seed,
+            "tolerance": tolerance,
+            "n_train": len(train),
+            "n_train_images": len(train.image_ids),
+            "n_tune": len(tune),
+            "n_tune_images": len(tune.image_ids),
+            "novelty_quantile": QUANTILE,
+            "worst_parity": worst,
+            **fitted.notes,
+            **(provenance or {}),
+        },
+    )
+    return FitResult(
+        bundle, _report(tune, raw, calibrated, fitted.ensemble.score, fitted.notes["trees"]), worst
+    )
+
+
+def _calibrate(maps: Calibration, raw: Predictions) -> Predictions:
+    return Predictions(
+        calibration.apply(maps.sufficient, raw.sufficient),
+        calibration.apply(maps.score, raw.score),
+        raw.novelty,
+    )
+
+
+def _fit_novelty(examples: Examples) -> Novelty | None:
+    """Over one row per image; None when the features hold nothing of the image."""
+    columns = examples.spec.columns(IMAGE_GROUPS)
+    if not len(columns):
+        return None
+    return fit_novelty(examples.features[_first_of_each_image(examples.table)], columns)
+
+
+def _first_of_each_image(table: OutcomeTable) -> NDArray[np.int64]:
+    _, rows = np.unique(table.image_index, return_index=True)
+    return rows.astype(np.int64)
+
+
+def _check_tables(train: OutcomeTable, tune: OutcomeTable) -> None:
+    for key in IDENTITY:
+        ours, theirs = train.manifest.get(key), tune.manifest.get(key)
+        if ours != theirs:
+            raise RecordError(
+                f"router-train has {key} {ours!r}, tune has {theirs!r}: label both with the same backbone."
+            )
+    common = sorted(set(train.image_ids) & set(tune.image_ids))
+    if common:
+        raise RecordError(
+            f"router-train and tune share {len(common)} images, {common[0]!r} first: calibration "
+            "needs images that were not fitted on. Split by image."
+        )
+
+
+def _report(
+    tune: OutcomeTable, raw: Predictions, calibrated: Predictions, columns: tuple[int, ...], trees: list[int]
+) -> tuple[ScaleReport, ...]:
+    rows = []
+    for s, scale in enumerate(tune.scales):
+        y: Float32 = tune.scores[:, s].astype(np.float32)
+        rows.append(
+            ScaleReport(
+                scale=scale,
+                mean_score=float(y.mean()),
+                chance_log_loss=log_loss(y, np.full(len(y), y.mean())),
+                raw_log_loss=log_loss(y, raw.score[:, s]),
+                log_loss=log_loss(y, calibrated.score[:, s]),
+                trees=int(trees[columns[s]]),
+            )
+        )
+    return tuple(rows)
