@@ -32,7 +32,7 @@ class Answer:
         return self._reason != "abort"
 
     def add(self, token: int, logprob: float, margin: float, *, stream: bool) -> str:
-        """Takes one token; with ``stream``, returns the text that it adds (bytes held back until complete)."""
+        """Takes one token; with ``stream``, returns the text that it adds (unsure ends are held back)."""
         if not self._ids:
             self._first_margin = margin
         self._ids.append(token)

@@ -1,9 +1,9 @@
 """Batches of requests of any mix of scales: prefill in groups, decode together.
 
-Requests that share everything up to their last image (the same image at the same scale) share one row: the
-prefix is computed and stored once, and each question attends to it and to itself. Tokens of all rows go through
-the linear layers as one flat list; padding exists in the attention of a group alone, and groups hold rows of
-about one length. Greedy ids in float32 equal single runs.
+Requests that share everything up to their last image (the same image at the same scale) share one row:
+the prefix is computed and stored once, and each question attends to it and to itself. Tokens of all rows
+go through the linear layers as one flat list; padding exists in the attention of a group alone, and groups
+hold rows of about one length. Greedy ids in float32 equal single runs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from m3_backbone.sampling import Sampler
 
 _SLACK = 1.25  # rows of a group are at most this much longer than its shortest, plus _SLACK_TOKENS
 _SLACK_TOKENS = 8
-_CHUNK_TOKENS = 2048  # prefix tokens that go through the layers at once
+_CHUNK_TOKENS = 2400  # prefix tokens that go through the layers at once
 
 Picked = Callable[[int, int, float, float], bool]
 """(request, token id, log-probability, margin over the runner-up) -> whether the request goes on."""
@@ -45,7 +45,7 @@ class Row:
 
 @torch.inference_mode()
 def run(decoder: Decoder, rows: Sequence[Row], picked: Picked, cancelled: Callable[[int], bool]) -> None:
-    """Prefills all rows and decodes their members until ``picked`` says stop, ``room`` is used up or cancelled."""
+    """Prefills all rows, then decodes until ``picked`` says stop, ``room`` is used up or cancelled."""
     groups = [_Group(decoder, members) for members in _similar(rows)]
     for group in groups:
         group.prefill_prefix()

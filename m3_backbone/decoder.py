@@ -1,8 +1,8 @@
-"""Llama's forward pass over blocks of cached keys: the part of transformers' model that batching needs its own way.
+"""Llama's forward pass over blocks of cached keys: where batching needs its own way.
 
-Weights, norms, MLP and rotary embedding are those of `LlamaForCausalLM`. What differs: the linear layers see one
-flat list of tokens from all blocks without padding; attention runs block by block; the keys of a prefix are
-stored once however many questions follow it; the last layer computes only what somebody reads.
+Weights, norms, MLP and rotary embedding are those of `LlamaForCausalLM`. What differs: the linear layers see
+one flat list of tokens from all blocks without padding; attention runs block by block; the keys of a prefix
+are stored once however many questions follow it; the last layer computes only what somebody reads.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from transformers import LlamaForCausalLM
 
 
 class Block:
-    """Keys and values of R rows of about one length, in one buffer: [layers, 2, R, heads, capacity, head size]."""
+    """Keys and values of R rows of about one length: [layers, 2, R, heads, capacity, head size]."""
 
     def __init__(self, decoder: Decoder, rows: int, capacity: int) -> None:
         shape = (decoder.n_layers, 2, rows, decoder.kv_heads, capacity, decoder.head_size)
@@ -90,7 +90,7 @@ class Decoder:
         return self._head(states).float()  # type: ignore[no-any-return]
 
     def forward(self, steps: Sequence[Step]) -> Tensor:
-        """Runs all steps together and stores their keys; [sum of kept tokens, hidden], after the last norm."""
+        """Runs all steps together, stores their keys; [sum of kept tokens, hidden] after the last norm."""
         hidden = torch.cat([step.hidden for step in steps]) if len(steps) > 1 else steps[0].hidden
         positions = torch.cat([step.positions for step in steps])
         cos, sin = (part[0] for part in self._llama.rotary_emb(hidden, position_ids=positions[None]))
@@ -142,7 +142,7 @@ class Decoder:
         return hidden + layer.mlp(layer.post_attention_layernorm(hidden))  # type: ignore[no-any-return]
 
     def _attend(self, index: int, queries: Tensor, step: Step, keep: Tensor | None) -> Tensor:
-        """[n, heads, head size] -> [n, heads * head size] for one step; ``keep``: which tokens ``queries`` are."""
+        """[n, heads, head size] -> [n, heads * head size]; ``keep``: which of the step's tokens they are."""
         block, mask = step.block, step.mask
         end = block.length + step.queries
         keys, values = block.cache[index, 0, :, :, :end], block.cache[index, 1, :, :, :end]
@@ -158,7 +158,7 @@ class Decoder:
         spots = keep if step.slots is None else step.slots[keep]
         slotted = queries.new_zeros(block.rows * step.queries, self.heads, self.head_size)
         slotted[spots] = queries
-        slotted = slotted.unflatten(0, (block.rows, step.queries)).transpose(1, 2)
+        slotted = slotted.view(block.rows, step.queries, self.heads, self.head_size).transpose(1, 2)
         out = scaled_dot_product_attention(slotted, keys, values, attn_mask=mask, is_causal=mask is None)
         return out.transpose(1, 2).flatten(2).flatten(0, 1)[spots]
 
@@ -170,7 +170,7 @@ def _slotted(tensor: Tensor, step: Step) -> Tensor:
         full = tensor.new_zeros(rows * queries, *tensor.shape[1:])
         full[step.slots] = tensor
         tensor = full
-    return tensor.unflatten(0, (rows, queries)).transpose(1, 2)
+    return tensor.view(rows, queries, *tensor.shape[1:]).transpose(1, 2)
 
 
 def _kept(steps: Sequence[Step], device: torch.device) -> Tensor:

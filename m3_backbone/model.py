@@ -23,7 +23,7 @@ from m3_backbone.preprocess import preprocess
 from m3_backbone.prompt import Prompt, build_prompt, conversation
 from m3_backbone.sampling import Sampler
 from m3_backbone.scales import Ladder
-from m3_backbone.summary import summarise, summarise_image
+from m3_backbone.summary import summarise
 from m3_backbone.tokenizer import Tokenizer
 from m3_backbone.types import (
     CheckpointError,
@@ -92,9 +92,11 @@ class M3Model:
         pixels = torch.cat([torch.from_numpy(view.pixels) for view in views])
         features = self.model.patch_features(pixels.to(device=self.device, dtype=self.dtype))
         side = self.ladder.grid_side
-        grids = self.model.project(features).unflatten(1, (side, side))
+        grids = self.model.project(features).reshape(len(pixels), side, side, -1)
         encoded = []
-        for image, view, grid in zip(rgb, views, grids.split([len(v.pixels) for v in views]), strict=True):
+        for image, view, grid in zip(
+            rgb, views, torch.split(grids, [len(v.pixels) for v in views]), strict=True
+        ):
             encoded.append(
                 TorchEncodedImage(
                     grid=grid.clone() if len(views) > 1 else grid,  # a slice would keep the batch alive
@@ -243,11 +245,8 @@ class M3Model:
         turns = (question,) if isinstance(question, str) else tuple(question)
         ids = self.tokenizer.encode(turns[-1])
         index = torch.tensor(ids, dtype=torch.int64)
-        own = self._own(image)
-        if own.summary is None:
-            own.summary = summarise_image(own.grid[0], self.ladder)
         return summarise(
-            own,
+            self._own(image),
             self.decoder.embed(index.to(self.device)),
             self._content[index].to(self.device),
             question_tokens=ids,

@@ -1,7 +1,8 @@
 """Grid -> scale: how the projected features of an image become its visual tokens.
 
-M3 (arXiv 2405.17430, section 3): average pooling after the projector, kernel = stride = grid side / scale side,
-row-major. The paper's ablations, spatial and sequential sampling, stand beside it as named alternatives.
+M3 (arXiv 2405.17430, section 3): average pooling after the projector, kernel = stride =
+grid side / scale side, row-major. The paper's ablations, spatial and sequential sampling, stand beside
+it as named alternatives.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 Reducer = Callable[[Tensor, int], Tensor]
 """(grid [..., G, G, C], side) -> [..., side, side, C]."""
@@ -21,9 +23,9 @@ def average(grid: Tensor, side: int) -> Tensor:
     full = grid.shape[-2]
     if side == full:
         return grid
-    step = full // side
-    cells = grid.unflatten(-2, (side, step)).unflatten(-4, (side, step))  # [..., s, k, s, k, C]
-    return cells.mean(dim=(-4, -2))
+    channels_last = grid.reshape(-1, full, full, grid.shape[-1]).permute(0, 3, 1, 2)
+    pooled = avg_pool2d(channels_last, full // side).permute(0, 2, 3, 1)
+    return pooled.reshape(*grid.shape[:-3], side, side, grid.shape[-1])
 
 
 def spatial(grid: Tensor, side: int) -> Tensor:
@@ -36,7 +38,7 @@ def sequential(grid: Tensor, side: int) -> Tensor:
     """Evenly spaced patches of the row-major sequence: the two dimensions play no part."""
     full = grid.shape[-2]
     picks = torch.arange(side * side, device=grid.device) * (full * full) // (side * side)
-    return grid.flatten(-3, -2)[..., picks, :].unflatten(-2, (side, side))
+    return grid.flatten(-3, -2)[..., picks, :].reshape(*grid.shape[:-3], side, side, grid.shape[-1])
 
 
 REDUCERS: dict[str, Reducer] = {"average": average, "spatial": spatial, "sequential": sequential}
@@ -78,7 +80,7 @@ class Layout:
             return pooled.flatten(0, 2)
         side = pooled.shape[1]
         columns, rows = self.tiles
-        picture = pooled[1:].unflatten(0, (rows, columns)).transpose(1, 2)  # [R, s, C, s, hidden]
+        picture = pooled[1:].reshape(rows, columns, *pooled.shape[1:]).transpose(1, 2)  # [R, s, C, s, hidden]
         picture = picture.flatten(2, 3).flatten(0, 1)  # [R * s, C * s, hidden]
         if self.merge == "spatial_unpad":
             assert newline is not None

@@ -44,14 +44,12 @@ _INTERACTIONS = ("similarity_max", "similarity_mean", "similarity_std")
 class ImageSummary:
     """The image's part of the route inputs: computed once, whatever the number of questions.
 
-    stats float32 [G]; pooled float32 [P, D]; tokens [n, hidden] of all scales, unit length, float32, with
-    ``bounds`` where each scale's start and end.
+    stats float32 [G]; pooled float32 [P, D]; lengths: per scale, the norms of the view's tokens, float32.
     """
 
     stats: NDArray[np.float32]
     pooled: NDArray[np.float32]
-    tokens: Tensor
-    bounds: tuple[tuple[int, int], ...]
+    lengths: tuple[NDArray[np.float32], ...]
 
 
 @lru_cache(maxsize=32)
@@ -80,8 +78,7 @@ def summarise_image(grid: Tensor, ladder: Ladder) -> ImageSummary:
     energy = float(squares.mean())
     scaled = squares / max(energy, _TINY)
     values: list[Tensor] = []
-    tokens, bounds, projected = [], [], []
-    start = 0
+    lengths, projected = [], []
     centred_by_scale: dict[int, Tensor] = {}
     for scale in ladder:
         side = ladder.side(scale)
@@ -95,9 +92,7 @@ def summarise_image(grid: Tensor, ladder: Ladder) -> ImageSummary:
             projected.append(flat)
         norms = flat.norm(dim=-1)
         unit = flat / norms.clamp_min(_TINY)[:, None]
-        tokens.append(unit)
-        bounds.append((start, start + scale))
-        start += scale
+        lengths.append(norms.clamp_min(_TINY).cpu().numpy())
         deviation = norms.std(correction=0) if scale > 1 else torch.zeros(())
         root = math.sqrt(grid.shape[-1])
         values += [norms.mean() / root, deviation / root, 1 - unit.mean(dim=0).norm()]
@@ -106,8 +101,7 @@ def summarise_image(grid: Tensor, ladder: Ladder) -> ImageSummary:
     return ImageSummary(
         stats=_half(torch.stack([value.cpu() for value in values])),
         pooled=_half(torch.cat(projected) @ matrix if projected else grid.new_zeros(0, POOLED_WIDTH)),
-        tokens=torch.cat(tokens),
-        bounds=tuple(bounds),
+        lengths=tuple(lengths),
     )
 
 
@@ -162,12 +156,13 @@ def summarise(
         if bool(content.any()):
             words = words[content]
         unit = words / words.norm(dim=-1, keepdim=True).clamp_min(_TINY)
-        similarity = unit @ summary.tokens.T  # [T, n]
         values = []
-        for start, stop in summary.bounds:
-            part = similarity[:, start:stop]
-            values += [part.max(), part.amax(dim=-1).mean(), part.mean(dim=0).std(correction=0)]
-        interaction = _half(torch.stack(values))
+        for scale, lengths in zip(ladder, summary.lengths, strict=True):
+            tokens = image.pooled(scale)[0].flatten(0, 1).float()
+            similarity = (unit @ tokens.T).cpu().numpy() / lengths  # [T, scale]
+            best = similarity.max(axis=1)
+            values += [best.max(), best.mean(), similarity.mean(axis=0).std()]
+        interaction = _half(torch.from_numpy(np.asarray(values, np.float32)))
     return RouteInputs(
         ladder=ladder,
         image_size=image.size,

@@ -1,4 +1,4 @@
-"""Text <-> ids with a checkpoint's SentencePiece model, as transformers' slow LlamaTokenizer does it. Torch-free.
+"""Text <-> ids with a checkpoint's SentencePiece model, as the slow LlamaTokenizer does it. Torch-free.
 
 One difference, on purpose: special tokens are never recognised in text. ``</s>`` typed by a user is text;
 an end of sequence is put between texts by whoever builds the prompt.
