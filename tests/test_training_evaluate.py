@@ -30,6 +30,11 @@ class Table:
     def flops(self) -> NDArray[np.int64]:
         return 1000 + 10 * self.visual_tokens
 
+    def sufficient(self, tolerance: float = 0.0) -> NDArray[np.bool_]:
+        best = self.scores.max(axis=1, keepdims=True)
+        enough: NDArray[np.bool_] = (self.scores >= best - tolerance) & (best > 0)
+        return enough
+
 
 def by_hand() -> Table:
     """Eight questions on four images; means 0.25, 0.625, 0.75; best scores 7 of 8."""

@@ -19,7 +19,7 @@ from training.evaluation.frontier import (
     path_cost,
     upper_hull,
 )
-from training.evaluation.oracle import Oracle, sufficient
+from training.evaluation.oracle import Oracle
 from training.evaluation.resampling import interval, measure
 from training.evaluation.settings import Settings, at_prices, by_expected_score, fixed_settings, sweep
 
@@ -79,17 +79,14 @@ def test_a_mean_over_log_cost_weighs_every_doubling_alike() -> None:
         log_spaced_mean(np.array([1.0]), np.array([1.0]))
 
 
-def test_sufficient_follows_best_minus_tolerance_and_never_a_score_of_zero() -> None:
-    scores = np.array([[0.0, 0.6, 0.9], [0.0, 0.0, 0.0]])
-    assert sufficient(scores).tolist() == [[False, False, True], [False, False, False]]
-    assert sufficient(scores, 0.3).tolist() == [[False, True, True], [False, False, False]]
-
-
 def test_zones_count_all_some_and_no_scale() -> None:
-    oracle = Oracle.of(np.array([[1.0, 1.0], [0.0, 1.0], [0.0, 0.0]]))
+    scores = np.array([[1.0, 1.0], [0.0, 1.0], [0.0, 0.0]])
+    oracle = Oracle.of(scores, scores > 0)
     assert oracle.choice.tolist() == [0, 1, -1]
     assert oracle.zones.tolist() == [0, 1, 2]
-    assert math.isnan(Oracle.of(np.zeros((1, 2))).mean_cost(np.ones((1, 2)))["excluded"])
+    assert math.isnan(
+        Oracle.of(np.zeros((1, 2)), np.zeros((1, 2), bool)).mean_cost(np.ones((1, 2)))["excluded"]
+    )
 
 
 def test_resamples_draw_whole_images() -> None:

@@ -31,9 +31,8 @@ from training.evaluation.frontier import Floats, upper_hull
 from training.evaluation.headroom import ACCURACY_SLACK, Yardstick, best_fixed
 from training.evaluation.oracle import NoneSufficient, Oracle
 from training.evaluation.resampling import Measured, measure
-from training.evaluation.settings import Index, Replay, Settings, at_prices, fixed_settings, sweep
-
-TOKENS, FLOPS, FLOPS_7B = COSTS = ("visual_tokens", "flops", "flops_7b")
+from training.evaluation.results import FLOPS, FLOPS_7B, TOKENS, Judge, PolicyResult
+from training.evaluation.settings import Replay, Settings, at_prices, fixed_settings, sweep
 
 
 class Outcomes(Protocol):
@@ -49,6 +48,7 @@ class Outcomes(Protocol):
     def flops(self) -> NDArray[np.int64]: ...
     @property
     def image_index(self) -> NDArray[np.int64]: ...
+    def sufficient(self, tolerance: float = 0.0) -> NDArray[np.bool_]: ...
 
 
 @dataclass(frozen=True)
@@ -63,27 +63,6 @@ class Contender:
     tune_replay: Replay | None = None
     extra: tuple[Settings, ...] = ()
     charge: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class PolicyResult:
-    """One policy at one setting. ``role``: why it is listed; ``chosen_on``: where its target came from.
-
-    The two headroom measures are NaN where their condition fails; their intervals hold the setting fixed.
-    ``gain_over``: accuracy minus that of another curve at the same mean visual tokens.
-    """
-
-    name: str
-    target: float
-    target_is: str
-    role: str
-    chosen_on: str
-    accuracy: Estimate
-    cost: Mapping[str, Estimate]
-    accuracy_headroom_captured: Estimate
-    token_headroom_captured: Estimate
-    gain_over: Mapping[str, Estimate]
-    choice: Index
 
 
 @dataclass(frozen=True)
@@ -140,7 +119,9 @@ def evaluate(
     if flops_7b is not None:
         costs[FLOPS_7B] = flops_7b.astype(np.float64)
     n, n_scales = table.scores.shape
-    oracle = Oracle.of(table.scores, tolerance)
+    if not n:
+        raise ValueError("The outcome table has no samples: there is nothing to evaluate.")
+    oracle = Oracle.of(table.scores, table.sufficient(tolerance))
     fixed_s = fixed_settings(table.scales, n)
     resolved = oracle.resolved("smallest", n_scales).astype(np.int8)[None]
     oracle_s = Settings("oracle", "none sufficient: smallest", (0.0,), resolved)
@@ -159,7 +140,9 @@ def evaluate(
     hull = Curve(HULL, fixed, mixed=True)
     curves = {HULL: hull} | {c.name: Curve(c.name, m) for c, m in zip(contenders, paths, strict=True)}
     rivals = [c for name, c in curves.items() if name != main]
-    judge = _Judge(
+    judge = Judge(
+        fixed,
+        best,
         Yardstick.of(fixed, best, oracle_m, draws=False),
         Yardstick.of(fixed, best, oracle_m, draws=True),
         rivals,
@@ -226,51 +209,3 @@ def _chosen(contender: Contender, path: Measured, table: Outcomes, tune: Outcome
     if affordable.size:
         roles["accurate"] = int(affordable[accuracy[affordable].argmax()])
     return roles
-
-
-@dataclass(frozen=True)
-class _Judge:
-    """Turns measured settings into results against one yardstick and one set of rivals."""
-
-    point: Yardstick
-    draws: Yardstick
-    rivals: Sequence[Curve]
-
-    def result(self, m: Measured, k: int, role: str, chosen_on: str) -> PolicyResult:
-        accuracy, tokens = m.accuracy[[k]], m.cost[TOKENS][[k]]
-        accuracy_draws, tokens_draws = m.accuracy_draws[:, [k]], m.cost_draws[TOKENS][:, [k]]
-        rivals = [r for r in self.rivals if r.name != m.settings.name]
-        return PolicyResult(
-            name=m.settings.name,
-            target=m.settings.targets[k],
-            target_is=m.settings.target_is,
-            role=role,
-            chosen_on=chosen_on,
-            accuracy=Estimate.of(accuracy[0], accuracy_draws),
-            cost={name: Estimate.of(m.cost[name][k], m.cost_draws[name][:, k]) for name in m.cost},
-            accuracy_headroom_captured=_where(
-                self.point.affordable(tokens)[0],
-                self.point.accuracy_captured(accuracy)[0],
-                self.draws.accuracy_captured(accuracy_draws),
-            ),
-            token_headroom_captured=_where(
-                self.point.accurate(accuracy)[0],
-                self.point.token_captured(tokens)[0],
-                self.draws.token_captured(tokens_draws),
-            ),
-            gain_over={
-                r.name: Estimate.of(
-                    accuracy[0] - r.accuracy_at(TOKENS, tokens, draws=False)[0],
-                    accuracy_draws - r.accuracy_at(TOKENS, tokens_draws, draws=True),
-                )
-                for r in rivals
-            },
-            choice=m.settings.choices[k].astype(np.int64),
-        )
-
-
-def _where(holds: bool, value: float, draws: Floats) -> Estimate:
-    known = draws[~np.isnan(draws)]
-    if not holds or np.isnan(value) or not known.size:
-        return Estimate(float("nan"), float("nan"), float("nan"))
-    return Estimate.of(value, known)

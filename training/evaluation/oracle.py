@@ -1,7 +1,7 @@
 """The oracle: per sample the smallest sufficient scale, and what the labels look like.
 
-Sufficient at a scale: score >= best score over the scales - tolerance, and best score > 0. The oracle's
-accuracy is the mean best score. What it spends where no scale is sufficient is a convention, so its cost
+Which scales are sufficient is `data.records.OutcomeTable.sufficient`'s to say. The oracle's accuracy is the
+mean best score. What it spends where no scale is sufficient is a convention, so its cost
 is given under all three: the smallest scale, the largest scale, or those samples left out.
 
 This is the plain oracle, made of one replicate of the outcomes: a lucky guess counts as a sufficient
@@ -22,12 +22,6 @@ NONE_SUFFICIENT: tuple[NoneSufficient, ...] = ("smallest", "largest", "excluded"
 ZONES = ("all-right", "scale-matters", "all-wrong")
 
 
-def sufficient(scores: NDArray[np.float64], tolerance: float = 0.0) -> NDArray[np.bool_]:
-    """[n, S] scores -> [n, S] whether each scale is sufficient (the rule of the module's docstring)."""
-    best = scores.max(axis=1, keepdims=True)
-    return np.asarray((scores >= best - tolerance) & (best > 0))
-
-
 @dataclass(frozen=True)
 class Oracle:
     """The oracle's choices over n samples.
@@ -42,12 +36,11 @@ class Oracle:
     accuracy: float
 
     @classmethod
-    def of(cls, scores: NDArray[np.float64], tolerance: float = 0.0) -> Oracle:
-        """scores: [n, S], scales in rising order."""
-        enough = sufficient(scores, tolerance)
-        some = enough.any(axis=1)
-        choice = np.where(some, enough.argmax(axis=1), -1)
-        zones = np.where(~some, 2, np.where(enough.all(axis=1), 0, 1))
+    def of(cls, scores: NDArray[np.float64], sufficient: NDArray[np.bool_]) -> Oracle:
+        """scores, and `OutcomeTable.sufficient`: [n, S], scales in rising order."""
+        some = sufficient.any(axis=1)
+        choice = np.where(some, sufficient.argmax(axis=1), -1)
+        zones = np.where(~some, 2, np.where(sufficient.all(axis=1), 0, 1))
         return cls(choice, zones, float(scores.max(axis=1).mean()))
 
     def resolved(self, rule: Literal["smallest", "largest"], n_scales: int) -> NDArray[np.int64]:
