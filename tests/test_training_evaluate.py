@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from training.evaluate import FLOPS, FLOPS_7B, TOKENS, Contender, evaluate
+from training.evaluate import Contender, evaluate
 from training.evaluation.pricing import price
+from training.evaluation.results import FLOPS, FLOPS_7B, TOKENS
 from training.evaluation.settings import by_expected_score
 
 

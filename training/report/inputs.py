@@ -1,0 +1,159 @@
+"""What a report is made of: the outcome tables of a folder, and a router whose predictions are replayed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.records import OutcomeTable, RecordError, read_outcomes
+from router.errors import ConstraintError
+from router.features import FeatureSpec
+from router.policy import Constraints
+from router.predictor import Predictions
+from router.router import Router
+from training.candidates.base import Examples
+from training.candidates.lookup import Lookup
+from training.evaluate import Contender
+from training.evaluation.comparison import token_levels
+from training.evaluation.results import FLOPS, FLOPS_7B
+from training.evaluation.settings import Index, Replay, Settings, at_prices, by_expected_score
+
+FINAL = "test"
+"""The split that only `--final` may open."""
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The evaluated table; ``tune`` and ``train`` where the folder has them; the router where there is one.
+
+    predictions: the router's on ``table``. folders: split -> folder of its table, for provenance.
+    """
+
+    table: OutcomeTable
+    tune: OutcomeTable | None
+    train: OutcomeTable | None
+    router: Router | None
+    predictions: Predictions | None
+    folders: dict[str, Path]
+
+    @property
+    def split(self) -> str:
+        return self.table.split
+
+
+def load_inputs(outcomes: Path, bundle: Path | None, split: str = "dev", *, final: bool = False) -> Inputs:
+    """Read the tables under ``outcomes`` and the bundle, and predict.
+
+    outcomes: a folder of splits (``DIR/dev``, ``DIR/tune``, ...), or the folder of one table, whose
+    neighbours are then looked for beside it. bundle: None makes a report without a router. Raises
+    `RecordError` for what is wrong with the tables, among it a test split without ``final``, and
+    `router.errors.BundleError` and its family for the bundle.
+    """
+    single = (outcomes / MANIFEST).is_file()
+    home = outcomes if single else outcomes / split
+    if not (home / MANIFEST).is_file():
+        found = sorted(p.parent.name for p in outcomes.glob(f"*/{MANIFEST}"))
+        there = f"splits there: {', '.join(found)}" if found else "make one with `m3-train label`"
+        raise RecordError(f"There is no outcome table of split '{split}' in {outcomes}; {there}.")
+    if split == FINAL and not final:
+        raise RecordError(f"The split '{FINAL}' is opened by --final only, which logs the opening.")
+    table = read_outcomes(home)
+    if table.split == FINAL and not final:
+        raise RecordError(f"{home} is a table of the split '{FINAL}': it is opened by --final only.")
+    if final and table.split != FINAL:
+        raise RecordError(f"--final opens the split '{FINAL}'; the table at {home} is of '{table.split}'.")
+    folders = {table.split: home}
+    others: dict[str, OutcomeTable | None] = {}
+    for name in ("tune", "router-train"):
+        beside = home.parent / name
+        others[name] = None
+        if name != table.split and (beside / MANIFEST).is_file():
+            other = read_outcomes(beside)
+            if (other.backbone_fingerprint, other.scales) == (table.backbone_fingerprint, table.scales):
+                others[name] = other
+                folders[name] = beside
+    router = None if bundle is None else Router.load(bundle, table.backbone_fingerprint)
+    predictions = None if router is None else predict(router, table)
+    return Inputs(table, others["tune"], others["router-train"], router, predictions, folders)
+
+
+def predict(router: Router, table: OutcomeTable) -> Predictions:
+    """The router's calibrated predictions for every sample, exactly as serving makes them."""
+    return router.predict(router.bundle.features.matrix(table))
+
+
+def contenders(inputs: Inputs) -> tuple[Contender, ...]:
+    """The router (with its default price and token budgets) and the lookup, as far as they can be had."""
+    found = []
+    if inputs.router is not None and inputs.predictions is not None:
+        found.append(_router_contender(inputs, inputs.router, inputs.predictions))
+    if inputs.train is not None:
+        found.append(_lookup_contender(inputs, inputs.train))
+    return tuple(found)
+
+
+def router_flops(router: Router | None) -> float:
+    """FLOPs of one routing decision as the bundle's provenance knows them, else 0."""
+    known = None if router is None else router.bundle.provenance.get("flops_per_request")
+    return float(known) if isinstance(known, int | float) else 0.0
+
+
+def _router_contender(inputs: Inputs, router: Router, predictions: Predictions) -> Contender:
+    replay = _router_replay(router, predictions, inputs.table.visual_tokens)
+    tune_replay = None
+    if inputs.tune is not None:
+        tune_replay = _router_replay(router, predict(router, inputs.tune), inputs.tune.visual_tokens)
+    flops = router_flops(router)
+    charge = {FLOPS: flops, FLOPS_7B: flops} if flops else {}
+    default = at_prices("router", replay, (router.bundle.prices.default,), charge)
+    budgets = _budgets(inputs.table, router, predictions)
+    extra = (default,) if budgets is None else (default, budgets)
+    return Contender("router", replay, tune_replay, extra, charge)
+
+
+def _router_replay(router: Router, predictions: Predictions, visual_tokens: NDArray[np.int64]) -> Replay:
+    def replay(price: float) -> Index:
+        return router.replay(predictions, visual_tokens, Constraints(price=price))
+
+    return replay
+
+
+def _budgets(table: OutcomeTable, router: Router, predictions: Predictions) -> Settings | None:
+    """The `token_budget` policy at the compared levels that its table of prices can meet."""
+    targets, choices = [], []
+    for level in token_levels(table.visual_tokens.mean(axis=0)).tolist():
+        try:
+            chosen = router.replay(predictions, table.visual_tokens, Constraints(token_budget=level))
+        except ConstraintError:
+            continue
+        targets.append(level)
+        choices.append(chosen.astype(np.int8))
+    if not targets:
+        return None
+    return Settings("token_budget", "mean visual tokens", tuple(targets), np.stack(choices))
+
+
+def _lookup_contender(inputs: Inputs, train: OutcomeTable) -> Contender:
+    fitted = Lookup().fit(_examples(train))
+
+    def replay(table: OutcomeTable) -> Replay:
+        return by_expected_score(fitted.predict(_examples(table)).score, table.visual_tokens)
+
+    return Contender("lookup", replay(inputs.table), None if inputs.tune is None else replay(inputs.tune))
+
+
+def _examples(table: OutcomeTable) -> Examples:
+    """The table as candidates see it, with the one column that a spec must have (a lookup reads none)."""
+    spec = FeatureSpec(
+        grid_stat_names=table.grid_stat_names,
+        pooled_shape=(table.pooled.shape[1], table.pooled.shape[2]),
+        question_size=table.question.shape[1],
+        interaction_names=table.interaction_names,
+        groups=("length",),
+    )
+    return Examples.of(table, spec)
