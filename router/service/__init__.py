@@ -1,0 +1,1 @@
+"""The HTTP service: `router.service.app.create_app(settings, engine, router)`."""

@@ -1,0 +1,71 @@
+"""The app factory: everything that an app needs is handed in, and nothing is shared between two apps."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from m3_backbone.types import Engine
+from router.decisions import DecisionLog
+from router.service.context import RequestContext
+from router.service.metrics import Metrics
+from router.service.pipeline import Pipeline, Routes
+from router.service.routes import asking, operations, playground
+from router.service.security import BodyLimit
+from router.service.state import Service
+from router.settings import Settings
+
+logger = logging.getLogger("m3_router")
+
+
+def create_app(settings: Settings, engine: Engine, router: Routes | None = None) -> FastAPI:
+    """The service on ``engine``, which the app starts and, when it stops, drains and closes.
+
+    router: a `router.Router`; None answers everything at the full scale and says so in each decision.
+    Raises `DecisionLogError` when the decision log of ``settings`` cannot be opened.
+    """
+    metrics = Metrics(engine, None if router is None else router.version)
+    log = None if settings.decision_log is None else DecisionLog(settings.decision_log)
+    pipeline = Pipeline(settings, engine, router)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await engine.start()
+        try:
+            yield
+        finally:
+            try:
+                async with asyncio.timeout(settings.drain_timeout_s):
+                    await engine.close()
+            except TimeoutError:
+                logger.warning("The engine was still busy after %g s; leaving.", settings.drain_timeout_s)
+            pipeline.close()
+            if log is not None:
+                log.close()
+
+    async def pass_on(request: Request, error: Exception) -> Response:
+        raise error  # to `RequestContext`, the one handler of every exception
+
+    app = FastAPI(
+        title="m3-router",
+        summary="Answers image questions at the number of visual tokens that they need.",
+        docs_url=None,  # these pages load scripts from elsewhere; /openapi.json stays
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        exception_handlers={HTTPException: pass_on, RequestValidationError: pass_on},
+    )
+    app.state.service = Service(settings, pipeline, metrics, log)
+    for group in (asking, operations, playground):
+        app.include_router(group.router)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(RequestContext, metrics=metrics)  # added last: the outermost
+    return app

@@ -1,0 +1,142 @@
+"""Reading a request's body: JSON or multipart -> one dict of fields, the image as bytes.
+
+Raises `InvalidRequest` (400), `UnsupportedType` (415), `BodyTimeout` (408); `TooLarge` comes from
+`security.BodyLimit` while reading.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+import re
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+
+from router.errors import InvalidImage, InvalidRequest
+from router.service.failures import ClientGone
+from router.service.text import clean
+from router.settings import Settings
+
+_SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*):")
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
+_DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
+
+
+class UnsupportedType(InvalidRequest):
+    code = "unsupported_media_type"
+    status = 415
+
+
+class BodyTimeout(InvalidRequest):
+    code = "body_timeout"
+    status = 408
+
+
+async def read_fields(request: Request, settings: Settings) -> dict[str, Any]:
+    """The body's fields as sent; ``image`` may be text (JSON) or bytes (an uploaded file)."""
+    content_type = request.headers.get("content-type", "")
+    media = content_type.partition(";")[0].strip().lower()
+    try:
+        async with asyncio.timeout(settings.body_timeout_s):
+            if media == "application/json" or (media.startswith("application/") and media.endswith("+json")):
+                return parse_json(await request.body())
+            if media == "multipart/form-data":
+                return await _read_form(request, settings)
+    except TimeoutError:
+        raise BodyTimeout(f"The body did not arrive within {settings.body_timeout_s:g} s.") from None
+    except ClientDisconnect:
+        raise ClientGone("The client left while it was sending.") from None
+    raise UnsupportedType(
+        f"Content-Type has value '{clean(content_type)}'. Send application/json or multipart/form-data."
+    )
+
+
+def parse_json(body: bytes) -> dict[str, Any]:
+    """``body`` as a JSON object; a key that is given twice is refused, for nobody can say which one counts."""
+    try:
+        parsed = json.loads(body, object_pairs_hook=_unique)
+    except RecursionError:
+        raise InvalidRequest("The JSON body is nested too deeply.", code="invalid_json") from None
+    except ValueError as error:
+        where = f" at line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise InvalidRequest(f"The body is not valid JSON{where}.", code="invalid_json") from None
+    if not isinstance(parsed, dict):
+        raise InvalidRequest("The JSON body must be an object.", code="invalid_json")
+    return parsed
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise _given_twice(name)
+            seen.add(name)
+    return fields
+
+
+def _given_twice(name: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"The field '{clean(name)}' is given twice.", code="duplicate_field", param=clean(name)
+    )
+
+
+async def _read_form(request: Request, settings: Settings) -> dict[str, Any]:
+    """Fields of a multipart body. Numbers are text there, so text that is a number becomes one."""
+    fields: dict[str, Any] = {}
+    try:
+        async with request.form(max_files=4, max_fields=32, max_part_size=settings.max_body_bytes) as form:
+            for name, value in form.multi_items():
+                if name in fields:
+                    raise _given_twice(name)
+                fields[name] = await value.read() if isinstance(value, UploadFile) else value
+    except (HTTPException, ValueError, LookupError):
+        raise InvalidRequest("The multipart body is malformed.", code="invalid_multipart") from None
+    for name in ("scale", "min_scale", "max_visual_tokens"):
+        if isinstance(fields.get(name), str) and _INTEGER.fullmatch(fields[name]):
+            fields[name] = int(fields[name])
+    budget = fields.get("token_budget")
+    if isinstance(budget, str) and _DECIMAL.fullmatch(budget):
+        fields["token_budget"] = float(budget)
+    return fields
+
+
+def image_bytes(value: Any) -> bytes:
+    """The image file in a field: uploaded bytes, a data URI, or base64. Nothing is ever fetched."""
+    if value is None:
+        raise InvalidRequest("The field 'image' is missing.", code="missing_field", param="image")
+    if isinstance(value, bytes):
+        return value
+    if not isinstance(value, str):
+        raise InvalidRequest(
+            "The field 'image' must be a string: a data URI or base64.", code="invalid_type", param="image"
+        )
+    scheme = _SCHEME.match(value[:64])
+    if scheme is None:
+        return _base64(value)
+    if scheme[1].lower() != "data":
+        raise InvalidImage(
+            "An image by address is not fetched. Send its bytes as a data URI or base64.",
+            code="image_url_unsupported",
+        )
+    head, comma, payload = value.partition(",")
+    if not comma or not head.lower().rstrip().endswith(";base64"):
+        raise InvalidImage("The data URI must read data:image/...;base64,DATA.", code="invalid_base64")
+    return _base64(payload)
+
+
+def _base64(text: str) -> bytes:
+    try:
+        data = text.encode("ascii")
+        if b"%" in data:  # a data URI may percent-encode +, / and =
+            data = unquote_to_bytes(data)
+        return base64.b64decode(b"".join(data.split()), validate=True)
+    except (UnicodeEncodeError, binascii.Error):
+        raise InvalidImage("The image is not valid base64.", code="invalid_base64") from None

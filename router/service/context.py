@@ -1,0 +1,82 @@
+"""The outermost layer of the app: request ids, one log line a request, and the one exception handler."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import traceback
+import uuid
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from router.service.failures import error_response
+from router.service.metrics import Metrics
+
+access_log = logging.getLogger("m3_router.access")
+error_log = logging.getLogger("m3_router.error")
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def request_id_of(headers: Headers) -> str:
+    """The client's ``x-request-id`` when it is a plain word of at most 64 characters; a new one otherwise."""
+    given = headers.get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+class RequestContext:
+    """ASGI middleware. The request id is in ``scope["state"]["request_id"]`` and in every response.
+
+    Logged are: id, method, route template, status, milliseconds, error code. Never a query, a body, a
+    header, or what an unexpected exception says (its type and where it came from are).
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begin = time.perf_counter()
+        request_id = request_id_of(Headers(scope=scope))
+        scope.setdefault("state", {})["request_id"] = request_id
+        status, code = 0, ""
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["x-request-id"] = request_id
+            await send(message)
+
+        self._metrics.request_started()
+        try:
+            try:
+                await self._app(scope, receive, send_with_id)
+            except Exception as error:
+                response, shown = error_response(error)
+                code = shown.code
+                self._metrics.error(code)
+                if shown.status == 500:
+                    frames = "".join(traceback.format_tb(error.__traceback__))
+                    error_log.error("%s %s\n%s", request_id, type(error).__name__, frames)
+                if status:  # too late for another response: let the server cut the connection
+                    raise
+                await response(scope, receive, send_with_id)
+        finally:
+            seconds = time.perf_counter() - begin
+            endpoint = getattr(scope.get("route"), "path", "unmatched")
+            self._metrics.request_ended(endpoint, status, seconds)
+            access_log.info(
+                "%s %s %s %d %.1fms%s",
+                request_id,
+                scope["method"] if scope["method"].isalpha() else "?",
+                endpoint,
+                status,
+                seconds * 1000,
+                f" {code}" if code else "",
+            )

@@ -1,0 +1,98 @@
+"""Prometheus metrics, prefix ``m3_``. Every app has a registry of its own: nothing is global.
+
+Labels take few values, none of them from a client: route templates, status codes, error codes that we
+define, scales of the ladder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from m3_backbone.types import Engine
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metrics:
+    """What the service counts and times. `render` gives the text that Prometheus scrapes."""
+
+    def __init__(self, engine: Engine, router_version: str | None) -> None:
+        registry = CollectorRegistry()
+        self._registry = registry
+        self._requests = Counter(
+            "m3_requests", "Requests by route and status.", ["endpoint", "status"], registry=registry
+        )
+        self._request_seconds = Histogram(
+            "m3_request_seconds", "Time to respond.", ["endpoint"], buckets=_SECONDS, registry=registry
+        )
+        self._errors = Counter("m3_errors", "Error responses by code.", ["code"], registry=registry)
+        self._stage_seconds = Histogram(
+            "m3_stage_seconds", "Time by stage of a request.", ["stage"], buckets=_SECONDS, registry=registry
+        )
+        self._decisions = Counter(
+            "m3_decisions", "Decisions by scale and policy.", ["scale", "policy"], registry=registry
+        )
+        self._fallbacks = Counter(
+            "m3_router_fallbacks",
+            "Requests sent to the largest scale allowed because the router could not decide.",
+            ["reason"],
+            registry=registry,
+        )
+        self._visual_tokens = Counter("m3_visual_tokens", "Visual tokens generated from.", registry=registry)
+        self._full_visual_tokens = Counter(
+            "m3_full_visual_tokens", "Visual tokens that the full scale would have cost.", registry=registry
+        )
+        self._flops = Counter("m3_flops", "FLOPs of the answers given.", registry=registry)
+        self._full_flops = Counter(
+            "m3_full_flops", "FLOPs that the full scale would have cost.", registry=registry
+        )
+        self._log_failures = Counter(
+            "m3_decision_log_failures", "Decisions that could not be written to the log.", registry=registry
+        )
+        self._in_flight = Gauge("m3_requests_in_flight", "Requests being handled.", registry=registry)
+        for name, help_text, read in (
+            ("m3_ready", "1 when the engine is ready.", lambda: float(engine.health().ready)),
+            ("m3_engine_queued", "Requests waiting in the engine.", lambda: engine.health().queued),
+            ("m3_engine_running", "Requests running in the engine.", lambda: engine.health().running),
+            ("m3_engine_cached_images", "Encoded images kept.", lambda: engine.health().cached_images),
+        ):
+            Gauge(name, help_text, registry=registry).set_function(read)
+        info = Gauge("m3_info", "What is served.", ["model", "router"], registry=registry)
+        info.labels(engine.name, router_version or "none").set(1)
+
+    def request_started(self) -> None:
+        self._in_flight.inc()
+
+    def request_ended(self, endpoint: str, status: int, seconds: float) -> None:
+        self._in_flight.dec()
+        self._requests.labels(endpoint, str(status)).inc()
+        self._request_seconds.labels(endpoint).observe(seconds)
+
+    def error(self, code: str) -> None:
+        self._errors.labels(code).inc()
+
+    def decided(self, scale: int, policy: str, fallback: str | None) -> None:
+        self._decisions.labels(str(scale), policy).inc()
+        if fallback is not None:
+            self._fallbacks.labels(fallback).inc()
+
+    def stages(self, timings_ms: Mapping[str, float]) -> None:
+        for stage, milliseconds in timings_ms.items():
+            if stage != "total":
+                self._stage_seconds.labels(stage).observe(milliseconds / 1000)
+
+    def answered(self, visual_tokens: int, full_visual_tokens: int, flops: int, full_flops: int) -> None:
+        self._visual_tokens.inc(visual_tokens)
+        self._full_visual_tokens.inc(full_visual_tokens)
+        self._flops.inc(flops)
+        self._full_flops.inc(full_flops)
+
+    def decision_log_failed(self) -> None:
+        self._log_failures.inc()
+
+    def render(self) -> bytes:
+        return generate_latest(self._registry)

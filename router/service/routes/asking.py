@@ -1,0 +1,78 @@
+"""``POST /v1/answer`` and ``POST /v1/route``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+from starlette.requests import Request
+
+from router.service.pipeline import Stopwatch
+from router.service.schemas import AnswerBody, AskBody, ErrorBody, RouteBody
+from router.service.state import Service, cost_body, decision_body, service_of, while_connected
+
+router = APIRouter(prefix="/v1", tags=["asking"])
+
+_FIELDS = AskBody.model_json_schema()
+_UPLOAD = {
+    **_FIELDS,
+    "properties": {**_FIELDS["properties"], "image": {"type": "string", "format": "binary"}},
+}
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": _FIELDS}, "multipart/form-data": {"schema": _UPLOAD}},
+    }
+}
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorBody} for status in (400, 408, 413, 415, 500, 503, 504)
+}
+
+
+@router.post("/answer", openapi_extra=_BODY, responses=_ERRORS)
+async def answer(request: Request, service: Annotated[Service, Depends(service_of)]) -> AnswerBody:
+    """Answer a question about an image at the scale that they need, and say what that cost."""
+    ask = await service.read(request)
+    done = await while_connected(
+        request,
+        service.pipeline.answer(
+            ask.image, ask.question, ask.constraints, deadline=ask.deadline, request_id=ask.request_id
+        ),
+    )
+    service.record(done.routed, done.timings_ms, endpoint="/v1/answer", request_id=ask.request_id)
+    cost = done.cost
+    service.metrics.answered(cost.visual_tokens, cost.full_visual_tokens, cost.flops, cost.full_flops)
+    return AnswerBody(
+        answer=done.generation.text,
+        scale=done.routed.decision.scale,
+        visual_tokens=cost.visual_tokens,
+        decision=decision_body(done.routed),
+        cost=cost_body(cost),
+        timings_ms=done.timings_ms,
+        model=service.model,
+        router=service.router_version,
+        request_id=ask.request_id,
+    )
+
+
+@router.post("/route", openapi_extra=_BODY, responses=_ERRORS)
+async def route(request: Request, service: Annotated[Service, Depends(service_of)]) -> RouteBody:
+    """The decision alone: nothing is generated."""
+    ask = await service.read(request)
+    routed = await while_connected(
+        request,
+        service.pipeline.route(
+            ask.image, ask.question, ask.constraints, watch=Stopwatch(), deadline=ask.deadline
+        ),
+    )
+    service.record(routed, routed.timings_ms, endpoint="/v1/route", request_id=ask.request_id)
+    return RouteBody(
+        scale=routed.decision.scale,
+        visual_tokens=routed.cost.visual_tokens,
+        decision=decision_body(routed),
+        cost=cost_body(routed.cost),
+        timings_ms=routed.timings_ms,
+        model=service.model,
+        router=service.router_version,
+        request_id=ask.request_id,
+    )

@@ -1,0 +1,201 @@
+"""Requests and responses of our own endpoints. Unknown fields are refused (OpenAI's endpoints ignore them).
+
+Types are strict: ``"36"`` and ``true`` are no scales. Whether a number is a scale depends on the
+checkpoint's ladder, so that check is `constraints_of`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+
+from m3_backbone.scales import Ladder
+from router.errors import ConstraintError, InvalidRequest
+from router.policy import Constraints
+from router.service.text import clean, shown
+from router.settings import Settings
+
+_SCALE_HELP = "A scale of the model's ladder, see `scales` in /ready"
+
+
+class AskBody(BaseModel):
+    """The JSON body of /v1/answer and /v1/route; multipart has the same fields, ``image`` as a file."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    image: Annotated[str, Field(description="A data URI or plain base64 of a JPEG, PNG, WEBP or GIF file")]
+    question: Annotated[str, Field(description="Plain text; `<image>` and `</s>` in it stay text")]
+    scale: Annotated[int | None, Field(description=f"Forced. {_SCALE_HELP}")] = None
+    min_scale: Annotated[int | None, Field(description=f"Floor. {_SCALE_HELP}")] = None
+    max_visual_tokens: Annotated[int | None, Field(description="Ceiling on this request's tokens")] = None
+    token_budget: Annotated[float | None, Field(description="Mean visual tokens per request")] = None
+
+
+class DecisionBody(BaseModel):
+    """Why this scale. ``fallback`` is present only when the full scale replaced the router's choice."""
+
+    policy: str
+    reason: str
+    certified: bool
+    probabilities: dict[str, float]
+    fallback: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent_fallback(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = handler(self)
+        if self.fallback is None:
+            del fields["fallback"]
+        return fields
+
+
+class CostBody(BaseModel):
+    visual_tokens: int
+    full_visual_tokens: int
+    flops: int
+    full_flops: int
+
+
+class RouteBody(BaseModel):
+    """The answer of /v1/route. FLOPs are of the prompt and one new token."""
+
+    scale: int
+    visual_tokens: int
+    decision: DecisionBody
+    cost: CostBody
+    timings_ms: dict[str, float]
+    model: str
+    router: str | None
+    request_id: str
+
+
+class AnswerBody(BaseModel):
+    answer: str
+    scale: int
+    visual_tokens: int
+    decision: DecisionBody
+    cost: CostBody
+    timings_ms: dict[str, float]
+    model: str
+    router: str | None
+    request_id: str
+
+
+class ReadyBody(BaseModel):
+    """What is served, and how busy it is. Answered with 200 only when requests will be served."""
+
+    ready: bool
+    model: str
+    router: str | None
+    scales: list[int]
+    queued: int
+    running: int
+    cached_images: int
+
+
+class ErrorDetail(BaseModel):
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
+class ErrorBody(BaseModel):
+    """Every error of every endpoint."""
+
+    error: ErrorDetail
+
+
+def question_of(value: Any, settings: Settings) -> str:
+    """``value`` as a question; raises `InvalidRequest` naming the field otherwise."""
+    if value is None:
+        raise InvalidRequest("The field 'question' is missing.", code="missing_field", param="question")
+    if not isinstance(value, str):
+        raise InvalidRequest("The field 'question' must be a string.", code="invalid_type", param="question")
+    if not value.strip():
+        raise InvalidRequest("The question is empty.", code="empty_question", param="question")
+    if len(value) > settings.max_question_chars:
+        raise InvalidRequest(
+            f"The question has {len(value)} characters; at most {settings.max_question_chars} are accepted.",
+            code="question_too_long",
+            param="question",
+        )
+    if any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value):
+        raise InvalidRequest(
+            "The question holds a NUL or half of a surrogate pair, which no text has.",
+            code="invalid_text",
+            param="question",
+        )
+    return value
+
+
+def refuse_unknown(fields: dict[str, Any]) -> None:
+    """Raises `InvalidRequest` naming the first field that `AskBody` does not have."""
+    for name in fields:
+        if name not in AskBody.model_fields:
+            raise InvalidRequest(
+                f"Unknown field '{clean(name)}'. Known fields: {', '.join(AskBody.model_fields)}.",
+                code="unknown_field",
+                param=clean(name),
+            )
+
+
+def constraints_of(fields: dict[str, Any], ladder: Ladder, settings: Settings) -> Constraints:
+    """The constraints that ``fields`` ask for, the operator's defaults where they ask for no target.
+
+    Raises `ConstraintError`, listing what is valid, for a value that is wrong or at odds with another.
+    """
+    scale, floor = (_on_ladder(fields, name, ladder) for name in ("scale", "min_scale"))
+    ceiling = _number(fields, "max_visual_tokens", ladder, whole=True)
+    budget = _number(fields, "token_budget", ladder, whole=False)
+    if scale is not None and floor is not None and scale < floor:
+        raise _conflict(f"scale {scale} is below min_scale {floor}", "scale")
+    if scale is not None and ceiling is not None and scale > ceiling:
+        raise _conflict(f"scale {scale} is above max_visual_tokens {ceiling:g}", "scale")
+    if floor is not None and ceiling is not None and floor > ceiling:
+        raise _conflict(f"min_scale {floor} is above max_visual_tokens {ceiling:g}", "min_scale")
+    if budget is not None and floor is not None and floor > budget:
+        raise _conflict(f"min_scale {floor} is above token_budget {budget:g}", "min_scale")
+    return Constraints(
+        scale=scale,
+        min_scale=floor,
+        max_visual_tokens=None if ceiling is None else int(ceiling),
+        token_budget=settings.token_budget if budget is None else budget,
+        price=settings.price if budget is None and settings.token_budget is None else None,
+    )
+
+
+def _conflict(what: str, param: str) -> ConstraintError:
+    return ConstraintError(
+        f"The constraints exclude each other: {what}.", code="conflicting_constraints", param=param
+    )
+
+
+def _on_ladder(fields: dict[str, Any], name: str, ladder: Ladder) -> int | None:
+    value = fields.get(name)
+    if value is None:
+        return None
+    if value not in ladder:
+        raise ConstraintError(
+            f"{name} has value {shown(value)}. Valid scales: {', '.join(map(str, ladder))}.",
+            code="invalid_scale",
+            param=name,
+        )
+    return int(value)
+
+
+def _number(fields: dict[str, Any], name: str, ladder: Ladder, *, whole: bool) -> float | None:
+    """A finite number of at least the smallest scale: no image costs fewer tokens than that."""
+    value = fields.get(name)
+    if value is None:
+        return None
+    kind = "a whole number" if whole else "a number"
+    right = type(value) is int or (type(value) is float and not whole)
+    if not right or not ladder.smallest <= value <= 1e9:
+        raise ConstraintError(
+            f"{name} has value {shown(value)}. Valid: {kind} of visual tokens from {ladder.smallest} "
+            f"to 1000000000; the scales are {', '.join(map(str, ladder))}.",
+            code=f"invalid_{name}",
+            param=name,
+        )
+    return float(value)

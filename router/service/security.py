@@ -1,0 +1,72 @@
+"""What protects the service from its clients: a limit on bodies, and headers for browsers.
+
+Not covered yet: keys, allowed hosts, rates.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from router.errors import TooLarge
+
+
+class BodyLimit:
+    """ASGI middleware: a body of more than ``max_bytes`` is a `TooLarge`, and reading stops there.
+
+    With a Content-Length before the first byte is read, without one (chunked) at the limit.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        declared = Headers(scope=scope).get("content-length", "")
+        if declared.isascii() and declared.isdigit() and int(declared[:20]) > self._max_bytes:
+            raise self._error()
+        read = 0
+
+        async def limited() -> Message:
+            nonlocal read
+            message = await receive()
+            if message["type"] == "http.request":
+                read += len(message.get("body", b""))
+                if read > self._max_bytes:
+                    raise self._error()
+            return message
+
+        await self._app(scope, limited, send)
+
+    def _error(self) -> TooLarge:
+        return TooLarge(
+            f"The body has more than {self._max_bytes} bytes, the most that is accepted.",
+            code="body_too_large",
+        )
+
+
+def page_headers(html: str) -> dict[str, str]:
+    """Headers of a page that may run its own inline scripts and styles, by hash, and nothing else."""
+
+    def hashes(tag: str) -> str:
+        blocks = re.findall(rf"<{tag}>(.*?)</{tag}>", html, flags=re.DOTALL)
+        digests = (base64.b64encode(hashlib.sha256(b.encode()).digest()).decode() for b in blocks)
+        return " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
+
+    policy = (
+        f"default-src 'none'; script-src {hashes('script')}; style-src {hashes('style')}; "
+        "img-src data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    return {
+        "Content-Security-Policy": policy,
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+        "Cache-Control": "no-cache",
+    }

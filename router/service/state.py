@@ -1,0 +1,140 @@
+"""What an app holds for its routes, and the steps that the asking endpoints share."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from starlette.requests import Request
+
+from router.decisions import DecisionLog, DecisionRecord
+from router.policy import Constraints
+from router.service.body import image_bytes, read_fields
+from router.service.failures import ClientGone
+from router.service.metrics import Metrics
+from router.service.pipeline import Cost, Pipeline, Routed
+from router.service.schemas import CostBody, DecisionBody, constraints_of, question_of, refuse_unknown
+from router.settings import Settings
+
+logger = logging.getLogger("m3_router")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A validated request: what is asked, under which constraints, until when (`time.monotonic`)."""
+
+    image: bytes
+    question: str
+    constraints: Constraints
+    deadline: float
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One per app; `service_of` finds it from a request."""
+
+    settings: Settings
+    pipeline: Pipeline
+    metrics: Metrics
+    log: DecisionLog | None
+
+    @property
+    def model(self) -> str:
+        return self.pipeline.engine.name
+
+    @property
+    def router_version(self) -> str | None:
+        return None if self.pipeline.router is None else self.pipeline.router.version
+
+    async def read(self, request: Request) -> Ask:
+        """The request's body, validated. Raises members of `M3Error` only."""
+        fields = await read_fields(request, self.settings)
+        refuse_unknown(fields)
+        constraints = constraints_of(fields, self.pipeline.engine.ladder, self.settings)
+        question = question_of(fields.get("question"), self.settings)
+        return Ask(
+            image=image_bytes(fields.get("image")),
+            question=question,
+            constraints=constraints,
+            deadline=time.monotonic() + self.settings.request_timeout_s,
+            request_id=request.state.request_id,
+        )
+
+    def record(self, routed: Routed, timings_ms: dict[str, float], *, endpoint: str, request_id: str) -> None:
+        """Count the decision, time its stages, log it. A full disk costs a log line, never the answer."""
+        decision = routed.decision
+        self.metrics.decided(decision.scale, decision.policy, routed.fallback)
+        self.metrics.stages(timings_ms)
+        if self.log is None:
+            return
+        try:
+            self.log.write(
+                DecisionRecord.of(
+                    decision,
+                    request_id=request_id,
+                    endpoint=endpoint,
+                    model=self.model,
+                    router=self.router_version,
+                    visual_tokens=routed.cost.visual_tokens,
+                    full_visual_tokens=routed.cost.full_visual_tokens,
+                    timings_ms=timings_ms,
+                )
+            )
+        except (OSError, ValueError) as error:
+            self.metrics.decision_log_failed()
+            logger.warning(
+                "%s could not be written to the decision log: %s", request_id, type(error).__name__
+            )
+
+
+def service_of(request: Request) -> Service:
+    return cast(Service, request.app.state.service)
+
+
+async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """The result of ``work``, which is cancelled (`ClientGone`) when the client leaves before it is done.
+
+    To be called when the body was read: the next message can only say that the client is gone.
+    """
+
+    async def gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    task, watch = asyncio.ensure_future(work), asyncio.ensure_future(gone())
+    try:
+        await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise ClientGone("The client left before its answer was ready.")
+    finally:
+        for each in (task, watch):
+            each.cancel()
+        await asyncio.gather(task, watch, return_exceptions=True)
+
+
+def decision_body(routed: Routed) -> DecisionBody:
+    decision = routed.decision
+    return DecisionBody(
+        policy=decision.policy,
+        reason=decision.reason,
+        certified=decision.certified,
+        probabilities={str(scale): round(p, 6) for scale, p in decision.probabilities.items()},
+        fallback=decision.fallback,
+    )
+
+
+def cost_body(cost: Cost) -> CostBody:
+    return CostBody(
+        visual_tokens=cost.visual_tokens,
+        full_visual_tokens=cost.full_visual_tokens,
+        flops=cost.flops,
+        full_flops=cost.full_flops,
+    )

@@ -1,0 +1,108 @@
+"""The one place where the environment is read: a frozen `Settings`, prefix ``M3_``.
+
+Everything else is handed its values. Command-line options win over the environment, which wins over the
+defaults below.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from router.errors import M3Error
+
+PREFIX = "M3_"
+
+MIB = 1024 * 1024
+
+
+class SettingsError(M3Error):
+    """A setting that cannot be used; the message names the variable, its value and the remedy."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="invalid_setting", status=500)
+
+
+class Settings(BaseSettings):
+    """Every knob of the service. Immutable; make another one to change a value.
+
+    backbone: ``tiny`` (embedded) or the folder of an M3 checkpoint.
+    bundle: ``embedded`` (the router of m3-tiny), ``none`` (every request at the full scale), or a folder.
+    engine: ``torch`` runs the checkpoint; ``fake`` is deterministic, without weights, for trying the API.
+    token_budget, price: what a request that asks for nothing gets; unset, the bundle's own default.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True, allow_inf_nan=False
+    )
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    backbone: str = Field(default="tiny", min_length=1)
+    bundle: str = Field(default="embedded", min_length=1)
+    engine: Literal["torch", "fake"] = "torch"
+    device: str = "cpu"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    conversation: str | None = None
+    vision_tower: str | None = None
+
+    token_budget: float | None = Field(default=None, gt=0)
+    price: float | None = Field(default=None, ge=0)
+
+    batch_size: int = Field(default=8, ge=1, le=1024)
+    queue_size: int = Field(default=64, ge=1, le=100_000)
+    max_new_tokens: int = Field(default=32, ge=1, le=4096)
+    image_cache_bytes: int = Field(default=256 * MIB, ge=0)
+
+    max_body_bytes: int = Field(default=20 * MIB, ge=1024)
+    max_question_chars: int = Field(default=4096, ge=1)
+    max_image_pixels: int = Field(default=40_000_000, ge=1)
+    body_timeout_s: float = Field(default=30.0, gt=0)
+    request_timeout_s: float = Field(default=60.0, gt=0)
+    route_timeout_s: float = Field(default=1.0, gt=0)
+    drain_timeout_s: float = Field(default=30.0, gt=0)
+
+    decision_log: Path | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @model_validator(mode="after")
+    def _one_target(self) -> Self:
+        if self.token_budget is not None and self.price is not None:
+            raise ValueError("M3_TOKEN_BUDGET and M3_PRICE are both set. Set one of them")
+        return self
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Self:
+        """Settings from ``overrides`` (those that are not None), then the environment, then the defaults.
+
+        Raises `SettingsError` with one sentence per value that cannot be used.
+        """
+        given = {name: value for name, value in overrides.items() if value is not None}
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            raise SettingsError(" ".join(_sentence(item) for item in error.errors())) from None
+
+
+def _sentence(error: Mapping[str, Any]) -> str:
+    if not error["loc"]:
+        return f"{error['msg'].removeprefix('Value error, ')}."
+    name = PREFIX + str(error["loc"][0]).upper()
+    return f"{name} has value {str(error['input'])!r}. {error['msg']}."
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """One sentence per variable with our prefix that no setting reads - most often a typing error."""
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    sentences = []
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean {close[0]}?" if close else ""
+            sentences.append(f"{name} is set, but no setting has that name.{hint}")
+    return sentences
