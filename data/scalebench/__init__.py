@@ -1,0 +1,13 @@
+"""ScaleBench: seeded pictures with questions in which image and question decide how much detail is needed.
+
+``picture(split, index)`` is a pure function of its arguments: the same pixels, questions and labels on
+every machine with the same Pillow.
+"""
+
+from __future__ import annotations
+
+from data.scalebench.generator import SPLIT_IMAGES, corpus, picture, samples
+from data.scalebench.picture import Description, Picture, Question
+from data.scalebench.vocabulary import LABELS
+
+__all__ = ["LABELS", "SPLIT_IMAGES", "Description", "Picture", "Question", "corpus", "picture", "samples"]

@@ -1,0 +1,43 @@
+"""One generated picture with its questions, descriptions and dense labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question with its one right answer (lower case), its kind, and what decides its difficulty.
+
+    ``difficulty`` is in pixels of the padded 336 x 336 frame for sizes, in units for counts.
+    """
+
+    text: str
+    answer: str
+    kind: str
+    difficulty: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A prompt that asks for (part of) the whole picture, and the text that gives it. Training only."""
+
+    prompt: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """``labels``: head -> int16 [24, 24], classes of `vocabulary.LABELS` in the padded 336 x 336 frame."""
+
+    image: Image.Image
+    image_id: str
+    family: str
+    questions: tuple[Question, ...]
+    descriptions: tuple[Description, ...]
+    labels: Mapping[str, NDArray[np.int16]]

@@ -1,0 +1,62 @@
+"""The closed world of ScaleBench: colours, shapes, words and numbers, and the classes of a patch."""
+
+from __future__ import annotations
+
+COLOURS: dict[str, tuple[int, int, int]] = {
+    "red": (214, 45, 45),
+    "blue": (40, 80, 200),
+    "green": (40, 150, 70),
+    "yellow": (240, 210, 50),
+    "orange": (240, 135, 30),
+    "purple": (130, 60, 165),
+    "brown": (125, 80, 45),
+    "black": (25, 25, 25),
+    "white": (250, 250, 250),
+    "grey": (140, 140, 140),
+}
+SHAPES = ("circle", "square", "triangle", "star", "ring", "cross")
+PLACES = (
+    "top left", "top", "top right",
+    "left", "centre", "right",
+    "bottom left", "bottom", "bottom right",
+)  # fmt: skip
+GOODS = (
+    "bread", "milk", "tea", "soap", "rice", "salt", "fish", "cake", "corn", "eggs",
+    "jam", "beans", "wine", "paper", "lamp", "shoes", "hat", "honey", "oil", "pasta",
+)  # fmt: skip
+SIGNS = (
+    "exit", "open", "shop", "taxi", "hotel", "bank", "park", "bus", "sale", "cafe",
+    "stop", "zoo", "gym", "pool", "farm", "museum",
+)  # fmt: skip
+NAMES = ("anna", "ben", "carl", "dora", "emil", "fay", "gus", "hana")
+CITIES = ("rome", "oslo", "lima", "cairo", "delhi", "paris")
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+LAYOUT = ("total", "cash", "card", "name", "city", "day", "age", "item")
+
+WORDS: tuple[str, ...] = GOODS + SIGNS + NAMES + CITIES + DAYS + LAYOUT
+NUMBERS = range(100)
+
+KINDS = ("none", *SHAPES, "sign", "bar", "marker", "cell", "box", "tick")
+CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+LABELS: dict[str, int] = {
+    "background": len(COLOURS),
+    "kind": len(KINDS),
+    "colour": 1 + len(COLOURS),  # of the object that covers most of the patch; 0 = none
+    "word": 1 + len(WORDS) + len(NUMBERS),  # 0 = none
+    "char": 1 + len(CHARACTERS),  # the glyph nearest to the centre of the patch; 0 = none
+    "start": 2,  # whether a word starts in the patch
+}
+"""Dense per-patch labels: head name -> number of classes. Label -1 means: do not score."""
+
+COLOUR_INDEX = {name: i for i, name in enumerate(COLOURS)}
+KIND_INDEX = {name: i for i, name in enumerate(KINDS)}
+CHARACTER_INDEX = {c: 1 + i for i, c in enumerate(CHARACTERS)}
+_WORD_INDEX = {word: 1 + i for i, word in enumerate(WORDS)}
+
+
+def word_class(text: str) -> int:
+    """Class of a written word or of a number below 100 in the ``word`` head; raises KeyError on others."""
+    if text.isdigit():
+        return 1 + len(WORDS) + NUMBERS.index(int(text))
+    return _WORD_INDEX[text.lower()]
