@@ -1,0 +1,77 @@
+"""Readers of data sets: one file per official format, one for generic files. ``load(spec)`` finds the reader.
+
+- ``scalebench:SPLIT``: the generator of this project;
+- ``jsonl:FILE``, ``csv:FILE``, or a path ending so: generic rows (`data.sources.generic`);
+- ``pope:WHERE``, ``chartqa:WHERE``, ``textvqa:WHERE``, ``docvqa:WHERE``: official files, WHERE being one of
+  them or a split.
+
+``@SPLIT`` at the end (``jsonl:mine.jsonl@dev``) keeps the images that `data.splits` puts in that split.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+from data.records import Sample
+from data.sources.files import SourceError
+
+__all__ = ["READERS", "SourceError", "load"]
+
+Reader = Callable[[str, Path | None], Iterable[Sample]]
+"""(what follows the colon, folder of the data sets) -> samples, streamed."""
+
+READERS = {
+    "scalebench": "data.sources.scalebench:read",
+    "jsonl": "data.sources.generic:read_jsonl",
+    "csv": "data.sources.generic:read_csv",
+    "pope": "data.sources.pope:read",
+    "chartqa": "data.sources.chartqa:read",
+    "textvqa": "data.sources.textvqa:read",
+    "docvqa": "data.sources.docvqa:read",
+}
+
+_SUFFIXES = {".jsonl": "jsonl", ".csv": "csv"}
+
+
+def load(spec: str, data_dir: Path | None = None, limit: int | None = None) -> Iterator[Sample]:
+    """The samples that ``spec`` names, at most ``limit``, streamed.
+
+    data_dir: where data sets lie that are named by split (setting ``M3_DATA_DIR``).
+    Raises `SourceError` for an unknown reader or missing files, saying what is expected where.
+    """
+    if limit is not None and limit < 1:
+        raise SourceError(f"The limit must be at least 1, got {limit}.")
+    name, rest, split = _parse(spec)
+    module, function = READERS[name].split(":")
+    reader: Reader = getattr(importlib.import_module(module), function)
+    samples = iter(reader(rest, data_dir))
+    if split:
+        samples = _only(samples, split)
+    return islice(samples, limit)
+
+
+def _parse(spec: str) -> tuple[str, str, str]:
+    """(reader, what it reads, split by content or '')."""
+    body, at, split = spec.rpartition("@")
+    if not at or "/" in split or "." in split:
+        body, split = spec, ""
+    name, colon, rest = body.partition(":")
+    if colon and name in READERS and rest:
+        return name, rest, split
+    suffix = Path(body).suffix.lower()
+    if suffix in _SUFFIXES:
+        return _SUFFIXES[suffix], body, split
+    raise SourceError(
+        f"Data set {spec!r} is not known. Give NAME:SPLIT or NAME:FILE with NAME one of "
+        f"{', '.join(READERS)}, or a path ending in {' or '.join(_SUFFIXES)}."
+    )
+
+
+def _only(samples: Iterator[Sample], split: str) -> Iterator[Sample]:
+    from data.splits import assign, check_split
+
+    check_split(split)
+    return (sample for sample in assign(samples) if sample.split == split)

@@ -1,0 +1,132 @@
+"""What readers share: images by path, rows with their line numbers, and errors that say what is expected."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+SHORT_ANSWER = "\nAnswer the question using a single word or phrase."
+"""LLaVA-1.5's format prompt for short answers (arXiv 2310.03744, table 7; lmms-eval's post_prompt)."""
+
+
+class SourceError(ValueError):
+    """A data set that cannot be read; the message names file, row and remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """Opens one image file through the decoder that the service uses."""
+
+    path: Path
+
+    def __call__(self) -> Image.Image:
+        from m3_backbone.images import ImageError, decode
+
+        try:
+            return decode(self.path.read_bytes())
+        except OSError as error:
+            raise SourceError(f"Image {self.path} cannot be read: {error.strerror}.") from None
+        except ImageError as error:
+            raise SourceError(f"Image {self.path}: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a file with the place that errors name."""
+
+    values: Mapping[str, Any]
+    where: str
+
+    def text(self, *names: str) -> str:
+        """The first of ``names`` that the row has, as text; numbers are written out."""
+        for name in names:
+            value = self.values.get(name)
+            if isinstance(value, str) or (isinstance(value, int | float) and not isinstance(value, bool)):
+                return str(value)
+            if value is not None:
+                raise SourceError(f"{self.where}: {name} is {value!r}, not a text.")
+        raise SourceError(
+            f"{self.where} has no {' or '.join(names)}; it has {', '.join(self.values) or 'nothing'}."
+        )
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """A list of texts, or one text."""
+        value = self.values.get(name)
+        if isinstance(value, list) and value:
+            return tuple(Row({name: v}, self.where).text(name) for v in value)
+        if value == []:
+            raise SourceError(f"{self.where}: {name} is empty; at least one is needed.")
+        return (self.text(name),)
+
+
+def jsonl_rows(path: Path) -> Iterator[Row]:
+    """Rows of a JSON-lines file, one at a time. A byte-order mark, CRLF and blank lines are fine."""
+    with open_text(path) as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            where = f"{path}, line {number}"
+            try:
+                values = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise SourceError(f"{where} is not JSON: {error.msg}.") from None
+            yield row(values, where)
+
+
+def json_rows(path: Path, key: str | None = None) -> Iterator[Row]:
+    """Rows of a JSON file that is a list, or has one under ``key``."""
+    with open_text(path) as file:
+        try:
+            content = json.load(file)
+        except json.JSONDecodeError as error:
+            raise SourceError(f"{path} is not JSON: {error}.") from None
+    rows = content.get(key) if key is not None and isinstance(content, dict) else content
+    if not isinstance(rows, list):
+        raise SourceError(f"{path} holds no list{f' under {key!r}' if key else ''}.")
+    for number, values in enumerate(rows):
+        yield row(values, f"{path}, entry {number}")
+
+
+def row(values: object, where: str) -> Row:
+    if not isinstance(values, dict):
+        raise SourceError(f"{where} is {values!r}, not an object.")
+    return Row(values, where)
+
+
+def open_text(path: Path) -> Any:
+    """The file as UTF-8 text, with or without a byte-order mark; lines keep their ends."""
+    try:
+        return path.open(encoding="utf-8-sig", newline="")
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def locate(where: str, data_dir: Path | None, name: str, relative: str, origin: str) -> Path:
+    """The file that ``where`` names: itself when it is one, else ``data_dir/name/relative``.
+
+    origin: where the data set can be had, for the error.
+    """
+    if Path(where).is_file():
+        return Path(where)
+    if data_dir is None:
+        raise SourceError(
+            f"{name}: {where!r} is not a file. Give the file, or set M3_DATA_DIR to the folder that has "
+            f"{name}/{relative} (from {origin})."
+        )
+    path = data_dir / name / relative
+    if not path.is_file():
+        raise SourceError(f"{name}: {path} is missing. It comes from {origin}.")
+    return path
+
+
+def unique(seen: dict[str, str], sample_id: str, where: str) -> str:
+    """``sample_id``, remembered; raises `SourceError` when it was there before."""
+    if sample_id in seen:
+        raise SourceError(f"{where}: id {sample_id!r} was already used by {seen[sample_id]}.")
+    seen[sample_id] = where
+    return sample_id

@@ -1,0 +1,81 @@
+"""Anyone's data: JSON lines or CSV with image, question, answers, and if wanted id, group, metric.
+
+image: path, relative to the file's folder. question: asked exactly as it stands. answers: a list, or one
+text; in CSV a JSON list or one text. group: becomes the family in reports. metric: a name in
+`data.scoring.METRICS`, default ``answer_match``.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from data.records import Sample
+from data.scoring import METRICS
+from data.sources.files import ImageFile, Row, SourceError, jsonl_rows, open_text, unique
+
+DEFAULT_METRIC = "answer_match"
+
+
+def read_jsonl(where: str, data_dir: Path | None = None) -> Iterator[Sample]:
+    path = Path(where)
+    return _samples(path, jsonl_rows(path))
+
+
+def read_csv(where: str, data_dir: Path | None = None) -> Iterator[Sample]:
+    path = Path(where)
+    return _samples(path, _csv_rows(path))
+
+
+def _csv_rows(path: Path) -> Iterator[Row]:
+    with open_text(path) as file:
+        reader = csv.DictReader(file, strict=True)
+        missing = [c for c in ("image", "question", "answers") if c not in (reader.fieldnames or ())]
+        if missing:
+            found = ", ".join(reader.fieldnames or ()) or "none"
+            raise SourceError(f"{path} has no column {missing[0]!r}; its columns are: {found}.")
+        try:
+            for values in reader:
+                where = f"{path}, line {reader.line_num}"
+                if None in values or None in values.values():
+                    raise SourceError(f"{where} does not have {len(reader.fieldnames or ())} fields.")
+                yield Row({**values, "answers": _csv_answers(values["answers"], where)}, where)
+        except csv.Error as error:
+            raise SourceError(f"{path}, line {reader.line_num}: {error}.") from None
+
+
+def _csv_answers(text: str, where: str) -> object:
+    if not text.lstrip().startswith("["):
+        return text
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise SourceError(f"{where}: answers starts like a JSON list but is none: {text!r}.") from None
+
+
+def _samples(path: Path, rows: Iterable[Row]) -> Iterator[Sample]:
+    seen: dict[str, str] = {}
+    for number, row in enumerate(rows):
+        image = row.text("image")
+        metric = row.text("metric") if row.values.get("metric") else DEFAULT_METRIC
+        if metric not in METRICS:
+            raise SourceError(
+                f"{row.where}: metric {metric!r} is not known. Known: {', '.join(sorted(METRICS))}."
+            )
+        question = row.text("question")
+        if not question.strip():
+            raise SourceError(f"{row.where}: the question is empty.")
+        name = row.text("id") if row.values.get("id") not in (None, "") else str(number)
+        yield Sample(
+            sample_id=unique(seen, f"{path.stem}/{name}", row.where),
+            image_id=f"{path.stem}/{image}",
+            open_image=ImageFile(path.parent / image),
+            question=question,
+            answers=row.texts("answers"),
+            metric=metric,
+            dataset=path.stem,
+            split="",
+            family=row.text("group") if row.values.get("group") else "",
+        )

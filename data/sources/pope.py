@@ -1,0 +1,36 @@
+"""POPE: ``pope:adversarial`` (or popular, random), or a file ``coco_pope_*.json``.
+
+Format: github.com/RUCAIBox/POPE, output/coco: JSON lines with question_id, image, text, label; images are
+COCO val2014, looked for in ``val2014/`` beside the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from data.records import Sample
+from data.sources.files import SHORT_ANSWER, ImageFile, SourceError, jsonl_rows, locate, unique
+
+
+def read(where: str, data_dir: Path | None = None) -> Iterator[Sample]:
+    path = locate(where, data_dir, "pope", f"coco_pope_{where}.json", "github.com/RUCAIBox/POPE")
+    category = path.stem.removeprefix("coco_pope_")
+    seen: dict[str, str] = {}
+    for row in jsonl_rows(path):
+        label = row.text("label")
+        if label not in ("yes", "no"):
+            raise SourceError(f"{row.where}: label is {label!r}, not 'yes' or 'no'.")
+        image = row.text("image")
+        yield Sample(
+            sample_id=unique(seen, f"pope/{category}/{row.text('question_id')}", row.where),
+            image_id=f"pope/{image}",
+            open_image=ImageFile(path.parent / "val2014" / image),
+            question=row.text("text") + SHORT_ANSWER,
+            answers=(label,),
+            metric="pope_llava",
+            dataset="pope",
+            split="test",
+            family=category,
+            kind="existence",
+        )

@@ -1,0 +1,118 @@
+"""``m3-train label``: a backbone and a data set -> an outcome table; an interrupted run continues."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Task as RichTask
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from data.records import OutcomeTable
+    from training.label import Tally
+
+
+def command(
+    dataset: Annotated[str, typer.Option(help="scalebench:SPLIT, NAME:FILE, or a .jsonl or .csv file.")],
+    out: Annotated[Path, typer.Option(help="Folder of the table; a run begun there is continued.")],
+    backbone: Annotated[str, typer.Option(help="Checkpoint folder, hub name, or 'tiny'.")] = "tiny",
+    limit: Annotated[int | None, typer.Option(min=1, help="Label at most so many samples.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    conversation: Annotated[
+        str | None, typer.Option(help="Conversation template; the checkpoint names its own.")
+    ] = None,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer at most.")] = 16,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(envvar="M3_DATA_DIR", help="Folder of the data sets that are named by split."),
+    ] = None,
+    shard_images: Annotated[int, typer.Option(min=1, help="Images per shard: what a kill can cost.")] = 250,
+    batch_images: Annotated[int, typer.Option(min=1, help="Images whose questions run together.")] = 8,
+) -> None:
+    """Answer every question at every scale, once, and write the outcome table."""
+    from data.sources import load
+    from m3_backbone import load_backbone
+    from m3_backbone.prompt import CONVERSATIONS
+    from training.label import Settings, label
+
+    console = Console(stderr=True)
+    samples = load(dataset, data_dir, limit)
+    model = load_backbone(backbone, dtype=dtype, device=device, conversation=conversation)
+    settings = Settings(
+        prompt=next(name for name, template in CONVERSATIONS.items() if template == model.template),
+        dtype=dtype,
+        max_new_tokens=max_new_tokens,
+        shard_images=shard_images,
+        batch_images=batch_images,
+    )
+    with _progress(console) as progress:
+        task = progress.add_task("reading the data set", total=None, accuracy="")
+
+        def show(tally: Tally) -> None:
+            if progress.tasks[task].total is None:  # the first: what is here already is not progress
+                progress.reset(task, total=tally.total, completed=tally.resumed, description="labelling")
+            scores = " ".join(
+                f"{scale}:{accuracy:.3f}"
+                for scale, accuracy in zip(model.ladder, tally.accuracy, strict=True)
+                if tally.done
+            )
+            progress.update(task, completed=tally.done, accuracy=scores)
+
+        try:
+            table = label(model, samples, out, settings, show)
+        except KeyboardInterrupt:
+            progress.stop()
+            console.print(f"Interrupted. Finished shards are in {out}; the same command continues.")
+            raise typer.Exit(130) from None
+    Console().print(_summary(table, out))
+
+
+class _Rate(ProgressColumn):
+    """Samples per second of this run."""
+
+    def render(self, task: RichTask) -> Text:
+        return Text(f"{task.speed:.1f}/s" if task.speed else "")
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[accuracy]}"),
+        console=console,
+        speed_estimate_period=120,
+    )
+
+
+def _summary(table: OutcomeTable, out: Path) -> Table:
+    shown = Table(title=f"{len(table)} samples of {len(table.image_ids)} images in {out}")
+    for column in ("scale", "score", "visual tokens", "answer tokens"):
+        shown.add_column(column, justify="right")
+    for s, scale in enumerate(table.scales):
+        shown.add_row(
+            str(scale),
+            f"{table.scores[:, s].mean():.4f}",
+            f"{table.visual_tokens[:, s].mean():.1f}",
+            f"{table.answer_tokens[:, s].mean():.1f}",
+        )
+    shown.add_row("best of all", f"{table.scores.max(axis=1).mean():.4f}", "", "")
+    unreadable = table.manifest.get("unreadable_images")
+    if unreadable:
+        shown.caption = f"{len(unreadable)} images could not be opened; manifest.json lists them."  # type: ignore[arg-type]
+    return shown
