@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import data
 from data.records import IDENTITY, OutcomeTable, RecordError, read_outcomes
 from m3_backbone.scales import Ladder
 from m3_backbone.types import SUMMARY_VERSION
@@ -50,6 +51,11 @@ class FitResult:
     bundle: Bundle
     scales: tuple[ScaleReport, ...]
     worst_parity: float
+
+
+def shipped_outcomes() -> Path:
+    """Folder of the outcome tables of m3-tiny in the repository, one sub-folder per split."""
+    return Path(data.__file__).parent / "outcomes" / "tiny"
 
 
 def read_tables(folder: Path) -> tuple[OutcomeTable, OutcomeTable]:

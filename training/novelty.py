@@ -35,8 +35,10 @@ class Novelty:
     def __call__(self, features: Float32) -> Float32:
         """[n] of features [n, F]; the graph of the bundle computes the same."""
         z = (features[:, self.columns] - self.mean) * self.scale
-        inside: Float32 = ((z @ self.axes) ** 2) @ self.weights
-        return inside + self.rest * (z**2).sum(axis=1, dtype=np.float32)
+        distance: Float32 = (
+            ((z @ self.axes) ** 2) @ self.weights + self.rest * (z**2).sum(axis=1, dtype=np.float32)
+        ).astype(np.float32)
+        return distance
 
 
 def fit_novelty(features: Float32, columns: NDArray[np.int64], axes: int = AXES) -> Novelty:

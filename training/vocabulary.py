@@ -31,10 +31,9 @@ def choose_words(
     variance = np.maximum(centred.var(axis=0), 1e-12)
     ranked: list[tuple[float, int | tuple[int, int]]] = []
     seen: set[bytes] = set()
-    for key, where in [
-        *sorted(words.items()),
-        *sorted(pairs.items()),
-    ]:  # a word before the bigrams it is part of
+    # A word before the bigrams that it is part of.
+    items: list[tuple[int | tuple[int, int], list[int]]] = [*sorted(words.items()), *sorted(pairs.items())]
+    for key, where in items:
         rows = np.asarray(where)
         share = len(rows) / len(ids)
         if not min_count <= len(rows) <= len(ids) - min_count or rows.tobytes() in seen:

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from data.records import OutcomeTable, RecordError, write_outcomes
+from router import Constraints, Router
+from router.calibration import apply
+from router.features import QUESTION_GROUPS
+from tests.routing import SCALES, outcomes, small_fit
+from training.candidates import candidates
+from training.candidates.base import Candidate, Examples, by_name, log_loss
+from training.candidates.lightgbm_per_scale import LightGBMPerScale
+from training.candidates.lookup import Lookup
+from training.candidates.question_only import question_only
+from training.cli.fit import command
+from training.export import ExportError
+from training.fit import build_spec, fit, read_tables, shipped_outcomes
+from training.vocabulary import choose_words
+
+QUICK: dict[str, Any] = {"grid": ({"num_leaves": 7, "min_data_in_leaf": 20},), "folds": 2, "rounds": 40}
+
+
+def quick(**more: Any) -> LightGBMPerScale:
+    return LightGBMPerScale(**{**QUICK, **more})
+
+
+def test_the_same_tables_and_seed_give_the_same_bundle_whatever_the_threads() -> None:
+    train, tune = outcomes(100), outcomes(60, split="tune")
+    one = fit(train, tune, quick(), seed=3, threads=1).bundle
+    two = fit(train, tune, quick(), seed=3, threads=2).bundle
+    assert one.version == two.version
+    assert fit(train, tune, quick(), seed=4, threads=1).bundle.version != one.version
+
+
+def test_what_was_fitted_predicts_better_than_the_mean_at_every_scale_that_can_be_predicted() -> None:
+    result = small_fit()
+    assert [row.scale for row in result.scales] == list(SCALES)
+    for row in result.scales[:4]:  # the full scale is right nearly always: nothing to predict there
+        assert row.log_loss < row.chance_log_loss - 0.05
+    assert result.worst_parity <= 1e-5
+    assert len(result.bundle.onnx) < 1_000_000
+
+
+def test_the_bundle_remembers_how_it_was_made() -> None:
+    bundle = small_fit().bundle
+    assert bundle.backbone_fingerprint == "synthetic"
+    assert bundle.novelty_threshold is not None
+    assert {"seed", "n_train", "n_tune_images", "setting", "trees", "held_out_log_loss", "lightgbm"} <= set(
+        bundle.provenance
+    )
+    assert bundle.provenance["heads_shared"] is True
+    json.dumps(bundle.provenance)
+
+
+def test_soft_scores_and_a_tolerance_get_heads_of_their_own() -> None:
+    train, tune = outcomes(150, soft=True), outcomes(80, split="tune", soft=True)
+    result = fit(train, tune, quick(), threads=1, tolerance=0.1)
+    bundle = result.bundle
+    assert bundle.provenance["heads_shared"] is False
+    assert len(bundle.provenance["trees"]) == 10
+    found = Router.of(bundle).predict(bundle.features.matrix(tune))
+    assert found.score.mean() == pytest.approx(tune.scores.mean(), abs=0.02)
+    assert found.sufficient.mean() == pytest.approx(tune.sufficient(0.1).mean(), abs=0.02)
+    assert (found.sufficient.mean(axis=0) > found.score.mean(axis=0)).all()
+
+
+def test_calibrated_frequencies_on_tune_are_the_observed_ones() -> None:
+    bundle, tune = small_fit().bundle, outcomes(120, split="tune")
+    found = Router.of(bundle).predict(bundle.features.matrix(tune))
+    np.testing.assert_allclose(found.score.mean(axis=0), tune.scores.mean(axis=0), atol=0.01)
+    assert apply(bundle.calibration.score, found.score).shape == found.score.shape
+
+
+def test_tables_of_two_backbones_or_with_common_images_are_refused() -> None:
+    train, tune = outcomes(60), outcomes(40, split="tune")
+    other = replace(tune, manifest={**tune.manifest, "backbone_fingerprint": "else"})
+    with pytest.raises(RecordError, match="backbone_fingerprint 'synthetic', tune has 'else'"):
+        fit(train, other, quick())
+    with pytest.raises(RecordError, match="share 40 images"):
+        fit(train, replace(tune, image_ids=train.image_ids[:40]), quick())
+
+
+def test_words_are_chosen_for_what_they_tell() -> None:
+    table = outcomes(300)
+    words, bigrams = choose_words(table.question_tokens, table.scores, k=6)
+    assert {100, 103} <= set(words)  # the easiest kind of question and the hardest
+    assert 1 not in words  # in every question
+    assert list(words) == sorted(words)
+    assert list(bigrams) == sorted(bigrams)
+    assert len(words) + len(bigrams) == 6
+
+
+def test_words_that_always_come_together_are_taken_once() -> None:
+    rows = [np.array([5, 6, 7] if i % 2 else [8], np.int32) for i in range(100)]
+    targets = np.array([[float(i % 2)] for i in range(100)])
+    words, bigrams = choose_words(rows, targets, k=10, min_count=5)
+    assert words == (5, 8)
+    assert bigrams == ()
+
+
+def examples(table: OutcomeTable, candidate: Candidate, fitted_on: OutcomeTable) -> Examples:
+    return Examples.of(table, build_spec(fitted_on, candidate.groups))
+
+
+def test_every_candidate_answers_through_one_interface_and_each_knows_more_than_the_one_before() -> None:
+    train, dev = outcomes(300), outcomes(150, split="dev")
+    losses = []
+    for candidate in (Lookup(), question_only(), quick()):
+        if isinstance(candidate, LightGBMPerScale):
+            candidate = replace(candidate, **QUICK)
+        fitted = candidate.fit(examples(train, candidate, train), seed=0, threads=1)
+        found = fitted.predict(examples(dev, candidate, train))
+        assert found.score.shape == found.sufficient.shape == dev.scores.shape
+        assert found.score.dtype == np.float32
+        losses.append(log_loss(dev.scores, found.score))
+    chance = log_loss(dev.scores, np.tile(train.scores.mean(axis=0), (len(dev), 1)))
+    lookup, question, both = losses
+    assert both < question - 0.05
+    assert question < chance - 0.05
+    assert lookup == pytest.approx(question, abs=0.02)  # here the kind is all that a question tells
+
+
+def test_the_lookup_answers_for_kinds_and_families_it_has_not_seen() -> None:
+    train = outcomes(100)
+    fitted = Lookup().fit(examples(train, Lookup(), train))
+    some = train.take([0, 1, 2])
+    strange = replace(some, families=np.array(["fine", "new", "coarse"]), kinds=np.array(["9", "0", "0"]))
+    found = fitted.predict(examples(strange, Lookup(), train))
+    np.testing.assert_allclose(found.score[1], train.scores.mean(axis=0), rtol=1e-5)
+    fine = train.scores[train.families == "fine"].mean(axis=0)
+    np.testing.assert_allclose(found.score[0], fine, atol=0.05)
+
+
+def test_question_only_reads_nothing_of_the_image() -> None:
+    train, tune = outcomes(100), outcomes(60, split="tune")
+    bundle = fit(
+        train, tune, replace(quick(), name="question_only", groups=QUESTION_GROUPS), threads=1
+    ).bundle
+    assert bundle.needs == ("question", "question_tokens")
+    assert bundle.novelty_threshold is None
+    router = Router.of(bundle)
+    inputs = tune.route_inputs(0)
+    blank = replace(inputs, pooled=inputs.pooled * 0, grid_stats=inputs.grid_stats * 0)
+    assert router.route(inputs).expected_scores == router.route(blank).expected_scores
+
+
+def test_a_candidate_for_comparison_makes_no_bundle() -> None:
+    with pytest.raises(ExportError, match="serves comparison only"):
+        fit(outcomes(60), outcomes(40, split="tune"), Lookup())
+    names = [c.name for c in candidates()]
+    assert names == ["lightgbm_per_scale", "question_only", "lookup"]
+    with pytest.raises(ValueError, match="'magic': take one of lightgbm_per_scale"):
+        by_name("magic", candidates())
+
+
+def test_the_command_writes_a_bundle_that_routes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.candidates.candidates", lambda: (quick(),))
+    for split, n in (("router-train", 100), ("tune", 60)):
+        write_outcomes(tmp_path / "tables" / split, outcomes(n, split=split))
+    app = typer.Typer()
+    app.command()(command)
+    out = tmp_path / "bundle"
+    arguments = ["--outcomes", str(tmp_path / "tables"), "--out", str(out), "--threads", "1"]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "log loss" in result.output
+    router = Router.load(out, "synthetic")
+    assert router.version in result.output
+    assert set(router.bundle.provenance["outcomes"]) == {"router-train", "tune"}
+    dev = outcomes(20, split="dev")
+    assert router.route(dev.route_inputs(0), Constraints(max_visual_tokens=36)).scale <= 36
+    wrong = CliRunner().invoke(app, [*arguments, "--candidate", "magic"])
+    assert wrong.exit_code == 2
+    assert "take one of" in wrong.output
+
+
+def test_tables_that_are_not_there_say_how_to_make_them(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="m3-train label"):
+        read_tables(tmp_path)
+    assert shipped_outcomes().parts[-3:] == ("data", "outcomes", "tiny")

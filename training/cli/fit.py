@@ -1,0 +1,86 @@
+"""``m3-train fit``: outcome tables -> a bundle, in a minute or two and without a model."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from training.fit import FitResult
+
+
+def command(
+    out: Annotated[Path, typer.Option(help="Folder of the bundle to write; a bundle there is replaced.")],
+    outcomes: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder with the tables router-train and tune. Default: those shipped for m3-tiny."
+        ),
+    ] = None,
+    candidate: Annotated[
+        str, typer.Option(help="Kind of predictor: lightgbm_per_scale or question_only.")
+    ] = "lightgbm_per_scale",
+    tolerance: Annotated[
+        float, typer.Option(min=0.0, max=0.99, help="Score below the best that is still sufficient.")
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(help="The same tables and seed give the same bundle.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="Fits that run side by side, one thread each.")] = 2,
+) -> None:
+    """Fit a router on router-train, calibrate it on tune, and write its bundle."""
+    from training.candidates import candidates
+    from training.candidates.base import by_name
+    from training.fit import fit, read_tables, shipped_outcomes
+
+    start = time.monotonic()
+    folder = shipped_outcomes() if outcomes is None else outcomes
+    try:
+        chosen = by_name(candidate, candidates())
+    except ValueError as err:
+        raise typer.BadParameter(str(err), param_hint="--candidate") from err
+    train, tune = read_tables(folder)
+    result = fit(
+        train,
+        tune,
+        chosen,
+        tolerance=tolerance,
+        seed=seed,
+        threads=threads,
+        provenance={"outcomes": {split: _hash(folder / split) for split in ("router-train", "tune")}},
+    )
+    result.bundle.write(out)
+    _tell(result, out, time.monotonic() - start)
+
+
+def _hash(folder: Path) -> str:
+    """Of the table's manifest, which holds the hashes of its files."""
+    return hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
+
+
+def _tell(result: FitResult, out: Path, seconds: float) -> None:
+    bundle = result.bundle
+    table = Table(title=f"{bundle.candidate}, expected score at each scale, on tune")
+    for heading in ("scale", "mean score", "log loss of the mean", "raw", "calibrated", "trees"):
+        table.add_column(heading, justify="right")
+    for row in result.scales:
+        table.add_row(
+            str(row.scale),
+            f"{row.mean_score:.3f}",
+            f"{row.chance_log_loss:.4f}",
+            f"{row.raw_log_loss:.4f}",
+            f"{row.log_loss:.4f}",
+            str(row.trees),
+        )
+    console = Console()
+    console.print(table)
+    console.print(
+        f"Bundle {bundle.version} at {out}: {bundle.features.width} features, "
+        f"ONNX {len(bundle.onnx) / 1e6:.2f} MB, "
+        f"within {result.worst_parity:.1e} of LightGBM on every tune row, {seconds:.0f} s.",
+        soft_wrap=True,
+    )
