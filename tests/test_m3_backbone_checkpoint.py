@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from m3_backbone import CheckpointError, Ladder, load_backbone
+from m3_backbone.checkpoint import load_checkpoint
+from tests.backbones import CONFIG, GOLDEN, PREPROCESSOR, TOWER_CONFIG, random_modules, write_checkpoint
+
+TOWER = "model.vision_tower.vision_tower.vision_model."
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    tensors: dict[str, torch.Tensor] = load_file(folder / "model.safetensors")
+    return tensors
+
+
+def edit(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def to_bin(folder: Path, tensors: dict[str, torch.Tensor], shards: int = 2) -> None:
+    """Rewrites the weights as sharded ``.bin`` files."""
+    (folder / "model.safetensors").unlink()
+    names = sorted(tensors)
+    mapping: dict[str, str] = {}
+    for number in range(shards):
+        file = f"pytorch_model-{number + 1:05d}-of-{shards:05d}.bin"
+        part = {name: tensors[name] for name in names[number::shards]}
+        torch.save(part, folder / file)
+        mapping |= dict.fromkeys(part, file)
+    index = {"metadata": {}, "weight_map": mapping}
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+
+
+def test_what_is_saved_is_loaded_weight_by_weight(tmp_path: Path) -> None:
+    modules = random_modules()
+    loaded = load_checkpoint(write_checkpoint(tmp_path / "a")).modules
+    expected = modules.state_dict()
+    for name, tensor in loaded.state_dict().items():
+        assert torch.equal(tensor, expected[name]), name
+    assert not any(parameter.requires_grad for parameter in loaded.parameters())
+
+
+def test_every_layout_of_the_same_weights_gives_the_same_modules(tmp_path: Path) -> None:
+    whole = write_checkpoint(tmp_path / "whole")
+    sharded = write_checkpoint(tmp_path / "sharded", shard_bytes=40_000)
+    assert len(list(sharded.glob("model-*.safetensors"))) > 2
+    binary = Path(shutil.copytree(whole, tmp_path / "binary"))
+    to_bin(binary, weights(whole))
+    states = [load_checkpoint(folder).modules.state_dict() for folder in (whole, sharded, binary)]
+    for other in states[1:]:
+        assert all(torch.equal(tensor, other[name]) for name, tensor in states[0].items())
+
+
+def test_a_frozen_tower_comes_from_the_clip_folder_and_stale_copies_are_ignored(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "frozen")
+    edit(folder / "config.json", unfreeze_mm_vision_tower=False)
+    tensors = weights(folder)
+    tower = {
+        name.removeprefix("model.vision_tower.vision_tower."): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(TOWER)
+    }
+    rest = {
+        "text_model.embeddings.token_embedding.weight": torch.ones(2, 2),
+        "visual_projection.weight": torch.ones(2, 2),
+        "logit_scale": torch.ones(()),
+        "vision_model.embeddings.position_ids": torch.arange(37)[None],
+    }
+    torch.save(tower | rest, folder / "vision_tower" / "pytorch_model.bin")
+    stale = {name: tensor + 1 if name.startswith(TOWER) else tensor for name, tensor in tensors.items()}
+    stale["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.ones(8)
+    to_bin(folder, stale)
+    expected = random_modules().state_dict()
+    for name, tensor in load_checkpoint(folder).modules.state_dict().items():
+        assert torch.equal(tensor, expected[name]), name
+
+
+def test_the_tower_in_the_checkpoint_wins_over_the_clip_folders_when_it_was_trained(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "a")
+    torch.save({"vision_model.nonsense": torch.ones(1)}, folder / "vision_tower" / "pytorch_model.bin")
+    load_checkpoint(folder)
+
+
+def test_tied_embeddings_need_no_head(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "tied", tie_word_embeddings=True)
+    assert "lm_head.weight" not in weights(folder)
+    language = load_checkpoint(folder).modules.language_model
+    assert language.lm_head.weight is language.model.embed_tokens.weight
+
+
+def test_all_faults_of_the_weights_are_named_in_one_error(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "a")
+    tensors = weights(folder)
+    del tensors["model.mm_projector.0.bias"]
+    tensors["model.extra.weight"] = torch.ones(2)
+    tensors["model.norm.weight"] = torch.ones(5)
+    tensors["lm_head.weight"][3, 3] = float("nan")
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(folder)
+    message = str(caught.value)
+    assert "1 missing: model.mm_projector.0.bias" in message
+    assert "1 surplus: model.extra.weight" in message
+    assert "1 misshapen: model.norm.weight [5] instead of [64]" in message
+    assert "1 not finite: lm_head.weight" in message
+
+
+def test_missing_shards_are_all_named(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "a", shard_bytes=40_000)
+    shards = sorted(folder.glob("model-*.safetensors"))
+    for shard in shards[:2]:
+        shard.unlink()
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(folder)
+    assert all(shard.name in str(caught.value) for shard in shards[:2])
+    assert shards[2].name not in str(caught.value)
+
+
+def test_a_shard_cut_short_is_named(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "a")
+    whole = weights(folder)
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(CheckpointError, match=r"model\.safetensors cannot be read"):
+        load_checkpoint(folder)
+    to_bin(folder, whole)
+    shard = folder / "pytorch_model-00002-of-00002.bin"
+    shard.write_bytes(shard.read_bytes()[:5000])
+    with pytest.raises(CheckpointError, match=r"pytorch_model-00002-of-00002\.bin cannot be read"):
+        load_checkpoint(folder)
+
+
+def test_a_bin_file_with_code_in_it_is_refused_and_not_run(tmp_path: Path) -> None:
+    import pickle
+
+    folder = write_checkpoint(tmp_path / "a")
+    (folder / "model.safetensors").unlink()
+    target = tmp_path / "ran"
+
+    class Evil:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (target,)
+
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps({"a": Evil()}, protocol=2))
+    with pytest.raises(CheckpointError, match=r"pytorch_model\.bin cannot be read"):
+        load_checkpoint(folder)
+    assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "config.json",
+        "tokenizer.model",
+        "model.safetensors",
+        "vision_tower/config.json",
+        "vision_tower/preprocessor_config.json",
+    ],
+)
+def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
+    folder = write_checkpoint(tmp_path / "a")
+    (folder / name).unlink()
+    with pytest.raises(CheckpointError, match=Path(name).name):
+        load_backbone(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model_type": "gpt2"}, "model_type is 'gpt2'"),
+        ({"mm_projector_type": "qformer"}, "mm_projector_type is 'qformer'"),
+        ({"mm_vision_select_feature": "cls_patch"}, "mm_vision_select_feature is 'cls_patch'"),
+        ({"mm_vision_select_layer": -9}, "mm_vision_select_layer is -9"),
+        ({"mm_vision_select_layer": "last"}, "mm_vision_select_layer is 'last'"),
+        ({"mm_patch_merge_type": "spiral"}, "mm_patch_merge_type is 'spiral'"),
+        ({"mm_use_im_start_end": True}, "mm_use_im_start_end"),
+        ({"mm_hidden_size": 48}, "mm_hidden_size is 48"),
+        ({"image_aspect_ratio": "anyres"}, "image_grid_pinpoints is None"),
+        ({"image_aspect_ratio": "stretch"}, "image_aspect_ratio is 'stretch'"),
+        ({"matryoshka_vis_token_scale": [1, 9, 16]}, "Scale 9 does not divide"),
+        ({"matryoshka_vis_token_scale": [1, 4, 16]}, "grid of 6 x 6"),
+        ({"matryoshka_vis_token_scale": None}, "plain LLaVA"),
+        ({"matryoshka_vis_token_scale": "one"}, "'one'"),
+        ({"mm_vision_tower": None}, "mm_vision_tower is None"),
+        ({"mm_vision_tower": "no-such-folder"}, "vision_tower="),
+    ],
+)
+def test_a_config_that_is_not_m3s_is_refused_with_key_and_value(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    folder = write_checkpoint(tmp_path / "a")
+    edit(folder / "config.json", **change)
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(folder)
+
+
+def test_a_config_that_is_no_json_or_no_folder_at_all_is_named(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "a")
+    (folder / "config.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"config\.json cannot be read as JSON"):
+        load_checkpoint(folder)
+    with pytest.raises(CheckpointError, match="neither a folder nor a hub name"):
+        load_checkpoint(tmp_path / "nowhere")
+
+
+def test_another_patch_grid_is_refused(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "a")
+    edit(folder / "vision_tower" / "config.json", patch_size=12)
+    with pytest.raises(CheckpointError, match="grid of 4 x 4 patches"):
+        load_checkpoint(folder)
+    edit(folder / "vision_tower" / "config.json", patch_size=8)
+    edit(folder / "vision_tower" / "preprocessor_config.json", size=40, crop_size=40)
+    with pytest.raises(CheckpointError, match="makes 40 pixels, the tower wants 48"):
+        load_checkpoint(folder)
+
+
+def test_a_plain_llava_is_pooled_only_when_a_ladder_is_asked_for(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "a")
+    edit(folder / "config.json", matryoshka_vis_token_scale=None)
+    assert load_backbone(folder, ladder=Ladder((4, 36))).ladder.scales == (4, 36)
+
+
+def test_the_fingerprint_follows_contents_and_not_places(tmp_path: Path) -> None:
+    first = write_checkpoint(tmp_path / "a")
+    second = write_checkpoint(tmp_path / "b")
+    same = load_checkpoint(first).fingerprint
+    assert load_checkpoint(second).fingerprint == same
+    assert len(same) == 64
+    edit(second / "config.json", rms_norm_eps=1e-6)
+    assert load_checkpoint(second).fingerprint != same
+
+
+def test_the_tower_folder_can_be_named_outright(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "a")
+    elsewhere = shutil.move(folder / "vision_tower", tmp_path / "clip")
+    with pytest.raises(CheckpointError, match="vision_tower="):
+        load_checkpoint(folder)
+    load_checkpoint(folder, vision_tower=elsewhere)
+
+
+def test_the_official_tower_name_resolves_from_the_working_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(GOLDEN)
+    backbone = load_backbone("llava-v1.5-7b-m3")
+    assert backbone.name == "llava-v1.5-7b-m3"
+    assert backbone.ladder.scales == (1, 9, 36, 144, 576)
+
+
+def test_a_whole_clip_config_serves_as_well_as_its_vision_part() -> None:
+    from m3_backbone.checkpoint import build_modules
+
+    whole = {"model_type": "clip", "vision_config": TOWER_CONFIG, "text_config": {}}
+    assert build_modules(CONFIG, whole).layers_run == 2
+    with pytest.raises(CheckpointError, match="not a CLIP vision config"):
+        build_modules(CONFIG, {"model_type": "vit"} | PREPROCESSOR)
+
+
+def test_importing_the_package_imports_no_torch() -> None:
+    code = (
+        "import sys, m3_backbone, m3_backbone.types, m3_backbone.scales, m3_backbone.config\n"
+        "m3_backbone.embedded_path()\n"
+        "bad = {'torch', 'transformers'} & set(sys.modules)\n"
+        "sys.exit(str(bad) if bad else 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=GOLDEN.parents[2])

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from m3_backbone.pooling import average
+from m3_backbone.scales import Ladder
+from m3_backbone.summary import grid_stat_names, summarise_image
+from tests.backbones import golden_backbone, picture
+
+LADDER = Ladder((1, 9, 36, 144, 576))
+
+
+def stats(grid: torch.Tensor) -> dict[str, float]:
+    values = summarise_image(grid, LADDER).stats.tolist()
+    return dict(zip(grid_stat_names(LADDER), values, strict=True))
+
+
+def test_everything_is_exact_in_float16_and_named() -> None:
+    backbone = golden_backbone("llava-v1.5-7b-m3")
+    inputs = backbone.summarise(backbone.encode_image(picture()), "What is this?")
+    for array in (inputs.grid_stats, inputs.pooled, inputs.question, inputs.interaction):
+        assert array.dtype == np.float32
+        assert np.isfinite(array).all()
+        np.testing.assert_array_equal(array, array.astype(np.float16).astype(np.float32))
+    assert inputs.grid_stats.shape == (len(inputs.grid_stat_names),)
+    assert inputs.interaction.shape == (len(inputs.interaction_names),)
+    assert len(set(inputs.grid_stat_names)) == len(inputs.grid_stat_names)
+    assert inputs.pooled.shape == (10, 16)
+    assert inputs.question.shape == (32,)
+    assert inputs.visual_tokens == (1, 9, 36, 144, 576)
+    assert inputs.question_tokens.tolist() == backbone.tokenizer.encode("What is this?")
+    assert inputs.text_tokens == backbone.prompt(["What is this?"], 1).text_tokens
+
+
+def test_what_pooling_loses_is_the_energy_of_the_residual() -> None:
+    grid = torch.from_numpy(np.random.default_rng(1).standard_normal((24, 24, 8)).astype(np.float32)) + 3
+    found = stats(grid)
+    energy = (grid - grid.mean(dim=(0, 1))).square().sum()
+    for scale in (1, 9, 36, 144):
+        step = LADDER.factor(scale)
+        upsampled = average(grid, LADDER.side(scale)).repeat_interleave(step, 0).repeat_interleave(step, 1)
+        expected = float((grid - upsampled).square().sum() / energy)
+        assert abs(found[f"lost_{scale}"] - expected) < 2e-3
+
+
+def test_a_picture_made_of_coarse_cells_loses_nothing_from_its_own_scale_on() -> None:
+    cells = torch.from_numpy(np.random.default_rng(2).standard_normal((6, 6, 8)).astype(np.float32))
+    found = stats(cells.repeat_interleave(4, 0).repeat_interleave(4, 1))
+    assert found["lost_144"] < 1e-3
+    assert found["lost_36"] < 1e-3
+    assert found["lost_9"] > 0.3
+    assert found["lost_1"] > 0.99
+
+
+def test_one_detail_is_told_from_detail_everywhere() -> None:
+    noise = torch.from_numpy(np.random.default_rng(3).standard_normal((24, 24, 8)).astype(np.float32))
+    one = torch.zeros_like(noise)
+    one[3, 3] = 1
+    assert stats(one)["lost_max_36"] > 10 * stats(noise)["lost_max_36"]
+    assert stats(one)["lost_entropy_36"] < 0.1 < 0.9 < stats(noise)["lost_entropy_36"]
+
+
+def test_an_even_grid_and_an_empty_question_give_finite_numbers() -> None:
+    assert np.isfinite(summarise_image(torch.zeros(24, 24, 8), LADDER).stats).all()
+    assert np.isfinite(summarise_image(torch.full((24, 24, 8), 7.0), LADDER).stats).all()
+    backbone = golden_backbone("llava-v1.5-7b-m3")
+    inputs = backbone.summarise(backbone.encode_image(picture()), "")
+    assert not inputs.question.any()
+    assert not inputs.interaction.any()
+
+
+def test_the_images_part_is_computed_once() -> None:
+    backbone = golden_backbone("llava-v1.5-7b-m3")
+    image = backbone.encode_image(picture())
+    first, second = (backbone.summarise(image, text) for text in ("one", "two"))
+    assert first.grid_stats is second.grid_stats
+    assert first.question.tolist() != second.question.tolist()
+
+
+def test_with_anyres_views_the_whole_image_is_described_and_costs_are_its_own() -> None:
+    backbone = golden_backbone("llava-next-vicuna-7b-m3")
+    image = backbone.encode_image(picture(size=(640, 200)))
+    inputs = backbone.summarise(image, "What is this?")
+    assert inputs.views == 3
+    assert inputs.visual_tokens == (4, 16, 88, 344, 1360)
+    assert inputs.image_size == (640, 200)
+    expected = summarise_image(image.grid[0], backbone.ladder)
+    np.testing.assert_array_equal(inputs.grid_stats, expected.stats)
