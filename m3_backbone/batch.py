@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from m3_backbone.decoder import Block, Decoder, Step
 from m3_backbone.sampling import Sampler
 
 _SLACK = 1.25  # rows of a group are at most this much longer than its shortest, plus _SLACK_TOKENS
 _SLACK_TOKENS = 8
+_FIRST_STEPS = 32  # decoding steps that a group has room for before its block grows
 _CHUNK_TOKENS = 2400  # prefix tokens that go through the layers at once
 
 Picked = Callable[[int, int, float, float], bool]
@@ -111,9 +113,9 @@ class _Group:
         self.width = max(self.prefix)
         self.packed = max(sum(len(member.suffix) for member in row.members) for row in rows)
         self.columns = max(len(row.members) for row in rows)
-        room = max(member.room for row in rows for member in row.members)
-        self.capacity = self.width + self.packed + self.columns * (room - 1)
-        self.block = Block(decoder, len(rows), self.capacity)
+        steps = max(member.room for row in rows for member in row.members) - 1
+        capacity = self.width + self.packed + self.columns * min(steps, _FIRST_STEPS)
+        self.block = Block(decoder, len(rows), capacity)
         # (row, column, member) of every member that still decodes, and per member what it may see
         self.active = [
             (index, column, member)
@@ -121,7 +123,7 @@ class _Group:
             for column, member in enumerate(row.members)
         ]
         self.closed = torch.full(
-            (len(rows), self.columns, self.capacity), float("-inf"), dtype=decoder.dtype, device=device
+            (len(rows), self.columns, capacity), float("-inf"), dtype=decoder.dtype, device=device
         )
         # a padded column sees slot 0: attention of a column that sees nothing would be NaN
         self.closed[:, :, 0] = 0
@@ -214,6 +216,10 @@ class _Group:
         rows, columns = self.closed.shape[:2]
         length = self.block.length
         device = self.decoder.device
+        if length + columns > self.block.capacity:
+            more = columns * max(_FIRST_STEPS, length // (2 * columns))
+            self.block.grow(length + more)
+            self.closed = pad(self.closed, (0, more), value=float("-inf"))
         spots = torch.tensor([row * columns + column for row, column, _ in self.active], device=device)
         mask = self.closed[:, :, : length + columns]
         own = torch.arange(columns, device=device)

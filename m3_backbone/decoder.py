@@ -33,6 +33,13 @@ class Block:
     def capacity(self) -> int:
         return self.cache.shape[4]
 
+    def grow(self, capacity: int) -> None:
+        """Moves to a buffer of ``capacity`` slots."""
+        shape = (*self.cache.shape[:4], capacity, self.cache.shape[5])
+        larger = self.cache.new_empty(shape)
+        larger[:, :, :, :, : self.length] = self.cache[:, :, :, :, : self.length]
+        self.cache = larger
+
     def select(self, rows: Tensor) -> None:
         """Keeps only ``rows`` (int64 indices)."""
         self.cache = self.cache.index_select(2, rows)
