@@ -58,7 +58,7 @@ async def read_fields(request: Request, settings: Settings) -> dict[str, Any]:
 
 
 def parse_json(body: bytes) -> dict[str, Any]:
-    """``body`` as a JSON object; a key that is given twice is refused, for nobody can say which one counts."""
+    """``body`` as a JSON object; a key that is given twice is refused: which one would count?"""
     try:
         parsed = json.loads(body, object_pairs_hook=_unique)
     except RecursionError:

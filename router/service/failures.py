@@ -27,7 +27,7 @@ RETRY_AFTER_S = 1
 _HTTP_CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 415: "unsupported_media_type"}
 
 
-class ClientGone(M3Error):
+class ClientGone(M3Error):  # noqa: N818 - the family's names say what happened
     """The client closed the connection before its answer was ready; nobody reads this response."""
 
     code = "client_closed_request"
@@ -78,7 +78,7 @@ def error_response(error: Exception) -> tuple[Response, M3Error]:
     """The response for ``error``, and the family member that it was built from."""
     shown = as_m3_error(error)
     body = {"error": {"message": shown.message, "type": shown.type, "param": shown.param, "code": shown.code}}
-    headers = {}
+    headers: dict[str, str] = {}
     if isinstance(error, HTTPException) and error.headers:
         headers.update(error.headers)
     if shown.status == 503:

@@ -74,12 +74,13 @@ class Routed:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A finished request: what was routed, what was generated, and the cost of that."""
+    """A finished request and its cost. ``routed`` is None when the caller fixed the scale (`answer_at`)."""
 
-    routed: Routed
+    scale: int
     generation: Generation
     cost: Cost
     timings_ms: dict[str, float]
+    routed: Routed | None = None
 
 
 class Stopwatch:
@@ -120,6 +121,7 @@ class Pipeline:
         self.settings = settings
         self.engine = engine
         self.router = router
+        self.router_version = None if router is None else router.version  # a hash: made once
         self._limits = images.ImageLimits(
             max_bytes=settings.max_body_bytes, max_pixels=settings.max_image_pixels
         )
@@ -136,12 +138,8 @@ class Pipeline:
         self, image: bytes, question: str, constraints: Constraints, *, watch: Stopwatch, deadline: float
     ) -> Routed:
         """Decode, encode, summarise, decide. Raises `ImageError`, `ConstraintError`, `EngineError`."""
-        loop = asyncio.get_running_loop()
         async with until(deadline):
-            with watch.stage("decode"):
-                pixels = await loop.run_in_executor(self._decoders, images.decode, image, self._limits)
-            with watch.stage("encode"):
-                encoded = await self.engine.encode(pixels)
+            encoded = await self._encode(image, watch)
             with watch.stage("route"):
                 inputs = await self.engine.summarise(encoded, (question,))
                 decision, fallback = await self._decide(inputs, constraints)
@@ -154,29 +152,49 @@ class Pipeline:
         """`route`, then generate at the chosen scale. Raises what `route` raises, and `EngineError`."""
         watch = Stopwatch()
         routed = await self.route(image, question, constraints, watch=watch, deadline=deadline)
+        scale = routed.decision.scale
+        generation = await self._generate(routed.image, question, scale, watch, deadline, request_id)
+        cost = self._cost_of(routed.image, scale, generation)
+        return Answered(scale, generation, cost, watch.read(), routed)
+
+    async def answer_at(self, image: bytes, question: str, scale: int, *, deadline: float) -> Answered:
+        """Decode, encode, generate at ``scale``: the path without a router, for comparisons."""
+        watch = Stopwatch()
+        async with until(deadline):
+            encoded = await self._encode(image, watch)
+        generation = await self._generate(encoded, question, scale, watch, deadline, request_id="")
+        return Answered(scale, generation, self._cost_of(encoded, scale, generation), watch.read())
+
+    async def _encode(self, image: bytes, watch: Stopwatch) -> EncodedImage:
+        with watch.stage("decode"):
+            pixels = await asyncio.get_running_loop().run_in_executor(
+                self._decoders, images.decode, image, self._limits
+            )
+        with watch.stage("encode"):
+            return await self.engine.encode(pixels)
+
+    async def _generate(
+        self,
+        image: EncodedImage,
+        question: str,
+        scale: int,
+        watch: Stopwatch,
+        deadline: float,
+        request_id: str,
+    ) -> Generation:
         request = GenerationRequest(
             turns=(question,),
-            images=((routed.image, routed.decision.scale),),
+            images=((image, scale),),
             max_new_tokens=self.settings.max_new_tokens,
             request_id=request_id,
         )
-        with watch.stage("generate"):
-            generation = await self._generate(request, deadline)
-        cost = self._cost(
-            routed.image,
-            routed.decision.scale,
-            generation.prompt_tokens - generation.visual_tokens,
-            new_tokens=max(1, len(generation.token_ids)),
-        )
-        return Answered(routed, generation, cost, watch.read())
-
-    async def _generate(self, request: GenerationRequest, deadline: float) -> Generation:
         events = self.engine.generate(request, deadline=deadline)
         try:
-            async with until(deadline):
-                async for event in events:
-                    if event.generation is not None:
-                        return event.generation
+            with watch.stage("generate"):
+                async with until(deadline):
+                    async for event in events:
+                        if event.generation is not None:
+                            return event.generation
         finally:  # closing aborts what is still running: a client that left, a deadline
             if (close := getattr(events, "aclose", None)) is not None:
                 await close()
@@ -206,6 +224,10 @@ class Pipeline:
     def _full(self, inputs: RouteInputs, constraints: Constraints, why: str) -> Decision:
         """The largest scale that ``constraints`` allow; a forced scale stays forced."""
         return decide(None, inputs.visual_tokens, inputs.ladder, constraints, _NO_PRICES, fallback=why)
+
+    def _cost_of(self, image: EncodedImage, scale: int, generation: Generation) -> Cost:
+        text_tokens = generation.prompt_tokens - generation.visual_tokens
+        return self._cost(image, scale, text_tokens, new_tokens=max(1, len(generation.token_ids)))
 
     def _cost(self, image: EncodedImage, scale: int, text_tokens: int, new_tokens: int) -> Cost:
         chosen, full = (image.n_tokens(s) for s in (scale, image.ladder.full))

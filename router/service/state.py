@@ -16,8 +16,8 @@ from router.policy import Constraints
 from router.service.body import image_bytes, read_fields
 from router.service.failures import ClientGone
 from router.service.metrics import Metrics
-from router.service.pipeline import Cost, Pipeline, Routed
-from router.service.schemas import CostBody, DecisionBody, constraints_of, question_of, refuse_unknown
+from router.service.pipeline import Pipeline, Routed
+from router.service.schemas import constraints_of, question_of, refuse_unknown
 from router.settings import Settings
 
 logger = logging.getLogger("m3_router")
@@ -51,7 +51,7 @@ class Service:
 
     @property
     def router_version(self) -> str | None:
-        return None if self.pipeline.router is None else self.pipeline.router.version
+        return self.pipeline.router_version
 
     async def read(self, request: Request) -> Ask:
         """The request's body, validated. Raises members of `M3Error` only."""
@@ -118,23 +118,3 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
         for each in (task, watch):
             each.cancel()
         await asyncio.gather(task, watch, return_exceptions=True)
-
-
-def decision_body(routed: Routed) -> DecisionBody:
-    decision = routed.decision
-    return DecisionBody(
-        policy=decision.policy,
-        reason=decision.reason,
-        certified=decision.certified,
-        probabilities={str(scale): round(p, 6) for scale, p in decision.probabilities.items()},
-        fallback=decision.fallback,
-    )
-
-
-def cost_body(cost: Cost) -> CostBody:
-    return CostBody(
-        visual_tokens=cost.visual_tokens,
-        full_visual_tokens=cost.full_visual_tokens,
-        flops=cost.flops,
-        full_flops=cost.full_flops,
-    )

@@ -8,8 +8,9 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 
 from router.service.pipeline import Stopwatch
+from router.service.replies import answer_body, route_body
 from router.service.schemas import AnswerBody, AskBody, ErrorBody, RouteBody
-from router.service.state import Service, cost_body, decision_body, service_of, while_connected
+from router.service.state import Service, service_of, while_connected
 
 router = APIRouter(prefix="/v1", tags=["asking"])
 
@@ -39,20 +40,11 @@ async def answer(request: Request, service: Annotated[Service, Depends(service_o
             ask.image, ask.question, ask.constraints, deadline=ask.deadline, request_id=ask.request_id
         ),
     )
+    assert done.routed is not None
     service.record(done.routed, done.timings_ms, endpoint="/v1/answer", request_id=ask.request_id)
     cost = done.cost
     service.metrics.answered(cost.visual_tokens, cost.full_visual_tokens, cost.flops, cost.full_flops)
-    return AnswerBody(
-        answer=done.generation.text,
-        scale=done.routed.decision.scale,
-        visual_tokens=cost.visual_tokens,
-        decision=decision_body(done.routed),
-        cost=cost_body(cost),
-        timings_ms=done.timings_ms,
-        model=service.model,
-        router=service.router_version,
-        request_id=ask.request_id,
-    )
+    return answer_body(done, service.pipeline, ask.request_id)
 
 
 @router.post("/route", openapi_extra=_BODY, responses=_ERRORS)
@@ -66,13 +58,4 @@ async def route(request: Request, service: Annotated[Service, Depends(service_of
         ),
     )
     service.record(routed, routed.timings_ms, endpoint="/v1/route", request_id=ask.request_id)
-    return RouteBody(
-        scale=routed.decision.scale,
-        visual_tokens=routed.cost.visual_tokens,
-        decision=decision_body(routed),
-        cost=cost_body(routed.cost),
-        timings_ms=routed.timings_ms,
-        model=service.model,
-        router=service.router_version,
-        request_id=ask.request_id,
-    )
+    return route_body(routed, service.pipeline, ask.request_id)
