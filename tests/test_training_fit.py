@@ -18,6 +18,7 @@ from tests.routing import SCALES, outcomes, small_fit
 from training.candidates import candidates
 from training.candidates.base import Candidate, Examples, by_name, log_loss
 from training.candidates.lightgbm_per_scale import LightGBMPerScale
+from training.candidates.lightgbm_shared import LightGBMShared
 from training.candidates.lookup import Lookup
 from training.candidates.question_only import question_only
 from training.cli.fit import command
@@ -128,6 +129,17 @@ def test_every_candidate_answers_through_one_interface_and_each_knows_more_than_
     assert lookup == pytest.approx(question, abs=0.02)  # here the kind is all that a question tells
 
 
+def test_a_shared_trunk_is_exported_as_it_was_fitted_and_knows_as_much() -> None:
+    train, tune = outcomes(300), outcomes(120, split="tune")
+    result = fit(train, tune, LightGBMShared(**QUICK), threads=2)
+    assert result.worst_parity <= 1e-5
+    apart = small_fit()
+    for row, other in zip(result.scales, apart.scales, strict=True):
+        assert row.log_loss < other.log_loss + 0.02
+    again = fit(train, tune, LightGBMShared(**QUICK), threads=1)
+    assert again.bundle.version == result.bundle.version
+
+
 def test_the_lookup_answers_for_kinds_and_families_it_has_not_seen() -> None:
     train = outcomes(100)
     fitted = Lookup().fit(examples(train, Lookup(), train))
@@ -156,7 +168,7 @@ def test_a_candidate_for_comparison_makes_no_bundle() -> None:
     with pytest.raises(ExportError, match="serves comparison only"):
         fit(outcomes(60), outcomes(40, split="tune"), Lookup())
     names = [c.name for c in candidates()]
-    assert names == ["lightgbm_per_scale", "question_only", "lookup"]
+    assert names == ["lightgbm_per_scale", "lightgbm_shared", "question_only", "lookup"]
     with pytest.raises(ValueError, match="'magic': take one of lightgbm_per_scale"):
         by_name("magic", candidates())
 
@@ -182,7 +194,10 @@ def test_the_command_writes_a_bundle_that_routes(tmp_path: Path, monkeypatch: py
     assert "take one of" in wrong.output
 
 
-def test_tables_that_are_not_there_say_how_to_make_them(tmp_path: Path) -> None:
+def test_tables_that_are_not_there_or_of_another_split_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="m3-train label"):
+        read_tables(tmp_path)
+    write_outcomes(tmp_path / "router-train", outcomes(5, split="test"))
+    with pytest.raises(RecordError, match="holds the split 'test'"):
         read_tables(tmp_path)
     assert shipped_outcomes().parts[-3:] == ("data", "outcomes", "tiny")

@@ -59,8 +59,17 @@ def shipped_outcomes() -> Path:
 
 
 def read_tables(folder: Path) -> tuple[OutcomeTable, OutcomeTable]:
-    """(router-train, tune) from ``folder``. Raises `data.records.RecordError`."""
-    return read_outcomes(folder / "router-train"), read_outcomes(folder / "tune")
+    """(router-train, tune) from ``folder``. Raises `data.records.RecordError`, also for another split."""
+    tables = []
+    for split in ("router-train", "tune"):
+        table = read_outcomes(folder / split)
+        if table.split != split:
+            raise RecordError(
+                f"{folder / split} holds the split {table.split!r}: routers are fitted on router-train and "
+                "calibrated on tune alone, so that the others stay unseen."
+            )
+        tables.append(table)
+    return tables[0], tables[1]
 
 
 def build_spec(table: OutcomeTable, groups: tuple[str, ...] = tuple(NEEDS)) -> FeatureSpec:

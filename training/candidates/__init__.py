@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 def candidates() -> tuple[Candidate, ...]:
     """Every candidate (imports LightGBM)."""
     from training.candidates.lightgbm_per_scale import LightGBMPerScale
+    from training.candidates.lightgbm_shared import LightGBMShared
     from training.candidates.lookup import Lookup
     from training.candidates.question_only import question_only
 
-    return (LightGBMPerScale(), question_only(), Lookup())
+    return (LightGBMPerScale(), LightGBMShared(), question_only(), Lookup())

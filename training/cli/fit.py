@@ -24,7 +24,7 @@ def command(
         ),
     ] = None,
     candidate: Annotated[
-        str, typer.Option(help="Kind of predictor: lightgbm_per_scale or question_only.")
+        str, typer.Option(help="Kind of predictor: lightgbm_per_scale, lightgbm_shared or question_only.")
     ] = "lightgbm_per_scale",
     tolerance: Annotated[
         float, typer.Option(min=0.0, max=0.99, help="Score below the best that is still sufficient.")
