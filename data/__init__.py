@@ -1,0 +1,1 @@
+"""Samples, readers, scores, splits and outcome tables; and ScaleBench, the generator of this project."""

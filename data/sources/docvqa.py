@@ -15,7 +15,7 @@ from data.sources.files import SHORT_ANSWER, ImageFile, json_rows, locate, uniqu
 
 def read(where: str, data_dir: Path | None = None) -> Iterator[Sample]:
     path = locate(where, data_dir, "docvqa", f"{where}_v1.0.json", "rrc.cvc.uab.es, challenge 17")
-    seen: dict[str, str] = {}
+    seen: dict[str, int] = {}
     for row in json_rows(path, "data"):
         image = row.text("image")
         kinds = row.values.get("question_types")

@@ -124,9 +124,9 @@ def locate(where: str, data_dir: Path | None, name: str, relative: str, origin: 
     return path
 
 
-def unique(seen: dict[str, str], sample_id: str, where: str) -> str:
+def unique(seen: dict[str, int], sample_id: str, where: str) -> str:
     """``sample_id``, remembered; raises `SourceError` when it was there before."""
     if sample_id in seen:
-        raise SourceError(f"{where}: id {sample_id!r} was already used by {seen[sample_id]}.")
-    seen[sample_id] = where
+        raise SourceError(f"{where}: id {sample_id!r} was already used by row {seen[sample_id]}.")
+    seen[sample_id] = len(seen) + 1
     return sample_id

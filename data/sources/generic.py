@@ -2,7 +2,8 @@
 
 image: path, relative to the file's folder. question: asked exactly as it stands. answers: a list, or one
 text; in CSV a JSON list or one text. group: becomes the family in reports. metric: a name in
-`data.scoring.METRICS`, default ``answer_match``.
+`data.scoring.METRICS`, default ``answer_match``. id: without
+one, samples are called #1, #2, ...
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def _csv_rows(path: Path) -> Iterator[Row]:
                     raise SourceError(f"{where} does not have {len(reader.fieldnames or ())} fields.")
                 yield Row({**values, "answers": _csv_answers(values["answers"], where)}, where)
         except csv.Error as error:
-            raise SourceError(f"{path}, line {reader.line_num}: {error}.") from None
+            raise SourceError(f"{path}, line {reader.reader.line_num}: {error}.") from None
 
 
 def _csv_answers(text: str, where: str) -> object:
@@ -56,7 +57,7 @@ def _csv_answers(text: str, where: str) -> object:
 
 
 def _samples(path: Path, rows: Iterable[Row]) -> Iterator[Sample]:
-    seen: dict[str, str] = {}
+    seen: dict[str, int] = {}
     for number, row in enumerate(rows):
         image = row.text("image")
         metric = row.text("metric") if row.values.get("metric") else DEFAULT_METRIC
@@ -67,7 +68,7 @@ def _samples(path: Path, rows: Iterable[Row]) -> Iterator[Sample]:
         question = row.text("question")
         if not question.strip():
             raise SourceError(f"{row.where}: the question is empty.")
-        name = row.text("id") if row.values.get("id") not in (None, "") else str(number)
+        name = row.text("id") if row.values.get("id") not in (None, "") else f"#{number + 1}"
         yield Sample(
             sample_id=unique(seen, f"{path.stem}/{name}", row.where),
             image_id=f"{path.stem}/{image}",

@@ -16,7 +16,7 @@ from data.sources.files import SHORT_ANSWER, ImageFile, SourceError, jsonl_rows,
 def read(where: str, data_dir: Path | None = None) -> Iterator[Sample]:
     path = locate(where, data_dir, "pope", f"coco_pope_{where}.json", "github.com/RUCAIBox/POPE")
     category = path.stem.removeprefix("coco_pope_")
-    seen: dict[str, str] = {}
+    seen: dict[str, int] = {}
     for row in jsonl_rows(path):
         label = row.text("label")
         if label not in ("yes", "no"):

@@ -16,7 +16,7 @@ from data.sources.files import SHORT_ANSWER, ImageFile, json_rows, locate, uniqu
 def read(where: str, data_dir: Path | None = None) -> Iterator[Sample]:
     path = locate(where, data_dir, "textvqa", f"TextVQA_0.5.1_{where}.json", "textvqa.org/dataset")
     split = path.stem.rpartition("_")[2]
-    seen: dict[str, str] = {}
+    seen: dict[str, int] = {}
     for row in json_rows(path, "data"):
         image = row.text("image_id")
         classes = row.values.get("image_classes")
