@@ -1,0 +1,112 @@
+"""``m3-router ask``: one answer, the scale that was chosen, and what that saved against the full scale."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from typing import Annotated, Any
+
+import typer
+
+from router.cli.loading import asked, deadline, read_image, running
+from router.cli.options import (
+    AsJson,
+    Backbone,
+    Budget,
+    BundleOption,
+    EngineOption,
+    Image,
+    MaxTokens,
+    MinScale,
+    Question,
+    Scale,
+)
+from router.service.pipeline import Answered
+from router.service.replies import answer_body
+from router.settings import Settings
+
+
+def command(
+    image: Image,
+    question: Question,
+    scale: Scale = None,
+    min_scale: MinScale = None,
+    max_visual_tokens: MaxTokens = None,
+    token_budget: Budget = None,
+    as_json: AsJson = False,
+    compare: Annotated[
+        bool, typer.Option(help="Answer at the full scale too, to measure the time that was saved.")
+    ] = True,
+    backbone: Backbone = None,
+    bundle: BundleOption = None,
+    engine: EngineOption = None,
+) -> None:
+    """Answer QUESTION about IMAGE at the scale that they need."""
+    settings = Settings.load(backbone=backbone, bundle=bundle, engine=engine)
+    data = read_image(image)
+
+    async def run() -> dict[str, Any]:
+        async with running(settings) as pipeline:
+            text, constraints = asked(
+                pipeline,
+                question,
+                scale=scale,
+                min_scale=min_scale,
+                max_visual_tokens=max_visual_tokens,
+                token_budget=token_budget,
+            )
+            if compare:  # a first pass pays for lazy set-up; it would be charged to the smaller scale
+                smallest = pipeline.engine.ladder.smallest
+                await pipeline.answer_at(data, text, smallest, deadline=deadline(settings))
+            done = await pipeline.answer(
+                data, text, constraints, deadline=deadline(settings), request_id=uuid.uuid4().hex
+            )
+            report = answer_body(done, pipeline, uuid.uuid4().hex).model_dump()
+            if compare:
+                full_scale = pipeline.engine.ladder.full
+                full = await pipeline.answer_at(data, text, full_scale, deadline=deadline(settings))
+                report["full"] = _full(done, full)
+            return report
+
+    report = asyncio.run(run())
+    typer.echo(json.dumps(report) if as_json else _words(report))
+
+
+def _full(done: Answered, full: Answered) -> dict[str, Any]:
+    """The full scale's answer, and the milliseconds that both took after the image was encoded."""
+    routing = done.timings_ms["route"] + done.timings_ms["generate"]
+    return {
+        "answer": full.generation.text,
+        "scale": full.scale,
+        "route_and_generate_ms": round(routing, 3),
+        "full_generate_ms": full.timings_ms["generate"],
+    }
+
+
+def _words(report: dict[str, Any]) -> str:
+    cost, decision = report["cost"], report["decision"]
+    saved = [
+        f"tokens   {cost['visual_tokens']} of {cost['full_visual_tokens']} "
+        f"({_less(cost['visual_tokens'], cost['full_visual_tokens'])})",
+        f"FLOPs    {cost['flops']:.3g} of {cost['full_flops']:.3g} "
+        f"({_less(cost['flops'], cost['full_flops'])}; the whole path, tower included)",
+    ]
+    if full := report.get("full"):
+        here, there = full["route_and_generate_ms"], full["full_generate_ms"]
+        less = f"{_less(here, there)}; routing and generating, one run"
+        saved.append(f"time     {here:.1f} ms of {there:.1f} ms ({less})")
+        if full["answer"] != report["answer"]:
+            saved.append(f"the full scale answers: {full['answer']}")
+    lines = [
+        report["answer"],
+        "",
+        f"scale    {report['scale']}  ({decision['policy']}: {decision['reason']})",
+        *saved,
+    ]
+    return "\n".join(lines)
+
+
+def _less(part: float, whole: float) -> str:
+    change = 100 * (1 - part / whole)
+    return f"{change:.0f}% less" if change >= 0 else f"{-change:.0f}% more"

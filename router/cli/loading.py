@@ -1,0 +1,115 @@
+"""Settings -> an engine and a router, for every verb. The torch backbone is imported here, when asked for."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from m3_backbone.types import CheckpointError, Engine
+from router import embedded_bundle
+from router.errors import BundleMismatch, InvalidRequest, M3Error
+from router.policy import Constraints
+from router.router import Router
+from router.service.pipeline import Pipeline
+from router.service.schemas import constraints_of, question_of
+from router.settings import Settings
+
+logger = logging.getLogger("m3_router")
+
+
+def load_engine(settings: Settings) -> Engine:
+    """The engine that ``settings`` name, not started yet. Raises `M3Error` when it cannot be loaded."""
+    queue = {"batch_size": settings.batch_size, "queue_size": settings.queue_size}
+    if settings.engine == "fake":
+        from m3_backbone.fake import FakeEngine
+
+        return FakeEngine(**queue)
+    try:
+        from m3_backbone import load_backbone, torch_engine
+
+        backbone = load_backbone(
+            settings.backbone,
+            dtype=settings.dtype,
+            device=settings.device,
+            vision_tower=settings.vision_tower,
+            conversation=settings.conversation,
+        )
+    except ImportError as error:
+        raise M3Error(
+            f"The torch engine needs a package that is missing ({error.name}). Run `pip install m3-router` "
+            "again, or take --engine fake.",
+            code="missing_package",
+        ) from error
+    except (CheckpointError, OSError) as error:
+        raise M3Error(
+            f"The backbone '{settings.backbone}' cannot be loaded. {error}", code="invalid_checkpoint"
+        ) from error
+    return torch_engine(backbone, image_cache_bytes=settings.image_cache_bytes, **queue)
+
+
+def load_router(settings: Settings, engine: Engine) -> Router | None:
+    """The router for ``engine``, or None when ``settings`` ask for none. Raises `BundleError`.
+
+    The embedded bundle was fitted on m3-tiny. The fake engine has no bundle: unless one is named it is
+    served without a router.
+    """
+    if settings.bundle == "none" or (settings.bundle == "embedded" and settings.engine == "fake"):
+        return None
+    folder = embedded_bundle() if settings.bundle == "embedded" else Path(settings.bundle)
+    try:
+        return Router.load(folder, backbone_fingerprint=engine.fingerprint)
+    except BundleMismatch as error:
+        raise BundleMismatch(
+            f"{error.message} `--bundle none` serves this backbone at its full scale."
+        ) from error
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Pipeline]:
+    """A pipeline on a started engine, closed afterwards."""
+    engine = load_engine(settings)
+    pipeline = Pipeline(settings, engine, load_router(settings, engine))
+    await engine.start()
+    try:
+        yield pipeline
+    finally:
+        await engine.close()
+        pipeline.close()
+
+
+def read_image(path: Path) -> bytes:
+    """The file's bytes; raises `InvalidRequest` when it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidRequest(
+            f"IMAGE has value '{path}'. It cannot be read ({error.strerror}).", code="unreadable_image"
+        ) from error
+
+
+def asked(
+    pipeline: Pipeline,
+    question: str,
+    *,
+    scale: int | None,
+    min_scale: int | None,
+    max_visual_tokens: int | None,
+    token_budget: float | None,
+) -> tuple[str, Constraints]:
+    """A question and constraints, checked as the service checks them. Raises `InvalidRequest`."""
+    fields = {
+        "scale": scale,
+        "min_scale": min_scale,
+        "max_visual_tokens": max_visual_tokens,
+        "token_budget": token_budget,
+    }
+    constraints = constraints_of(fields, pipeline.engine.ladder, pipeline.settings)
+    return question_of(question, pipeline.settings), constraints
+
+
+def deadline(settings: Settings) -> float:
+    """When a request that starts now must be done (`time.monotonic`)."""
+    return time.monotonic() + settings.request_timeout_s

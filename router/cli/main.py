@@ -1,0 +1,52 @@
+"""``m3-router``: registers the verbs, and turns every domain error into one line and exit code 2."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from m3_backbone.images import ImageError
+from m3_backbone.types import CheckpointError, EngineError
+from router.cli import ask, bench, doctor, route, serve
+from router.errors import M3Error
+from router.service.failures import as_m3_error
+
+EXIT_DOMAIN_ERROR = 2
+
+
+def build() -> typer.Typer:
+    """A fresh command-line app."""
+    app = typer.Typer(
+        name="m3-router",
+        help="Answers image questions at the number of visual tokens that they need.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.command("serve")(serve.command)
+    app.command("ask")(ask.command)
+    app.command("route")(route.command)
+    app.command("bench")(bench.command)
+    app.command("doctor")(doctor.command)
+    return app
+
+
+def main() -> None:
+    """Entry point. Exit codes: 0 done, 1 `doctor` found a fault, 2 wrong use or a domain error."""
+    try:
+        build()()
+    except (ImageError, EngineError) as error:
+        _fail(as_m3_error(error).message)
+    except (M3Error, CheckpointError) as error:
+        _fail(str(error))
+
+
+def _fail(message: str) -> None:
+    typer.echo(f"m3-router: {' '.join(message.split())}", err=True)
+    sys.exit(EXIT_DOMAIN_ERROR)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""``m3-router serve``: the HTTP service until SIGTERM or Ctrl-C, then a drain and exit code 0."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+from types import FrameType
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from router.cli.loading import load_engine, load_router
+from router.cli.options import Backbone, BundleOption, EngineOption
+from router.errors import M3Error
+from router.service.app import create_app
+from router.settings import Settings, unknown_variables
+
+logger = logging.getLogger("m3_router")
+
+
+def command(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.", show_default="8000")] = None,
+    backbone: Backbone = None,
+    bundle: BundleOption = None,
+    engine: EngineOption = None,
+) -> None:
+    """Serve answers over HTTP. Every option can also be set in the environment: M3_PORT, M3_BACKBONE, ..."""
+    settings = Settings.load(host=host, port=port, backbone=backbone, bundle=bundle, engine=engine)
+    logging.basicConfig(
+        level=settings.log_level.upper(),
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+    )
+    # Before uvicorn takes the signals over, and again when it hands them back after its drain.
+    signal.signal(signal.SIGTERM, _leave)
+    for sentence in unknown_variables(os.environ):
+        logger.warning("%s", sentence)
+    listener = _bind(settings)
+    with listener:
+        loaded = load_engine(settings)
+        router = load_router(settings, loaded)
+        address, bound_port = listener.getsockname()[:2]
+        logger.info(
+            "Serving %s with %s on http://%s:%d",
+            loaded.name,
+            "no router (full scale only)" if router is None else f"router {router.version}",
+            f"[{address}]" if ":" in address else address,
+            bound_port,
+        )
+        config = uvicorn.Config(
+            create_app(settings, loaded, router),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="on",
+            timeout_graceful_shutdown=max(1, int(settings.drain_timeout_s)),
+        )
+        server = uvicorn.Server(config)
+        try:
+            server.run(sockets=[listener])
+        except KeyboardInterrupt:
+            logger.info("Stopped.")
+        if not server.started:
+            raise M3Error("The service did not start; the lines above say why.", code="not_started")
+
+
+def _leave(signum: int, frame: FrameType | None) -> None:
+    sys.exit(0)
+
+
+def _bind(settings: Settings) -> socket.socket:
+    """A bound socket, so that a port that is taken is known before any weights are loaded."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+        except BaseException:
+            listener.close()
+            raise
+    except OSError as error:
+        raise M3Error(
+            f"Cannot listen on {settings.host}:{settings.port} ({error.strerror}). "
+            "Choose another address with --host and --port, or M3_HOST and M3_PORT.",
+            code="cannot_listen",
+        ) from error
+    return listener
