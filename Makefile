@@ -1,0 +1,44 @@
+# Two commands do all set-up: `make serve` and `make test`.
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 8000
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: install serve test test-slow test-gpu check clean
+
+install: $(VENV)/.installed ## the service and the command line
+dev: $(VENV)/.installed-dev ## everything that tests and training need
+
+# torch first and by its exact version: the plain name would pull gigabytes of CUDA where a CPU build is at hand.
+$(VENV)/.installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q torch==2.13.0
+	$(BIN)/python -m pip install -q -e .
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q torch==2.13.0
+	$(BIN)/python -m pip install -q -e '.[dev]'
+	touch $(VENV)/.installed $@
+
+serve: install ## http://HOST:PORT with m3-tiny and its router
+	$(BIN)/m3-router serve --host $(HOST) --port $(PORT)
+
+check: dev ## lint and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: check ## lint, types, tests with coverage
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
+test-slow: dev
+	$(BIN)/python -m pytest -m slow --timeout 1800
+
+test-gpu: dev
+	$(BIN)/python -m pytest -m gpu
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info
