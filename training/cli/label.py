@@ -44,13 +44,18 @@ def command(
 ) -> None:
     """Answer every question at every scale, once, and write the outcome table."""
     from data.sources import load
-    from m3_backbone import load_backbone
+    from m3_backbone import EngineError, load_backbone
     from m3_backbone.prompt import CONVERSATIONS
     from training.label import Settings, label
+    from training.prefetch import PrefetchError
 
-    console = Console(stderr=True)
-    samples = load(dataset, data_dir, limit)
-    model = load_backbone(backbone, dtype=dtype, device=device, conversation=conversation)
+    console = Console(stderr=True, highlight=False, markup=False)
+    try:
+        samples = load(dataset, data_dir, limit)
+        model = load_backbone(backbone, dtype=dtype, device=device, conversation=conversation)
+    except ValueError as error:  # SourceError, CheckpointError: the message has the remedy
+        console.print(f"Error: {error}")
+        raise typer.Exit(1) from None
     settings = Settings(
         prompt=next(name for name, template in CONVERSATIONS.items() if template == model.template),
         dtype=dtype,
@@ -77,6 +82,14 @@ def command(
             progress.stop()
             console.print(f"Interrupted. Finished shards are in {out}; the same command continues.")
             raise typer.Exit(130) from None
+        except (OSError, PrefetchError, EngineError) as error:  # not the user's doing: what is done stays
+            progress.stop()
+            console.print(f"Stopped: {error}\nFinished shards are in {out}; the same command continues.")
+            raise typer.Exit(1) from None
+        except ValueError as error:
+            progress.stop()
+            console.print(f"Error: {error}")
+            raise typer.Exit(1) from None
     Console().print(_summary(table, out))
 
 

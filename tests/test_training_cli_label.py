@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+from PIL import Image
+from typer.testing import CliRunner
+
+import m3_backbone
+from data.records import read_outcomes
+from m3_backbone.prompt import CONVERSATIONS, Conversation
+from m3_backbone.types import CheckpointError, Generation, GenerationRequest, OutOfMemory
+from tests.labelling import FakeBackbone
+from training.cli.label import command
+
+
+@dataclass
+class Loaded(FakeBackbone):
+    """What `load_backbone` gives, as far as labelling asks."""
+
+    template: Conversation = CONVERSATIONS["m3_tiny"]
+    fails: BaseException | None = None
+
+    def generate(self, requests: Sequence[GenerationRequest]) -> list[Generation]:
+        if self.fails is not None:
+            raise self.fails
+        return super().generate(requests)
+
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    rows = [{"image": "a.png", "question": f"q{i}", "answers": ["yes"]} for i in range(6)]
+    rows.append({"image": "none.png", "question": "q", "answers": ["yes"]})
+    path = tmp_path / "mine.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return path
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dataset: Path) -> Run:
+    app = typer.Typer()
+    app.command()(command)
+
+    def go(*arguments: str, data: str = str(dataset), model: object = None) -> tuple[int, str]:
+        def load_backbone(path: str, **options: Any) -> object:
+            if isinstance(model, ValueError):
+                raise model
+            return model or Loaded()
+
+        monkeypatch.setitem(m3_backbone.__dict__, "load_backbone", load_backbone)
+        result = CliRunner().invoke(app, ["--dataset", data, "--out", str(tmp_path / "out"), *arguments])
+        return result.exit_code, " ".join(result.output.split())
+
+    return go
+
+
+def test_a_table_is_written_and_summed_up(run: Run, tmp_path: Path) -> None:
+    code, text = run()
+    assert code == 0, text
+    assert "6 samples of 1 images" in text
+    assert "1 images could not be opened" in text
+    table = read_outcomes(tmp_path / "out")
+    assert len(table) == 6
+    assert table.manifest["prompt"] == "m3_tiny"
+    assert f"{table.scores[:, 0].mean():.4f}" in text
+
+
+def test_the_limit_holds_and_may_be_raised(run: Run, tmp_path: Path) -> None:
+    assert run("--limit", "2")[0] == 0
+    assert len(read_outcomes(tmp_path / "out")) == 2
+    assert run("--limit", "4")[0] == 0
+    assert len(read_outcomes(tmp_path / "out")) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "model", "message"),
+    [
+        ({"data": "nothing"}, None, "Error: Data set 'nothing' is not known."),
+        ({"data": "none.jsonl"}, None, "Error: none.jsonl cannot be read"),
+        ({}, CheckpointError("config.json is missing"), "Error: config.json is missing"),
+        ({}, Loaded(fails=OutOfMemory("does not fit")), "Stopped: does not fit Finished shards are in"),
+        ({}, Loaded(fails=OSError(28, "No space left")), "No space left Finished shards are in"),
+    ],
+)
+def test_what_goes_wrong_is_one_line_and_an_exit_code(
+    run: Run, arguments: dict[str, str], model: object, message: str
+) -> None:
+    code, text = run(model=model, **arguments)
+    assert code == 1
+    assert message in text
+    assert "Traceback" not in text
+
+
+def test_labels_of_another_checkpoint_are_refused(run: Run) -> None:
+    assert run()[0] == 0
+    code, text = run(model=Loaded(fingerprint="other"))
+    assert code == 1
+    assert "backbone_fingerprint was 'fake-1' and is now 'other'" in text
+
+
+def test_ctrl_c_says_how_to_continue(run: Run) -> None:
+    code, text = run(model=Loaded(fails=KeyboardInterrupt()))
+    assert code == 130
+    assert "the same command continues" in text
