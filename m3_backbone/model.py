@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -59,6 +60,7 @@ class M3Model:
         self.model = checkpoint.modules
         self.model.drop_unused_layers()
         self.decoder = Decoder(self.model.language_model)
+        self.conversation = template
         self.template = conversation(template)
         self.stop_ids = _stop_ids(checkpoint, tokenizer)
         self._reducer = REDUCERS[reducer]
@@ -257,7 +259,7 @@ class M3Model:
         """FLOPs of the whole path for one request, tower included (see `m3_backbone.cost`)."""
         return int(self.architecture.request_flops(views, visual_tokens, text_tokens, new_tokens))
 
-    @property
+    @cached_property
     def architecture(self) -> Any:
         """Sizes of this model, as `m3_backbone.cost.Architecture`."""
         from m3_backbone.cost import Architecture
