@@ -1,0 +1,121 @@
+"""Questions worth looking at: routed well, routed badly, hopeless; with pictures where they can be had."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.report.analysis import Report
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from data.records import OutcomeTable, Sample
+
+SIDE = 336
+"""Longest side of a picture on the page, in pixels: what the model itself sees of one view."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """Sample ``row`` of the table. chosen, oracle: indices of scales (oracle -1: none is sufficient).
+
+    picture: data URI, or empty where the picture could not be re-made.
+    """
+
+    row: int
+    title: str
+    chosen: int
+    oracle: int
+    picture: str = ""
+
+
+def choose_examples(report: Report, count: int, seed: int = 0) -> list[Example]:
+    """Up to ``count`` examples, round robin over kinds of routing, never two of one image."""
+    if report.operating is None:
+        return []
+    table, chosen, oracle = report.inputs.table, report.operating.choice, report.evaluation.oracle.choice
+    rng = np.random.default_rng(seed)
+    kinds = [(title, rng.permutation(np.flatnonzero(mask)).tolist()) for title, mask in _kinds(report)]
+    taken: list[Example] = []
+    images: set[int] = set()
+    families: dict[str, int] = {}
+    while len(taken) < count and any(rows for _, rows in kinds):
+        for title, rows in kinds:
+            # The family shown least so far goes first, so that no family fills the page.
+            rows.sort(key=lambda i: families.get(str(table.families[i]), 0))
+            while rows and int(table.image_index[rows[0]]) in images:
+                rows.pop(0)
+            if not rows or len(taken) == count:
+                continue
+            i = rows.pop(0)
+            images.add(int(table.image_index[i]))
+            families[str(table.families[i])] = families.get(str(table.families[i]), 0) + 1
+            taken.append(Example(i, title, int(chosen[i]), int(oracle[i])))
+    return taken
+
+
+def _kinds(report: Report) -> list[tuple[str, NDArray[np.bool_]]]:
+    assert report.operating is not None
+    scores, chosen = report.inputs.table.scores, report.operating.choice
+    oracle = report.evaluation.oracle.choice
+    rows = np.arange(len(scores))
+    right = (oracle >= 0) & (scores[rows, chosen] >= scores.max(axis=1))
+    top = scores.shape[1] - 1
+    return [
+        ("Few tokens, and enough", right & (chosen == oracle) & (chosen < top)),
+        ("Sent up, and it was needed", right & (chosen == oracle) & (chosen > 0)),
+        ("Too cheap: a larger scale knew", (oracle > chosen) & ~right),
+        ("Dearer than needed", right & (oracle < chosen) & (oracle >= 0)),
+        ("No scale is right", oracle < 0),
+        ("More tokens did worse", (oracle >= 0) & (oracle < top) & (scores[:, top] < scores.max(axis=1))),
+    ]
+
+
+def with_pictures(
+    examples: Sequence[Example], table: OutcomeTable, samples: Iterable[Sample]
+) -> list[Example]:
+    """The examples with the pictures that ``samples`` can open; stops as soon as all are found."""
+    wanted = {table.sample_ids[e.row]: e for e in examples}
+    pictures: dict[int, str] = {}
+    for sample in samples:
+        if len(pictures) == len(wanted):
+            break
+        example = wanted.get(sample.sample_id)
+        if example is not None:
+            pictures[example.row] = data_uri(sample.open_image())
+    return [Example(e.row, e.title, e.chosen, e.oracle, pictures.get(e.row, "")) for e in examples]
+
+
+def source_samples(table: OutcomeTable) -> Iterable[Sample]:
+    """The samples that the table was made of, re-made by their source (`data.sources`).
+
+    Raises whatever the source raises when its data is not on this machine.
+    """
+    from data.sources import load
+
+    dataset = str(table.manifest.get("dataset", ""))
+    spec = dataset if ":" in dataset else f"{dataset}:{table.split}"
+    samples: Iterable[Any] = load(spec)
+    return samples
+
+
+def data_uri(image: Image.Image, side: int = SIDE) -> str:
+    """The picture, at most ``side`` pixels long, as the smaller of PNG and JPEG."""
+    from PIL import Image as Pillow
+
+    small = image.convert("RGB")
+    small.thumbnail((side, side), Pillow.Resampling.LANCZOS)
+    encoded = []
+    for kind, options in (("png", {"optimize": True}), ("jpeg", {"quality": 82, "optimize": True})):
+        buffer = io.BytesIO()
+        small.save(buffer, kind, **options)
+        encoded.append((len(buffer.getvalue()), kind, buffer.getvalue()))
+    _, kind, content = min(encoded)
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

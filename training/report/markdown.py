@@ -1,0 +1,53 @@
+"""report.md: the headline and the tables, to paste into a pull request."""
+
+from __future__ import annotations
+
+from training.evaluation.results import TOKENS
+from training.report import tables, words
+from training.report.analysis import Report
+from training.report.tables import Sheet
+
+
+def markdown(report: Report) -> str:
+    """GitHub-flavoured Markdown."""
+    e = report.evaluation
+    parts = [
+        f"# {report.dataset}: cost against accuracy",
+        f"Split `{report.inputs.split}`: {e.n:,} questions about {e.n_images:,} images. "
+        "Intervals are 95%, bootstrap by image.",
+        f"**{words.headline(report)}**",
+        *words.sentences(report),
+        "## Policies",
+        sheet(tables.policies(report)),
+    ]
+    if e.levels:
+        parts += ["## At equal tokens", sheet(tables.equal_tokens(report))]
+        parts += ["## At equal accuracy", sheet(tables.equal_accuracy(report, TOKENS))]
+        parts += ["## Headroom", sheet(tables.headrooms(report))]
+    parts += ["## Families", sheet(tables.families(report)), "## Labels", sheet(tables.zones(report))]
+    if report.reliability:
+        parts += ["## Calibration", sheet(tables.calibration(report))]
+    p = report.provenance
+    parts.append(
+        f"Made by `{p['command']}` at commit `{p['commit'] or 'unknown'}`, "
+        f"backbone `{p['backbone_fingerprint']}`, {p['bootstrap_draws']} draws, "
+        f"seed {p['seeds']['bootstrap']}."
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def sheet(of: Sheet) -> str:
+    """A table of the report as Markdown."""
+    lines = [_row(of.head), _row(["---", *["---:"] * (len(of.head) - 1)])]
+    for at, row in enumerate(of.rows):
+        cells = [_escape(str(value)) for value in row]
+        lines.append(_row([f"**{c}**" if at in of.strong and c else c for c in cells]))
+    return f"{of.caption}\n\n" + "\n".join(lines)
+
+
+def _row(cells: list[str] | tuple[str, ...]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _escape(value: str) -> str:
+    return value.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,228 @@
+"""report.html: one file, nothing fetched, light and dark, on a phone and on a desk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from string import Template
+
+from training.evaluation.comparison import HULL
+from training.evaluation.results import COSTS, FLOPS, FLOPS_7B, TOKENS
+from training.report import figures, tables, words
+from training.report.analysis import Report
+from training.report.cards import card, confusion_table
+from training.report.definitions import DEFINITIONS
+from training.report.examples import Example
+from training.report.markup import Cell, facts, figure, paragraph, section, table, text, with_range
+from training.report.palette import variables
+from training.report.tables import Sheet, Value
+
+
+def html_page(report: Report, examples: Sequence[Example], missing_pictures: str = "") -> str:
+    """The whole page. missing_pictures: why pictures could not be re-made, or empty."""
+    n_scales = len(report.evaluation.scales)
+    templates = files("training.report") / "templates"
+    body = [
+        _header(report),
+        _costs(report),
+        _comparison(report),
+        section("Families", sheet(tables.families(report))),
+        _labels(report),
+        _router(report),
+        _examples(report, examples, missing_pictures),
+        section("What the words mean", facts(DEFINITIONS, "words")),
+        _provenance(report),
+    ]
+    return Template((templates / "page.html").read_text(encoding="utf-8")).substitute(
+        title=text(f"{report.dataset}: cost against accuracy"),
+        light=variables("light", n_scales),
+        dark=variables("dark", n_scales),
+        style=(templates / "page.css").read_text(encoding="utf-8"),
+        body="\n".join(body),
+    )
+
+
+def sheet(of: Sheet) -> str:
+    """A table of the report as HTML."""
+    return table(of.head, [[_cell(v) for v in row] for row in of.rows], of.caption, of.strong)
+
+
+def _cell(value: Value) -> Cell:
+    return with_range(value.text, value.range) if value.range else value.text
+
+
+def _header(report: Report) -> str:
+    e = report.evaluation
+    kicker = f"{report.dataset}, split {report.inputs.split}: {e.n:,} questions about {e.n_images:,} images"
+    verdict = words.verdict(report)
+    lines = [paragraph(line, "verdict" if line == verdict else "") for line in words.sentences(report)]
+    shaded = " The shade is the router's 95% interval at each setting." if "router" in e.curves else ""
+    hero = figure(
+        figures.pareto(report, TOKENS),
+        "Accuracy against mean visual tokens. Dotted: fixed scales mixed at random. The oracle's line runs "
+        "from its cost when hopeless questions spend the smallest scale to that when they spend the "
+        f"largest.{shaded}",
+    )
+    return (
+        f"<header>{paragraph(kicker, 'kicker')}<h1>{text(words.headline(report))}</h1>"
+        f'{_tiles(report)}<div class="hero"><div>{"".join(lines)}</div>{hero}</div></header>'
+    )
+
+
+def _tiles(report: Report) -> str:
+    p, e = report.operating, report.evaluation
+    if p is None:
+        return ""
+    found = [
+        (
+            words.percent(p.saved[c].value),
+            f"fewer {words.COSTS[c]} than scale {e.best_scale}",
+            words.percent_range(p.saved[c]),
+        )
+        for c in COSTS
+        if c in p.saved
+    ]
+    found.append(
+        (
+            words.points(p.versus_best.value),
+            f"points against scale {e.best_scale}",
+            words.points_range(p.versus_best),
+        )
+    )
+    for name, short in ((HULL, "the fixed hull"), ("lookup", "the lookup")):
+        if name in p.gain_over:
+            gain = p.gain_over[name]
+            found.append(
+                (words.points(gain.value), f"points over {short} at equal tokens", words.points_range(gain))
+            )
+    tiles = "".join(
+        f'<div class="tile"><b>{text(value)}</b><span>{text(what)}</span><span>{text(interval)}</span></div>'
+        for value, what, interval in found
+    )
+    return f'<div class="tiles">{tiles}</div>'
+
+
+def _costs(report: Report) -> str:
+    captions = {
+        FLOPS: "FLOPs of the whole path on this backbone. The tower is a floor under every scale.",
+        FLOPS_7B: "The same requests priced at the shape of LLaVA-1.5-7B.",
+    }
+    pictures = [
+        figure(figures.pareto(report, cost), caption)
+        for cost, caption in captions.items()
+        if cost in report.evaluation.fixed.cost
+    ]
+    return section(
+        "Cost against accuracy",
+        f'<div class="figures">{"".join(pictures)}</div>',
+        sheet(tables.policies(report)),
+    )
+
+
+def _comparison(report: Report) -> str:
+    e = report.evaluation
+    if not e.levels:
+        return ""
+    others = "".join(
+        sheet(tables.equal_accuracy(report, cost)) for cost in e.equal_accuracy if cost != TOKENS
+    )
+    return section(
+        "At equal tokens, at equal accuracy",
+        sheet(tables.equal_tokens(report)),
+        sheet(tables.equal_accuracy(report, TOKENS)),
+        f"<details><summary>The same in FLOPs</summary>{others}</details>",
+        paragraph(
+            "Here every curve is read where it reaches the accuracy on this split; the settings in the other "
+            "tables were chosen beforehand.",
+            "soft",
+        ),
+        "<h3>Headroom</h3>",
+        sheet(tables.headrooms(report)),
+    )
+
+
+def _labels(report: Report) -> str:
+    return section(
+        "How many tokens the questions need",
+        '<div class="figures">',
+        figure(figures.labels(report), "Smallest sufficient scale, by family."),
+        f"<div>{sheet(tables.zones(report))}</div></div>",
+        paragraph(
+            "Only where the scale matters can a router gain accuracy; where every scale is right it can only "
+            "save. Labels are from one replicate: a lucky answer at a small scale counts as sufficient.",
+            "soft",
+        ),
+    )
+
+
+def _router(report: Report) -> str:
+    if report.confusion is None:
+        return ""
+    fell = (
+        f"{report.fallbacks:,} of {report.evaluation.n:,} questions took the full scale because their image "
+        "is unlike those of training."
+    )
+    return section(
+        "What the router believes and does",
+        '<div class="figures">',
+        figure(
+            figures.reliability(report),
+            "Predicted probabilities against what happened, in ten equal-width bins; bins of fewer than "
+            f"{figures.FEW} questions are not drawn.",
+        ),
+        f"<div>{sheet(tables.calibration(report))}{confusion_table(report, report.confusion)}</div></div>",
+        paragraph(fell, "soft"),
+    )
+
+
+def _examples(report: Report, examples: Sequence[Example], missing: str) -> str:
+    if not examples:
+        return ""
+    why = paragraph(f"Pictures are not shown: {missing}", "soft") if missing else ""
+    cards = "".join(card(report, example) for example in examples)
+    note = paragraph("Drawn at random within each kind, by a fixed seed; not picked by hand.", "soft")
+    return section("Examples", note, why, f'<div class="cards">{cards}</div>')
+
+
+def _provenance(report: Report) -> str:
+    p = report.provenance
+    rows: list[tuple[str, Cell]] = [
+        ("command", str(p["command"])),
+        ("made", str(p["created"])),
+        (
+            "commit",
+            f"{p['commit'] or 'unknown'}{' with uncommitted changes' if p['uncommitted_changes'] else ''}",
+        ),
+        ("backbone", f"{p['backbone']} {p['backbone_fingerprint']}"),
+    ]
+    rows += [(f"outcomes, {split}", f"sha256 {o['manifest_sha256']}") for split, o in p["outcomes"].items()]
+    if p["bundle"] is not None:
+        rows.append(
+            (
+                "router",
+                f"{p['bundle']['candidate']} {p['bundle']['version']}, "
+                f"ONNX sha256 {p['bundle']['onnx_sha256']}",
+            )
+        )
+        rows.append(("fitted with", json.dumps(p["bundle"]["provenance"], ensure_ascii=False)))
+    rows += [
+        ("bootstrap", f"{p['bootstrap_draws']} draws by image, seed {p['seeds']['bootstrap']}"),
+        (
+            "versions",
+            ", ".join([f"python {p['python']}", *(f"{n} {v}" for n, v in p["versions"].items() if v)]),
+        ),
+        ("routing's own cost", _own_cost(report)),
+    ]
+    return section("Provenance", facts(rows))
+
+
+def _own_cost(report: Report) -> str:
+    from training.report.inputs import router_flops
+
+    flops = router_flops(report.inputs.router)
+    if report.inputs.router is None:
+        return "no router"
+    if flops:
+        return f"{words.number(flops)} FLOPs per question, charged above"
+    return "not charged: trees over features that the backbone computes anyway, negligible beside the tower"

@@ -1,0 +1,156 @@
+"""A report as plain JSON: the keys that other programs rely on, and the rest of the page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from training.evaluation.comparison import AtAccuracy, AtTokens, Estimate
+from training.evaluation.oracle import NONE_SUFFICIENT, ZONES
+from training.evaluation.resampling import interval
+from training.evaluation.results import TOKENS, PolicyResult
+from training.report.analysis import Family, Report
+from training.report.words import headline, sentences
+
+ORACLE_KIND = "plain"
+"""No replicate of the outcomes exists, so headroom is measured against the oracle that luck is part of."""
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """The content of report.json; numbers that do not exist are null."""
+    e = report.evaluation
+    found = {
+        "n": e.n,
+        "n_images": e.n_images,
+        "split": report.inputs.split,
+        "dataset": report.dataset,
+        "headline": [headline(report), *sentences(report)],
+        "best_fixed_scale": e.best_scale,
+        "fixed": {str(scale): _fixed(report, s) for s, scale in enumerate(e.scales)},
+        "fixed_hull": [e.scales[s] for s in e.hull],
+        "oracle_kind": ORACLE_KIND,
+        "oracle": _oracle(report),
+        "operating_point": None if report.operating is None else _policy(report.operating),
+        "policies": [_policy(p) for p in e.policies],
+        "at_equal_tokens": [_at_tokens(row) for row in e.levels],
+        "at_equal_accuracy": {
+            cost: [_at_accuracy(r) for r in rows] for cost, rows in e.equal_accuracy.items()
+        },
+        "mean_gain": {
+            "visual_tokens": list(e.mean_gain_range),
+            "over": {name: _estimate(gain) for name, gain in e.mean_gain.items()},
+        },
+        "families": [_family(report, f) for f in report.families],
+        "labels": _family(report, report.overall)["labels"],
+        "zones": _family(report, report.overall)["zones"],
+        "confusion": None if report.confusion is None else report.confusion.tolist(),
+        "reliability": {str(scale): asdict(r) for scale, r in report.reliability.items()},
+        "fallbacks": report.fallbacks,
+        "provenance": dict(report.provenance),
+    }
+    return {key: _finite(value) for key, value in found.items()}
+
+
+def _fixed(report: Report, s: int) -> dict[str, Any]:
+    m = report.evaluation.fixed
+    return {
+        "accuracy": m.accuracy[s],
+        "accuracy_ci": interval(m.accuracy_draws[:, s]),
+        **{cost: values[s] for cost, values in m.cost.items()},
+    }
+
+
+def _oracle(report: Report) -> dict[str, Any]:
+    e = report.evaluation
+    counted = {"smallest": e.n, "largest": e.n, "excluded": int((e.oracle.choice >= 0).sum())}
+    return {
+        "accuracy": e.oracle.accuracy,
+        "accuracy_ci": interval(e.oracle_smallest.accuracy_draws),
+        "none_sufficient": {
+            rule: {
+                "n": counted[rule],
+                "accuracy": e.oracle.accuracy,
+                **{cost: values[rule] for cost, values in e.oracle_costs.items()},
+            }
+            for rule in NONE_SUFFICIENT
+        },
+        "none_sufficient_share": report.overall.labels[-1],
+    }
+
+
+def _policy(p: PolicyResult) -> dict[str, Any]:
+    return {
+        "name": p.name,
+        "target": p.target,
+        "target_is": p.target_is,
+        "role": p.role,
+        "chosen_on": p.chosen_on,
+        "accuracy": p.accuracy.value,
+        "accuracy_ci": [p.accuracy.low, p.accuracy.high],
+        **{cost: estimate.value for cost, estimate in p.cost.items()},
+        "visual_tokens_ci": [p.cost[TOKENS].low, p.cost[TOKENS].high],
+        "accuracy_headroom_captured": p.accuracy_headroom_captured.value,
+        "accuracy_headroom_captured_ci": [
+            p.accuracy_headroom_captured.low,
+            p.accuracy_headroom_captured.high,
+        ],
+        "token_headroom_captured": p.token_headroom_captured.value,
+        "token_headroom_captured_ci": [p.token_headroom_captured.low, p.token_headroom_captured.high],
+        "versus_best_fixed": _estimate(p.versus_best),
+        "saved": {cost: _estimate(saved) for cost, saved in p.saved.items()},
+        "gain_at_equal_tokens": {name: _estimate(gain) for name, gain in p.gain_over.items()},
+    }
+
+
+def _family(report: Report, f: Family) -> dict[str, Any]:
+    scales = [str(s) for s in report.evaluation.scales]
+    return {
+        "name": f.name,
+        "n": f.n,
+        "n_images": f.n_images,
+        "accuracy": dict(zip(scales, f.accuracy, strict=True)),
+        "oracle": {"accuracy": f.oracle_accuracy, "visual_tokens": f.oracle_tokens},
+        "labels": dict(zip([*scales, "none"], f.labels, strict=True)),
+        "zones": dict(zip(ZONES, f.zones, strict=True)),
+        "router": None
+        if f.router is None or f.versus_best is None
+        else {
+            "accuracy": f.router,
+            "visual_tokens": f.router_tokens,
+            "versus_best_fixed": _estimate(f.versus_best),
+        },
+    }
+
+
+def _at_tokens(row: AtTokens) -> dict[str, Any]:
+    return {
+        "visual_tokens": row.visual_tokens,
+        "accuracy": dict(row.accuracy),
+        "gain": {name: _estimate(gain) for name, gain in row.gain.items()},
+    }
+
+
+def _at_accuracy(row: AtAccuracy) -> dict[str, Any]:
+    return {
+        "below_best_fixed": row.slack,
+        "accuracy": row.accuracy,
+        row.cost_name: dict(row.cost),
+        "saved": {name: _estimate(saved) for name, saved in row.saved.items()},
+    }
+
+
+def _estimate(e: Estimate) -> dict[str, Any]:
+    return {"value": e.value, "ci": [e.low, e.high]}
+
+
+def _finite(value: Any) -> Any:
+    """Plain JSON types; what is not a finite number becomes null."""
+    if isinstance(value, Mapping):
+        return {str(key): _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    if isinstance(value, float):  # numpy's float64 among them
+        return float(value) if math.isfinite(value) else None
+    return value

@@ -1,0 +1,226 @@
+"""The tables of a report as rows of text: the page and the Markdown show the same ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from training.evaluation.comparison import HULL, Estimate
+from training.evaluation.oracle import NONE_SUFFICIENT, ZONES
+from training.evaluation.resampling import interval
+from training.evaluation.results import COSTS, TOKENS, PolicyResult
+from training.report import words
+from training.report.analysis import Report
+from training.report.words import number, percent, points, points_range
+
+ROLES = ("default", "thrifty", "accurate", "budget")
+"""Roles that get a row of their own; the frontier is drawn."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """A cell: a value and, where there is one, its interval."""
+
+    text: str
+    range: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.text} ({self.range})" if self.range else self.text
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """strong: indices of rows that are the point of the table."""
+
+    caption: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[Value, ...], ...]
+    strong: tuple[int, ...] = ()
+
+
+def listed(report: Report) -> list[PolicyResult]:
+    """The settings with a row: router's own first, and not twice where two roles are one setting."""
+    found = [p for role in ROLES for p in report.evaluation.policies if p.role == role]
+    has_default = any(p.role == "default" for p in found)
+    # The bundle's default price is the router's cheapest within 0.5 points on tune.
+    return [p for p in found if not (has_default and p.name == "router" and p.role == "thrifty")]
+
+
+def _sheet(
+    caption: str, head: Sequence[str], rows: Sequence[Sequence[Value]], strong: Sequence[int] = ()
+) -> Sheet:
+    return Sheet(caption, tuple(head), tuple(tuple(row) for row in rows), tuple(strong))
+
+
+def _points(e: Estimate) -> Value:
+    return Value(points(e.value), points_range(e)) if math.isfinite(e.value) else Value("–")
+
+
+def _percent(e: Estimate) -> Value:
+    if math.isfinite(e.value):
+        low = percent(e.low) if math.isfinite(e.low) else "not reached"
+        return Value(percent(e.value), f"{low} to {percent(e.high)}")
+    return Value("not reached" if e.value < 0 else "–")
+
+
+def policies(report: Report) -> Sheet:
+    """Fixed scales, oracle and every named setting, at what they cost in all three ways."""
+    e = report.evaluation
+    costs = [c for c in COSTS if c in e.fixed.cost]
+    head = ["policy", "accuracy", *(words.COSTS[c] for c in costs), "vs best fixed", "vs hull", "vs lookup"]
+    rows = []
+    for s, scale in enumerate(e.scales):
+        low, high = interval(e.fixed.accuracy_draws[:, s])
+        shown = Value(percent(e.fixed.accuracy[s]), f"{percent(low)} to {percent(high)}")
+        best = " (best fixed)" if s == e.best else ""
+        rows.append(
+            [
+                Value(f"fixed {scale}{best}"),
+                shown,
+                *(Value(number(e.fixed.cost[c][s])) for c in costs),
+                Value(points(e.fixed.accuracy[s] - e.fixed.accuracy[e.best])),
+                Value("–"),
+                Value("–"),
+            ]
+        )
+    for result in listed(report):
+        shown = Value(
+            percent(result.accuracy.value),
+            f"{percent(result.accuracy.low)} to {percent(result.accuracy.high)}",
+        )
+        rows.append(
+            [
+                Value(words.setting(result)),
+                shown,
+                *(Value(number(result.cost[c].value)) for c in costs),
+                _points(result.versus_best),
+                _gain(result, HULL),
+                _gain(result, "lookup"),
+            ]
+        )
+    low, high = interval(e.oracle_smallest.accuracy_draws)
+    for rule in NONE_SUFFICIENT:
+        rows.append(
+            [
+                Value(f"oracle, hopeless {_RULES[rule]}"),
+                Value(percent(e.oracle.accuracy), f"{percent(low)} to {percent(high)}"),
+                *(Value(number(e.oracle_costs[c][rule])) for c in costs),
+                Value(points(e.oracle.accuracy - e.fixed.accuracy[e.best])),
+                Value("–"),
+                Value("–"),
+            ]
+        )
+    strong = [
+        i for i, row in enumerate(rows) if report.operating and row[0].text == words.setting(report.operating)
+    ]
+    caption = (
+        "Accuracy and mean cost per question; differences in points, against hull and lookup at equal "
+        "tokens. Within 0.5 points: the cheapest setting that was so on tune. Most accurate: on tune, at no "
+        "more than the best fixed scale's tokens. Hopeless: no scale is sufficient."
+    )
+    return _sheet(caption, head, rows, strong)
+
+
+_RULES = {"smallest": "at the smallest", "largest": "at the largest", "excluded": "left out"}
+
+
+def _gain(result: PolicyResult, rival: str) -> Value:
+    return _points(result.gain_over[rival]) if rival in result.gain_over else Value("–")
+
+
+def headrooms(report: Report) -> Sheet:
+    """Headroom captured by every named setting."""
+    rows = [
+        [
+            Value(words.setting(p)),
+            _percent(p.accuracy_headroom_captured),
+            _percent(p.token_headroom_captured),
+            _percent(p.saved[TOKENS]),
+        ]
+        for p in listed(report)
+        if p.role != "budget"
+    ]
+    caption = "Headroom captured up to the plain oracle (– where the measure's condition fails)."
+    return _sheet(caption, ["policy", "accuracy headroom", "token headroom", "tokens saved"], rows)
+
+
+def equal_tokens(report: Report) -> Sheet:
+    """Curves read at the same mean visual tokens."""
+    e = report.evaluation
+    rivals = [name for name in e.curves if name != "router"]
+    head = ["visual tokens", "router", *rivals, *(f"router − {name}" for name in rivals)]
+    rows = [
+        [
+            Value(number(row.visual_tokens)),
+            Value(percent(row.accuracy["router"])),
+            *(Value(percent(row.accuracy[name])) for name in rivals),
+            *(_points(row.gain[name]) for name in rivals),
+        ]
+        for row in e.levels
+    ]
+    if e.mean_gain:
+        low, high = e.mean_gain_range
+        mean = Value(f"mean over log tokens, {number(low)} to {number(high)}")
+        blank = [Value("")] * (1 + len(rivals))
+        rows.append([mean, *blank, *(_points(e.mean_gain[name]) for name in rivals)])
+    caption = "Accuracy at equal mean visual tokens; differences in points."
+    return _sheet(caption, head, rows, [len(rows) - 1] if e.mean_gain else [])
+
+
+def equal_accuracy(report: Report, cost: str) -> Sheet:
+    """What each curve needs for the same accuracy."""
+    e = report.evaluation
+    found = e.equal_accuracy[cost]
+    rivals = list(found[0].saved)
+    head = ["accuracy", "router", *rivals, *(f"saved against {name}" for name in rivals)]
+    rows = []
+    for row in found:
+        below = "best fixed" if row.slack == 0 else f"best fixed − {100 * row.slack:g}"
+        needs = [row.cost[name] for name in ("router", *rivals)]
+        rows.append(
+            [
+                Value(f"{percent(row.accuracy)} ({below})"),
+                *(Value(number(c) if math.isfinite(c) else "never") for c in needs),
+                *(_percent(row.saved[name]) for name in rivals),
+            ]
+        )
+    return _sheet(f"Mean {words.COSTS[cost]} that each curve needs for the same accuracy.", head, rows)
+
+
+def families(report: Report) -> Sheet:
+    """Every family: fixed scales, the router at its operating point, the oracle."""
+    e = report.evaluation
+    routed = report.operating is not None
+    head = ["family", "questions", *(f"at {s}" for s in e.scales)]
+    head += ["router", "its tokens", "router − best fixed"] if routed else []
+    head += ["oracle", "its tokens"]
+    rows = []
+    for f in (*report.families, report.overall):
+        row = [Value(f.name), Value(f"{f.n:,}"), *(Value(percent(a)) for a in f.accuracy)]
+        if routed and f.router is not None and f.router_tokens is not None and f.versus_best is not None:
+            row += [Value(percent(f.router)), Value(number(f.router_tokens)), _points(f.versus_best)]
+        rows.append([*row, Value(percent(f.oracle_accuracy)), Value(number(f.oracle_tokens))])
+    return _sheet("Accuracy by family; router at its operating point.", head, rows, [len(rows) - 1])
+
+
+def zones(report: Report) -> Sheet:
+    """How much of the data can profit from routing at all."""
+    rows = [
+        [Value(f.name), Value(f"{f.n:,}"), *(Value(percent(z)) for z in f.zones)]
+        for f in (*report.families, report.overall)
+    ]
+    names = [zone.replace("-", " ") for zone in ZONES]
+    caption = "All right: every scale is sufficient. Scale matters: some are. All wrong: none is."
+    return _sheet(caption, ["family", "questions", *names], rows, [len(rows) - 1])
+
+
+def calibration(report: Report) -> Sheet:
+    """ECE and Brier score of P(sufficient), per scale."""
+    rows = [
+        [Value(str(scale)), Value(percent(r.base_rate)), Value(f"{r.ece:.3f}"), Value(f"{r.brier:.3f}")]
+        for scale, r in report.reliability.items()
+    ]
+    return _sheet(
+        "Predicted probability that a scale is sufficient.", ["scale", "share", "ECE", "Brier"], rows
+    )

@@ -1,0 +1,163 @@
+"""A report's sentences, made of its numbers: what was saved, what was gained, and when it was nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from training.evaluation.comparison import HULL, Estimate
+from training.evaluation.results import TOKENS, PolicyResult
+from training.report.analysis import Report
+
+MINUS = "−"
+RIVALS = {HULL: "fixed scales mixed at random", "lookup": "a lookup by family and question kind"}
+COSTS = {"visual_tokens": "visual tokens", "flops": "FLOPs", "flops_7b": "FLOPs at 7B"}
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """0.871 -> 87.1%; an en dash where there is no number."""
+    return f"{100 * share:.{digits}f}%".replace("-", MINUS) if math.isfinite(share) else "–"
+
+
+def points(difference: float) -> str:
+    """0.0123 -> +1.2."""
+    if not math.isfinite(difference):
+        return "–"
+    rounded = round(100 * difference, 1) + 0.0  # + 0.0: no negative zero
+    return f"{rounded:+.1f}".replace("-", MINUS) if rounded else "0.0"
+
+
+def number(value: float) -> str:
+    """Three digits and a magnitude, for tokens and FLOPs alike."""
+    if not math.isfinite(value):
+        return "–"
+    for size, letter in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
+        if abs(value) >= size:
+            return f"{value / size:.3g} {letter}"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def points_range(e: Estimate) -> str:
+    return f"{points(e.low)} to {points(e.high)}"
+
+
+def percent_range(e: Estimate, digits: int = 1) -> str:
+    return f"{percent(e.low, digits)} to {percent(e.high, digits)}"
+
+
+def headline(report: Report) -> str:
+    """One sentence for who reads only one: tokens saved, accuracy given up, accuracy gained."""
+    e, operating = report.evaluation, report.operating
+    best = f"scale {e.best_scale}"
+    if operating is None:
+        return (
+            f"{best.capitalize()} is the best fixed one: {percent(e.fixed.accuracy[e.best])} with "
+            f"{number(e.fixed.cost[TOKENS][e.best])} visual tokens; the oracle reaches "
+            f"{percent(e.oracle.accuracy)} with {number(e.oracle_costs[TOKENS]['smallest'])}."
+        )
+    saved, lost, gain = operating.saved[TOKENS], operating.versus_best, operating.gain_over[HULL]
+    return (
+        f"{percent(abs(saved.value))} {'fewer' if saved.value >= 0 else 'more'} visual tokens than {best} "
+        f"({percent_range(saved)}) at {points(lost.value)} points of accuracy ({points_range(lost)}), "
+        f"{points(gain.value)} points ({points_range(gain)}) against fixed scales mixed to equal tokens."
+    )
+
+
+def sentences(report: Report) -> list[str]:
+    """What follows the headline: the operating point, the verdict, the gains, the headroom."""
+    e, operating = report.evaluation, report.operating
+    if operating is None:
+        return ["There is no router in this report: fixed scales, lookup and oracle alone."]
+    found = [
+        f"The router, {_SETTINGS[operating.role]}, reaches {percent(operating.accuracy.value)} with "
+        f"{number(operating.cost[TOKENS].value)} visual tokens per question; scale {e.best_scale}, the best "
+        f"fixed one, reaches {percent(e.fixed.accuracy[e.best])} with {number(e.fixed.cost[TOKENS][e.best])}."
+        " Intervals in brackets are 95%, by image.",
+        verdict(report),
+        f"At equal tokens, at this setting, it is {_gains(operating.gain_over)}.",
+    ]
+    if e.mean_gain:
+        low, high = e.mean_gain_range
+        found.append(
+            f"Over its whole frontier, averaged over log tokens from {number(low)} to {number(high)}, "
+            f"it is {_gains(e.mean_gain)}."
+        )
+    return [*found, headroom(report)]
+
+
+_SETTINGS = {
+    "default": "at its default price (the highest that cost at most 0.5 points on tune)",
+    "thrifty": "at the cheapest setting within 0.5 points of the best fixed scale",
+    "accurate": "at its most accurate affordable setting",
+}
+
+
+def _gains(gains: Mapping[str, Estimate]) -> str:
+    return " and ".join(
+        f"{abs(100 * gain.value):.1f} points {'below' if gain.value < 0 else 'above'} {RIVALS[name]} "
+        f"({points_range(gain)})"
+        for name, gain in gains.items()
+    )
+
+
+_VERDICTS = {
+    (1, 1): "The router is better than {}, at this setting and over its whole frontier.",
+    (1, 0): "At this setting the router is better than {}; over its whole frontier the gain is within noise.",
+    (1, -1): "At this setting the router is better than {}, but over its whole frontier it is worse.",
+    (0, 1): "Over its whole frontier the router is better than {}; at this setting the gain is within noise.",
+    (0, 0): "The router is no better than {}: the differences are within the noise of this split.",
+    (0, -1): "The router is no better than {} at this setting, and worse over its whole frontier.",
+    (-1, 1): "Over its whole frontier the router is better than {}, but at this setting it is worse.",
+    (-1, 0): "The router is worse than {} at this setting, and no better over its whole frontier.",
+    (-1, -1): "The router is worse than {}, at this setting and over its whole frontier.",
+}
+"""By the signs of the gain at the operating point and of the mean gain over the frontier."""
+
+
+def verdict(report: Report) -> str:
+    """Whether the router is worth having, in plain words: a gain counts when its interval is off zero."""
+    if report.operating is None:
+        return ""
+    by_signs: dict[tuple[int, int], list[str]] = {}
+    for name, gain in report.operating.gain_over.items():
+        whole = report.evaluation.mean_gain.get(name, gain)
+        by_signs.setdefault((gain.sign, whole.sign), []).append(RIVALS[name])
+    parts = [_VERDICTS[signs].format(" and ".join(names)) for signs, names in by_signs.items()]
+    if "lookup" not in report.operating.gain_over:
+        parts.append("A lookup could not be fitted: the folder has no router-train table.")
+    return " ".join(parts)
+
+
+def headroom(report: Report) -> str:
+    """Token headroom at the operating point, accuracy headroom at the most accurate affordable setting."""
+    assert report.operating is not None
+    tokens = report.operating.token_headroom_captured
+    accurate = report.evaluation.result("router", "accurate") or report.operating
+    accuracy = accurate.accuracy_headroom_captured
+    parts = []
+    if math.isfinite(tokens.value):
+        parts.append(f"It captures {percent(tokens.value)} of the token headroom ({percent_range(tokens)})")
+    else:
+        parts.append("Its token headroom does not count: it is over 0.5 points below the best fixed scale")
+    if math.isfinite(accuracy.value):
+        parts.append(
+            f"at its most accurate setting {percent(accuracy.value)} of the accuracy headroom "
+            f"({percent_range(accuracy)})"
+        )
+    else:
+        parts.append("there is no accuracy headroom that counts")
+    return (
+        f"{'; '.join(parts)}. The denominator is the plain oracle, lucky guesses included: a reachable "
+        "oracle needs a second replicate of the outcomes, which does not exist yet."
+    )
+
+
+def setting(result: PolicyResult) -> str:
+    """What a policy at a setting is called in tables."""
+    role = {
+        "default": "router, default",
+        "budget": f"token budget {result.target:g}",
+        "thrifty": f"{result.name}, within 0.5 points",
+        "accurate": f"{result.name}, most accurate",
+    }[result.role]
+    return role if result.chosen_on in ("tune", "bundle") else f"{role} (chosen on {result.chosen_on})"

@@ -1,0 +1,60 @@
+"""Inputs -> report.html, report.md and report.json in a folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from m3_backbone.cost import Architecture
+
+from training.evaluate import evaluate
+from training.evaluation.pricing import price
+from training.report.analysis import Report, analyse
+from training.report.examples import Example, choose_examples, source_samples, with_pictures
+from training.report.inputs import Inputs, contenders
+from training.report.markdown import markdown
+from training.report.page import html_page
+from training.report.rows import as_json
+
+NO_PICTURES = "the data set that they come from is not on the machine that made this report."
+
+
+def make_report(inputs: Inputs, provenance: Mapping[str, Any], *, draws: int = 1000, seed: int = 0) -> Report:
+    """Evaluate and analyse. Raises `ValueError` for an empty table."""
+    evaluation = evaluate(
+        inputs.table,
+        contenders(inputs),
+        flops_7b=price(inputs.table, Architecture.llava_7b()),
+        tune=inputs.tune,
+        draws=draws,
+        seed=seed,
+    )
+    return analyse(inputs, evaluation, provenance)
+
+
+def write_report(report: Report, out: Path, *, examples: int = 9) -> tuple[Path, ...]:
+    """Write the three files into ``out`` (made where it is missing); returns their paths."""
+    out.mkdir(parents=True, exist_ok=True)
+    shown, missing = _pictures(report, choose_examples(report, examples, report.evaluation.seed))
+    contents = {
+        "report.html": html_page(report, shown, missing),
+        "report.md": markdown(report),
+        "report.json": json.dumps(as_json(report), indent=1, ensure_ascii=False, allow_nan=False) + "\n",
+    }
+    for name, content in contents.items():
+        (out / name).write_text(content, encoding="utf-8")
+    return tuple(out / name for name in contents)
+
+
+def _pictures(report: Report, examples: list[Example]) -> tuple[list[Example], str]:
+    """The examples with their pictures, or without them and with the reason."""
+    if not examples:
+        return examples, ""
+    try:
+        shown = with_pictures(examples, report.inputs.table, source_samples(report.inputs.table))
+    except (ValueError, OSError, ImportError):
+        # A report is made of outcomes; pictures are a courtesy, and their absence is said on the page.
+        return examples, NO_PICTURES
+    return shown, "" if all(example.picture for example in shown) else NO_PICTURES
