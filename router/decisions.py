@@ -6,6 +6,7 @@ them that could be looked up (no hashes).
 
 from __future__ import annotations
 
+import errno
 import json
 import threading
 from collections.abc import Mapping
@@ -69,19 +70,25 @@ class DecisionLog:
     def __init__(self, path: Path) -> None:
         """Opens ``path`` for appending; raises `DecisionLogError` when that fails."""
         try:
-            self._file = path.open("a", encoding="utf-8")
+            # Unbuffered: a line that the disk refused is gone, and does not come back with the next one.
+            self._file = path.open("ab", buffering=0)
         except OSError as error:
             raise DecisionLogError(
                 f"M3_DECISION_LOG has value '{path}'. It cannot be opened for appending ({error.strerror})."
             ) from error
         self._lock = threading.Lock()
+        self._torn = False
 
     def write(self, record: DecisionRecord) -> None:
-        """Append one line and flush it; raises OSError when the disk refuses it."""
-        line = json.dumps(asdict(record), separators=(",", ":"), allow_nan=False) + "\n"
+        """Append one line; raises OSError when the disk refuses it. A line cut short stays alone on its own."""
+        line = json.dumps(asdict(record), separators=(",", ":"), allow_nan=False).encode() + b"\n"
         with self._lock:
-            self._file.write(line)
-            self._file.flush()
+            if self._torn:
+                line = b"\n" + line
+            written = self._file.write(line)
+            self._torn = written < len(line)
+            if self._torn:
+                raise OSError(errno.ENOSPC, "the line was cut short")
 
     def close(self) -> None:
         self._file.close()

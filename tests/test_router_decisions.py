@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from io import FileIO
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 
@@ -47,9 +49,14 @@ def test_an_existing_log_is_continued(tmp_path: Path) -> None:
     assert [json.loads(line)["request_id"] for line in lines] == ["first", "second"]
 
 
+def many(log: DecisionLog) -> None:
+    for _ in range(50):
+        log.write(record())
+
+
 def test_lines_of_many_threads_do_not_mix(tmp_path: Path) -> None:
     log = DecisionLog(tmp_path / "log.jsonl")
-    threads = [Thread(target=lambda: [log.write(record()) for _ in range(50)]) for _ in range(4)]
+    threads = [Thread(target=lambda: many(log)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -57,6 +64,30 @@ def test_lines_of_many_threads_do_not_mix(tmp_path: Path) -> None:
     log.close()
     lines = (tmp_path / "log.jsonl").read_text().splitlines()
     assert len([json.loads(line) for line in lines]) == 200
+
+
+def test_a_line_cut_short_does_not_spoil_the_next(tmp_path: Path) -> None:
+    class Full(FileIO):
+        """A file that takes half of the first line."""
+
+        full = True
+
+        def write(self, data: Any) -> int:
+            data = data[: len(data) // 2] if self.full else data
+            self.full = False
+            return super().write(data)
+
+    log = DecisionLog(tmp_path / "log.jsonl")
+    log.close()
+    log._file = Full(tmp_path / "log.jsonl", "a")
+    with pytest.raises(OSError, match="cut short"):
+        log.write(record("first"))
+    log.write(record("second"))
+    log.close()
+    torn, whole = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert json.loads(whole)["request_id"] == "second"
+    with pytest.raises(ValueError, match="Unterminated|Expecting"):
+        json.loads(torn)
 
 
 def test_a_log_that_cannot_be_opened_names_the_variable_and_the_reason(tmp_path: Path) -> None:

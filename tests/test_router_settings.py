@@ -75,7 +75,9 @@ def test_two_wrong_values_are_both_named(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_two_targets_exclude_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("M3_TOKEN_BUDGET", "36")
     monkeypatch.setenv("M3_PRICE", "0.1")
-    with pytest.raises(SettingsError, match=r"^M3_TOKEN_BUDGET and M3_PRICE are both set\. Set one of them\.$"):
+    with pytest.raises(
+        SettingsError, match=r"^M3_TOKEN_BUDGET and M3_PRICE are both set\. Set one of them\.$"
+    ):
         Settings.load()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,7 +16,7 @@ from router.service.pipeline import Pipeline
 from router.service.schemas import constraints_of, question_of
 from router.settings import Settings
 
-logger = logging.getLogger("m3_router")
+_TORCH_PACKAGES = frozenset({"torch", "transformers", "sentencepiece", "safetensors"})
 
 
 def load_engine(settings: Settings) -> Engine:
@@ -37,7 +36,9 @@ def load_engine(settings: Settings) -> Engine:
             vision_tower=settings.vision_tower,
             conversation=settings.conversation,
         )
-    except ImportError as error:
+    except ModuleNotFoundError as error:
+        if error.name not in _TORCH_PACKAGES:
+            raise
         raise M3Error(
             f"The torch engine needs a package that is missing ({error.name}). Run `pip install m3-router` "
             "again, or take --engine fake.",

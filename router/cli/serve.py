@@ -21,6 +21,8 @@ from router.settings import Settings, unknown_variables
 
 logger = logging.getLogger("m3_router")
 
+_BACKLOG = 2048
+
 
 def command(
     host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
@@ -44,6 +46,8 @@ def command(
     with listener:
         loaded = load_engine(settings)
         router = load_router(settings, loaded)
+        app = create_app(settings, loaded, router)
+        listener.listen(_BACKLOG)  # from here on a client waits instead of being refused
         address, bound_port = listener.getsockname()[:2]
         logger.info(
             "Serving %s with %s on http://%s:%d",
@@ -53,7 +57,7 @@ def command(
             bound_port,
         )
         config = uvicorn.Config(
-            create_app(settings, loaded, router),
+            app,
             log_config=None,
             access_log=False,
             server_header=False,

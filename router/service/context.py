@@ -26,6 +26,14 @@ def request_id_of(headers: Headers) -> str:
     return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
+def where(error: BaseException) -> str:
+    """The frames that ``error`` came through, a line each, without what it says: that may quote a client."""
+    return "\n".join(
+        f"  {frame.filename}:{frame.lineno} in {frame.name}"
+        for frame in traceback.extract_tb(error.__traceback__)
+    )
+
+
 class RequestContext:
     """ASGI middleware. The request id is in ``scope["state"]["request_id"]`` and in every response.
 
@@ -62,8 +70,7 @@ class RequestContext:
                 code = shown.code
                 self._metrics.error(code)
                 if shown.status == 500:
-                    frames = "".join(traceback.format_tb(error.__traceback__))
-                    error_log.error("%s %s\n%s", request_id, type(error).__name__, frames)
+                    error_log.error("%s %s\n%s", request_id, type(error).__name__, where(error))
                 if status:  # too late for another response: let the server cut the connection
                     raise
                 await response(scope, receive, send_with_id)

@@ -1,0 +1,111 @@
+"""``ask`` and ``route`` on the fake engine: what they print, and how they refuse."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.commandline import Run, is_one_line, runner
+from tests.serving import ScriptedRouter, picture
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    return runner(monkeypatch, capsys)
+
+
+@pytest.fixture
+def routed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fake engine has no bundle of its own; a scripted router stands in for one."""
+    monkeypatch.setattr("router.cli.loading.load_router", lambda settings, engine: ScriptedRouter())
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "image.png"
+    path.write_bytes(picture())
+    return path
+
+
+@pytest.mark.usefixtures("routed")
+def test_ask_prints_the_answer_the_scale_and_what_was_saved(run: Run, image: Path) -> None:
+    done = run("ask", image, "What colour?", "--engine", "fake")
+    assert done.code == 0, done.err
+    answer, blank, scale, tokens, flops, time, *_ = done.out.splitlines()
+    assert answer
+    assert blank == ""
+    assert scale.startswith("scale    36  (utility: expected score ")
+    assert tokens == "tokens   36 of 576 (94% less)"
+    assert flops.startswith("FLOPs    ")
+    assert "% less" in flops
+    assert " ms of " in time
+
+
+@pytest.mark.usefixtures("routed")
+def test_ask_as_json_is_the_services_answer_with_the_full_scale_beside_it(run: Run, image: Path) -> None:
+    done = run("ask", image, "What colour?", "--engine", "fake", "--json")
+    body = json.loads(done.out)
+    assert body["scale"] == 36
+    assert set(body["timings_ms"]) == {"decode", "encode", "route", "generate", "total"}
+    assert body["full"]["scale"] == 576
+    assert body["full"]["answer"]
+
+
+def test_ask_without_comparison_runs_the_full_scale_only_if_it_is_chosen(run: Run, image: Path) -> None:
+    done = run("ask", image, "What colour?", "--engine", "fake", "--json", "--no-compare", "--scale", 9)
+    body = json.loads(done.out)
+    assert (body["scale"], body["decision"]["policy"]) == (9, "fixed")
+    assert "full" not in body
+
+
+def test_without_a_router_ask_says_why_the_full_scale_answered(run: Run, image: Path) -> None:
+    done = run("ask", image, "What colour?", "--engine", "fake")
+    assert "fallback to the largest scale allowed: no router is loaded" in done.out
+    assert "tokens   576 of 576 (0% less)" in done.out
+
+
+@pytest.mark.usefixtures("routed")
+def test_route_prints_the_decision_and_the_probabilities(run: Run, image: Path) -> None:
+    done = run("route", image, "What colour?", "--engine", "fake", "--max-visual-tokens", 20)
+    first, *rest = done.out.splitlines()
+    assert first.startswith("scale 9  (utility: ")
+    assert [line.split()[0] for line in rest] == ["1", "9", "36", "144", "576"]
+    assert [("<- chosen" in line) for line in rest] == [False, True, False, False, False]
+
+
+@pytest.mark.usefixtures("routed")
+def test_route_as_json_is_the_services_answer(run: Run, image: Path) -> None:
+    body = json.loads(run("route", image, "What colour?", "--engine", "fake", "--json").out)
+    assert body["scale"] == 36
+    assert "answer" not in body
+
+
+@pytest.mark.parametrize("verb", ["ask", "route"])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ["missing.png", "What?"],
+            "IMAGE has value 'missing.png'. It cannot be read (No such file or directory).",
+        ),
+        (["{image}", ""], "The question is empty."),
+        (["{image}", "What?", "--scale", "37"], "Valid scales: 1, 9, 36, 144, 576."),
+        (["{image}", "What?", "--scale", "144", "--max-visual-tokens", "9"], "exclude each other"),
+        (["{image}", "What?", "--token-budget", "nan"], "token_budget has value nan."),
+        (["{text}", "What?"], "image"),
+        (["{image}", "What?", "--engine", "none"], "M3_ENGINE has value 'none'."),
+        (["{image}", "What?", "--bundle", "nowhere"], "nowhere"),
+    ],
+)
+def test_a_domain_error_is_one_line_and_exit_code_2(
+    run: Run, image: Path, tmp_path: Path, verb: str, arguments: list[str], words: str
+) -> None:
+    text = tmp_path / "text.png"
+    text.write_text("not an image")
+    filled = [argument.format(image=image, text=text) for argument in arguments]
+    engine = [] if "--engine" in filled else ["--engine", "fake"]
+    done = run(verb, *filled, *engine)
+    assert is_one_line(done), done
+    assert words in done.err

@@ -1,0 +1,87 @@
+"""``doctor``: what is installed, what loads, whether it matches, and the exit code."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+
+import pytest
+
+from m3_backbone.fake import FakeEngine
+from m3_backbone.types import EncodedImage, EngineError
+from tests.commandline import Run, runner
+from tests.routing import small_fit
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    return runner(monkeypatch, capsys)
+
+
+def states(out: str) -> dict[str, str]:
+    return {check["name"]: check["state"] for check in json.loads(out)["checks"]}
+
+
+def test_the_fake_engine_is_well_without_a_bundle(run: Run) -> None:
+    done = run("doctor", "--engine", "fake")
+    assert done.code == 0, done.out
+    assert done.out.splitlines()[-1] == "All is well."
+    for word in ("torch", "onnxruntime", "backbone", "bundle", "answer"):
+        assert word in done.out
+
+
+def test_a_bundle_of_another_backbone_is_a_fault_and_the_rest_is_still_checked(
+    run: Run, tmp_path: Path
+) -> None:
+    small_fit().bundle.write(tmp_path / "bundle")
+    done = run("doctor", "--engine", "fake", "--bundle", tmp_path / "bundle", "--json")
+    found = states(done.out)
+    assert done.code == 1
+    assert json.loads(done.out)["ok"] is False
+    assert (found["backbone"], found["bundle"], found["match"], found["answer"]) == (
+        "ok",
+        "ok",
+        "fault",
+        "ok",
+    )
+
+
+def test_backbone_and_bundle_that_are_missing_are_both_named(run: Run, tmp_path: Path) -> None:
+    done = run("doctor", "--backbone", tmp_path / "b", "--bundle", tmp_path / "c")
+    assert done.code == 1
+    assert done.out.splitlines()[-1] == "2 faults."
+
+
+def test_no_bundle_asked_for_is_a_note(run: Run) -> None:
+    done = run("doctor", "--engine", "fake", "--bundle", "none", "--json")
+    assert done.code == 0
+    assert states(done.out)["bundle"] == "note"
+
+
+def test_a_package_that_is_missing_is_a_fault_only_when_serving_needs_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def version(name: str) -> str:
+        if name in ("onnxruntime", "lightgbm"):
+            raise PackageNotFoundError(name)
+        return "1.0"
+
+    monkeypatch.setattr("router.cli.doctor.version", version)
+    done = run("doctor", "--engine", "fake", "--json")
+    assert (states(done.out)["onnxruntime"], states(done.out)["lightgbm"]) == ("fault", "note")
+    assert done.code == 1
+
+
+def test_a_misspelt_variable_is_noted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("M3_PROT", "1")
+    assert "Did you mean M3_PORT?" in run("doctor", "--engine", "fake").out
+
+
+def test_an_engine_that_does_not_answer_is_a_fault(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def encode(self: FakeEngine, pixels: object) -> EncodedImage:
+        raise EngineError("no")
+
+    monkeypatch.setattr(FakeEngine, "encode", encode)
+    done = run("doctor", "--engine", "fake", "--json")
+    assert (done.code, states(done.out)["answer"]) == (1, "fault")

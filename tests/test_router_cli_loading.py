@@ -1,0 +1,90 @@
+"""Backbones and bundles that cannot be loaded are refused in one line, by every verb."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import m3_backbone
+from router.bundle import PREDICTOR
+from tests.commandline import Run, is_one_line, runner
+from tests.routing import small_fit
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    return runner(monkeypatch, capsys)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    folder = tmp_path / "bundle"
+    small_fit().bundle.write(folder)
+    return folder
+
+
+def test_a_bundle_of_another_backbone_is_refused_with_the_remedy(run: Run, bundle: Path) -> None:
+    done = run("serve", "--engine", "fake", "--port", 0, "--bundle", bundle)
+    assert is_one_line(done), done
+    assert "The bundle was made for backbone 'synthetic'" in done.err
+    assert "--bundle none" in done.err
+
+
+def test_a_corrupted_predictor_is_refused(run: Run, bundle: Path) -> None:
+    path = bundle / PREDICTOR
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(bytes(data))
+    done = run("serve", "--engine", "fake", "--port", 0, "--bundle", bundle)
+    assert is_one_line(done), done
+    assert PREDICTOR in done.err
+
+
+def test_a_pickle_given_as_a_bundle_is_refused(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "router.pkl"
+    path.write_bytes(b"\x80\x04N.")
+    assert is_one_line(run("serve", "--engine", "fake", "--port", 0, "--bundle", path))
+
+
+def test_a_checkpoint_that_is_not_there_is_refused(run: Run, tmp_path: Path) -> None:
+    done = run("serve", "--port", 0, "--backbone", tmp_path / "checkpoint")
+    assert is_one_line(done), done
+    assert "checkpoint" in done.err
+
+
+def test_a_missing_package_is_named_with_the_command_that_brings_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load_backbone(*args: object, **options: object) -> None:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setitem(vars(m3_backbone), "load_backbone", load_backbone)
+    done = run("serve", "--port", 0)
+    assert is_one_line(done), done
+    assert "missing (torch). Run `pip install m3-router` again" in done.err
+
+
+def test_a_port_that_is_taken_is_refused_before_weights_are_loaded(run: Run) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = run("serve", "--port", port, "--backbone", "nowhere")
+    assert is_one_line(done), done
+    assert f"Cannot listen on 127.0.0.1:{port} (Address already in use)." in done.err
+
+
+def test_a_wrong_port_is_named(run: Run) -> None:
+    done = run("serve", "--port", 70000)
+    assert is_one_line(done), done
+    assert "M3_PORT has value '70000'." in done.err
+
+
+def test_help_names_every_verb(run: Run) -> None:
+    done = run("--help")
+    assert done.code == 0
+    for verb in ("serve", "ask", "route", "bench", "doctor"):
+        assert verb in done.out

@@ -1,0 +1,254 @@
+"""Limits while reading, faults of the engine, and clients that leave."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from m3_backbone.fake import FakeEngine
+from m3_backbone.types import (
+    DeadlineExceeded,
+    EncodedImage,
+    EngineError,
+    EngineUnavailable,
+    GenerationRequest,
+    OutOfMemory,
+    PromptTooLong,
+    QueueFull,
+    TokenEvent,
+)
+from tests.serving import Talk, app_of, error_of, good, picture, settings, talking
+
+LIMIT = 4096
+
+
+class FailingOnce(FakeEngine):
+    """The fake, but the first image that it is given raises ``error``."""
+
+    error: Exception | None
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    async def encode(self, pixels: Any) -> EncodedImage:
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
+        return await super().encode(pixels)
+
+
+class Endless(FakeEngine):
+    """The fake, but generating never ends; it notes when it is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.started = asyncio.Event()
+        self.closed = 0
+
+    async def generate(
+        self, request: GenerationRequest, *, deadline: float | None = None
+    ) -> AsyncIterator[TokenEvent]:
+        try:
+            self.started.set()
+            while True:
+                await asyncio.sleep(0.01)
+                yield TokenEvent("x", 1, -0.1)
+        finally:
+            self.closed += 1
+
+
+class Mute(FakeEngine):
+    """The fake, but the stream of tokens ends without an answer."""
+
+    async def generate(
+        self, request: GenerationRequest, *, deadline: float | None = None
+    ) -> AsyncIterator[TokenEvent]:
+        yield TokenEvent("x", 1, -0.1)
+
+
+async def chunks(total: int, read: list[int]) -> AsyncIterator[bytes]:
+    for _ in range(total // 1024):
+        read.append(1024)
+        yield b"x" * 1024
+
+
+@pytest.mark.parametrize("kind", ["application/json", "multipart/form-data; boundary=x"])
+def test_a_body_that_declares_too_much_is_refused_unread(kind: str) -> None:
+    with talking(app_of(config=settings(max_body_bytes=LIMIT))) as http:
+        response = http.post("/v1/answer", content=b"x" * (LIMIT + 1), headers={"content-type": kind})
+        assert http.answer().status_code == 200
+    assert response.status_code == 413
+    assert error_of(response)["code"] == "body_too_large"
+    assert str(LIMIT) in error_of(response)["message"]
+
+
+@pytest.mark.parametrize("kind", ["application/json", "multipart/form-data; boundary=x"])
+def test_a_chunked_body_is_read_up_to_the_limit_and_no_further(kind: str) -> None:
+    read: list[int] = []
+    start = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
+
+    async def body() -> AsyncIterator[bytes]:
+        yield start
+        async for chunk in chunks(1024 * 1024, read):
+            yield chunk
+
+    with talking(app_of(config=settings(max_body_bytes=LIMIT))) as http:
+        response = http.post("/v1/answer", content=body(), headers={"content-type": kind})
+        assert http.answer().status_code == 200
+    assert response.status_code == 413
+    error_of(response)
+    assert sum(read) <= LIMIT + 1024
+
+
+def test_a_body_that_trickles_is_given_up() -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(0.5)
+        yield b"}"
+
+    with talking(app_of(config=settings(body_timeout_s=0.05))) as http:
+        response = http.post("/v1/answer", content=body(), headers={"content-type": "application/json"})
+    assert response.status_code == 408
+    assert error_of(response)["code"] == "body_timeout"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (QueueFull("full"), 503, "queue_full"),
+        (DeadlineExceeded("late"), 504, "deadline_exceeded"),
+        (EngineUnavailable("dead"), 503, "not_ready"),
+        (OutOfMemory("at 0x7f00"), 503, "out_of_memory"),
+        (PromptTooLong("2000 > 1000"), 400, "context_length_exceeded"),
+        (EngineError("in /home/me/model.py"), 500, "engine_error"),
+        (RuntimeError("in /home/me/model.py"), 500, "internal_error"),
+    ],
+)
+def test_a_fault_of_the_engine_is_one_error_and_the_next_request_is_served(
+    error: Exception, status: int, code: str
+) -> None:
+    with talking(app_of(FailingOnce(error))) as http:
+        response = http.answer()
+        following = http.answer()
+    assert response.status_code == status
+    assert error_of(response)["code"] == code
+    assert ("retry-after" in response.headers) == (status == 503)
+    assert following.status_code == 200
+
+
+def test_a_stream_that_ends_without_an_answer_is_an_error() -> None:
+    with talking(app_of(Mute())) as http:
+        assert error_of(http.answer())["code"] == "engine_error"
+
+
+def test_a_request_past_its_deadline_is_a_504_and_its_work_is_closed() -> None:
+    engine = Endless()
+    with talking(app_of(engine, config=settings(request_timeout_s=0.2))) as http:
+        response = http.answer()
+    assert response.status_code == 504
+    assert error_of(response)["code"] == "deadline_exceeded"
+    assert engine.closed == 1
+
+
+def test_the_work_of_a_client_that_leaves_is_cancelled() -> None:
+    engine = Endless()
+    app = app_of(engine)
+
+    async def leave(http: Talk) -> None:
+        import json
+
+        body = json.dumps(good()).encode()
+        messages = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def receive() -> dict[str, Any]:
+            if messages:
+                return messages.pop()
+            await engine.started.wait()
+            return {"type": "http.disconnect"}
+
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": "POST",
+            "path": "/v1/answer",
+            "raw_path": b"/v1/answer",
+            "query_string": b"",
+            "root_path": "",
+            "scheme": "http",
+            "headers": [(b"content-type", b"application/json")],
+        }
+        begin = time.monotonic()
+        await app(scope, receive, send)
+        assert time.monotonic() - begin < 5
+        assert sent[0]["status"] == 499
+
+    with talking(app) as http:
+        http.run(leave(http))
+        metrics = http.get("/metrics").text
+    assert engine.closed == 1
+    assert 'm3_requests_total{endpoint="/v1/answer",status="499"} 1.0' in metrics
+
+
+def test_a_client_that_leaves_while_sending_is_no_fault_of_ours() -> None:
+    app = app_of()
+
+    async def leave() -> list[Any]:
+        messages: list[dict[str, Any]] = [
+            {"type": "http.request", "body": b"{", "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+        sent: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            return messages.pop(0)
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/v1/answer",
+            "query_string": b"",
+            "headers": [(b"content-type", b"application/json")],
+        }
+        await app(scope, receive, send)
+        return sent
+
+    with talking(app) as http:
+        sent = http.run(leave())
+    assert sent[0]["status"] == 499
+
+
+def test_requests_at_the_same_time_get_their_own_answers() -> None:
+    async def many(http: Talk) -> list[Any]:
+        requests = (http.client.post("/v1/answer", json=good(scale=s)) for s in (1, 9, 36, 144, 576) * 4)
+        return await asyncio.gather(*requests)
+
+    with talking(app_of()) as http:
+        responses = http.run(many(http))
+    assert [r.json()["scale"] for r in responses] == [1, 9, 36, 144, 576] * 4
+    assert len({r.json()["request_id"] for r in responses}) == 20
+
+
+def test_an_engine_that_does_not_close_is_left_after_the_drain(caplog: pytest.LogCaptureFixture) -> None:
+    class Clinging(FakeEngine):
+        async def close(self) -> None:
+            await asyncio.sleep(60)
+
+    begin = time.monotonic()
+    with talking(app_of(Clinging(), config=settings(drain_timeout_s=0.1))) as http:
+        assert http.post("/v1/answer", files={"image": picture()}, data={"question": "a"}).status_code == 200
+    assert time.monotonic() - begin < 10
+    assert "still busy" in caplog.text

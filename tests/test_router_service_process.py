@@ -1,0 +1,127 @@
+"""The service as a process: a fresh interpreter without torch, and a real server with signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.serving import good
+
+ROOT = Path(__file__).resolve().parents[1]
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("M3_")}
+
+FRESH = """
+import asyncio, json, sys
+import httpx
+from m3_backbone.fake import FakeEngine
+from router.service.app import create_app
+from router.settings import Settings
+
+async def main():
+    app = create_app(Settings(engine="fake"), FakeEngine(), None)
+    async with app.router.lifespan_context(app):
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test") as http:
+            response = await http.post("/v1/answer", json=json.loads(sys.argv[1]))
+    unwanted = ("torch", "lightgbm", "transformers", "training", "data")
+    loaded = [name for name in unwanted if name in sys.modules]
+    print(json.dumps({"status": response.status_code, "loaded": loaded}))
+
+asyncio.run(main())
+"""
+
+
+@dataclass
+class Server:
+    """A running ``m3-router serve``; ``log`` is what it wrote to stderr so far."""
+
+    process: subprocess.Popen[str]
+    address: str
+    log: list[str]
+
+    def post(self, path: str, body: bytes) -> tuple[int, dict[str, object]]:
+        request = urllib.request.Request(
+            self.address + path, data=body, headers={"content-type": "application/json"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return response.status, json.load(response)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)
+
+
+@contextmanager
+def serving(*options: str) -> Iterator[Server]:
+    command = [sys.executable, "-m", "router.cli.main", "serve", "--engine", "fake", "--port", "0", *options]
+    with subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
+        log: list[str] = []
+        up = threading.Event()
+
+        def read() -> None:
+            assert process.stderr is not None
+            for line in process.stderr:
+                log.append(line)
+                if "Serving " in line:
+                    up.set()
+            up.set()
+
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
+        try:
+            assert up.wait(60)
+            address = re.search(r"on (http://\S+)", "".join(log))
+            assert address is not None, "".join(log)
+            yield Server(process, address[1], log)
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait(30)
+            reader.join(30)
+
+
+def test_the_app_on_the_fake_engine_answers_without_torch_or_lightgbm() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", FRESH, json.dumps(good())],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"status": 200, "loaded": []}
+
+
+def test_a_real_server_answers_refuses_and_leaves_with_exit_code_0_on_sigterm() -> None:
+    with serving() as server:
+        status, body = server.post("/v1/answer", json.dumps(good()).encode())
+        bad, error = server.post("/v1/answer", json.dumps(good(scale=37)).encode())
+        again, _ = server.post("/v1/route", json.dumps(good(scale=36)).encode())
+        server.process.send_signal(signal.SIGTERM)
+        code = server.process.wait(30)
+    assert (status, bad, again, code) == (200, 400, 200, 0)
+    assert body["scale"] == 576
+    assert set(error) == {"error"}
+    log = "".join(server.log)
+    assert f"{body['request_id']} POST /v1/answer 200" in log
+    assert "What colour" not in log
+    assert "Traceback" not in log
+
+
+def test_a_real_server_leaves_with_exit_code_0_on_ctrl_c() -> None:
+    with serving() as server:
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(30) == 0
+    assert "Traceback" not in "".join(server.log)
