@@ -24,7 +24,7 @@ from training.evaluation.comparison import HULL, Estimate
 from training.report import words
 from training.report.analysis import Report
 from training.report.examples import choose_examples, data_uri, with_pictures
-from training.report.inputs import load_inputs
+from training.report.inputs import Inputs, load_inputs
 from training.report.markdown import markdown
 from training.report.markup import Raw, table
 from training.report.openings import record_opening
@@ -251,6 +251,43 @@ def test_a_report_without_a_router_has_fixed_scales_lookup_and_oracle() -> None:
     html = html_page(r, choose_examples(r, 5))
     assert "There is no router in this report" in html
     assert "no router in this report" in markdown(r)
+
+
+def changed(**changes: Any) -> Report:
+    """The report of the same table with some of its arrays exchanged."""
+    inputs = dataclasses.replace(report().inputs, table=dataclasses.replace(report().inputs.table, **changes))
+    return make_report(inputs, report().provenance, draws=100)
+
+
+def test_a_table_where_nothing_is_right_is_reported_without_headroom() -> None:
+    r = changed(scores=np.zeros((750, 5)))
+    got = json.loads(json.dumps(as_json(r), allow_nan=False))
+    assert got["zones"] == {"all-right": 0.0, "scale-matters": 0.0, "all-wrong": 1.0}
+    assert got["oracle"]["none_sufficient"]["excluded"]["visual_tokens"] is None
+    assert all(p["accuracy_headroom_captured"] is None for p in got["policies"])
+    assert "no accuracy headroom that counts" in html_page(r, choose_examples(r, 4))
+
+
+def test_a_table_without_families_and_with_graded_scores_is_one_family() -> None:
+    blank = np.full(750, "")
+    scores = report().inputs.table.scores * 0.3
+    r = changed(families=blank, kinds=blank, scores=scores, questions=("<image>\n" + "long " * 200,) * 750)
+    assert [f.name for f in r.families] == ["(all)"]
+    html = html_page(r, choose_examples(r, 4))
+    assert ">0.30<" in html
+    assert "&lt;image&gt;" in html
+
+
+def test_a_ladder_of_one_scale_has_nothing_to_route_and_still_a_page() -> None:
+    table_ = report(router=False).inputs.table
+    per_scale = ("answers", "scores", "visual_tokens", "answer_tokens", "flops")
+    narrow = dataclasses.replace(
+        table_, scales=(576,), **{name: getattr(table_, name)[:, 4:] for name in per_scale}
+    )
+    inputs = Inputs(narrow, None, None, None, None, report(router=False).inputs.folders)
+    r = make_report(inputs, report(router=False).provenance, draws=100)
+    assert as_json(r)["best_fixed_scale"] == 576
+    assert "<svg" in html_page(r, [])
 
 
 def test_examples_are_of_different_images_and_of_every_kind() -> None:

@@ -30,6 +30,9 @@ def command(
     ] = False,
     draws: Annotated[int, typer.Option(min=100, help="Bootstrap draws by image.")] = 1000,
     seed: Annotated[int, typer.Option(help="Of the bootstrap and of the choice of examples.")] = 0,
+    data_dir: Annotated[
+        Path | None, typer.Option(envvar="M3_DATA_DIR", help="Where pictures of official data sets lie.")
+    ] = None,
     examples: Annotated[int, typer.Option(min=0, help="Examples with their pictures.")] = 9,
 ) -> None:
     """Write the report of cost against accuracy."""
@@ -55,7 +58,7 @@ def command(
             times = record_opening(provenance, log)
             console.print(f"Opening {times} of the test split, logged in {_shown(log)}: commit that file.")
         report = make_report(inputs, provenance, draws=draws, seed=seed)
-        written = write_report(report, out, examples=examples)
+        written = write_report(report, out, examples=examples, data_dir=data_dir)
     except (ValueError, M3Error, OSError) as error:  # RecordError is a ValueError; messages have the remedy
         console.print(f"Error: {error}", markup=False, soft_wrap=True)
         raise typer.Exit(1) from None

@@ -6,7 +6,8 @@ import base64
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,16 +94,17 @@ def with_pictures(
     return [Example(e.row, e.title, e.chosen, e.oracle, pictures.get(e.row, "")) for e in examples]
 
 
-def source_samples(table: OutcomeTable) -> Iterable[Sample]:
+def source_samples(table: OutcomeTable, data_dir: Path | None = None) -> Iterable[Sample]:
     """The samples that the table was made of, re-made by their source (`data.sources`).
 
-    Raises whatever the source raises when its data is not on this machine.
+    data_dir: where data sets lie that are named by split (setting ``M3_DATA_DIR``). Raises whatever the
+    source raises when its data is not on this machine.
     """
     from data.sources import load
 
     dataset = str(table.manifest.get("dataset", ""))
     spec = dataset if ":" in dataset else f"{dataset}:{table.split}"
-    samples: Iterable[Any] = load(spec)
+    samples: Iterable[Sample] = load(spec, data_dir)
     return samples
 
 

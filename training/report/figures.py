@@ -184,7 +184,7 @@ def _log_axis(axes: Any, x: NDArray[np.float64], cost: str) -> None:
     """A log axis whose ticks are the scales' own tokens, or round numbers where they are FLOPs."""
     low, high = float(x.min()), float(x.max())
     axes.set_xscale("log")
-    wide = (high / low) ** 0.06
+    wide = max(high / low, 2.0) ** 0.06  # a ladder of one scale still needs an axis
     axes.set_xlim(low / wide, high * wide**1.6)
     ticks = sorted(set(x.tolist())) if cost == TOKENS else _round_ticks(low, high)
     axes.set_xticks(ticks, [_si(t) for t in ticks])

@@ -34,10 +34,15 @@ def make_report(inputs: Inputs, provenance: Mapping[str, Any], *, draws: int = 1
     return analyse(inputs, evaluation, provenance)
 
 
-def write_report(report: Report, out: Path, *, examples: int = 9) -> tuple[Path, ...]:
-    """Write the three files into ``out`` (made where it is missing); returns their paths."""
+def write_report(
+    report: Report, out: Path, *, examples: int = 9, data_dir: Path | None = None
+) -> tuple[Path, ...]:
+    """Write the three files into ``out`` (made where it is missing); returns their paths.
+
+    data_dir: where the pictures of the examples are looked for, if they are not generated.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    shown, missing = _pictures(report, choose_examples(report, examples, report.evaluation.seed))
+    shown, missing = _pictures(report, choose_examples(report, examples, report.evaluation.seed), data_dir)
     contents = {
         "report.html": html_page(report, shown, missing),
         "report.md": markdown(report),
@@ -48,12 +53,12 @@ def write_report(report: Report, out: Path, *, examples: int = 9) -> tuple[Path,
     return tuple(out / name for name in contents)
 
 
-def _pictures(report: Report, examples: list[Example]) -> tuple[list[Example], str]:
+def _pictures(report: Report, examples: list[Example], data_dir: Path | None) -> tuple[list[Example], str]:
     """The examples with their pictures, or without them and with the reason."""
     if not examples:
         return examples, ""
     try:
-        shown = with_pictures(examples, report.inputs.table, source_samples(report.inputs.table))
+        shown = with_pictures(examples, report.inputs.table, source_samples(report.inputs.table, data_dir))
     except (ValueError, OSError, ImportError):
         # A report is made of outcomes; pictures are a courtesy, and their absence is said on the page.
         return examples, NO_PICTURES
