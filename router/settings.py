@@ -61,7 +61,7 @@ class Settings(BaseSettings):
 
     max_body_bytes: int = Field(default=20 * MIB, ge=1024)
     max_question_chars: int = Field(default=4096, ge=1)
-    max_image_pixels: int = Field(default=40_000_000, ge=1)
+    max_image_pixels: int = Field(default=40_000_000, ge=1, le=80_000_000)
     body_timeout_s: float = Field(default=30.0, gt=0)
     request_timeout_s: float = Field(default=60.0, gt=0)
     route_timeout_s: float = Field(default=1.0, gt=0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,8 +24,6 @@ Run = Callable[..., Done]
 
 def runner(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """``run("ask", path, ...)`` -> exit code and what was written; variables of ours are taken away."""
-    import os
-
     for name in list(os.environ):
         if name.startswith("M3_"):
             monkeypatch.delenv(name)
@@ -32,10 +32,13 @@ def runner(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
     def run(*arguments: object) -> Done:
         monkeypatch.setattr("sys.argv", ["m3-router", *map(str, arguments)])
         code = 0
+        before = signal.getsignal(signal.SIGTERM)  # `serve` takes it over
         try:
             main()
         except SystemExit as leave:
             code = leave.code if isinstance(leave.code, int) else 1
+        finally:
+            signal.signal(signal.SIGTERM, before)
         out, err = capsys.readouterr()
         return Done(code, out, err)
 

@@ -42,8 +42,14 @@ def command(
     signal.signal(signal.SIGTERM, _leave)
     for sentence in unknown_variables(os.environ):
         logger.warning("%s", sentence)
-    listener = _bind(settings)
-    with listener:
+    try:
+        _serve(settings)
+    except KeyboardInterrupt:
+        logger.info("Stopped.")
+
+
+def _serve(settings: Settings) -> None:
+    with _bind(settings) as listener:
         loaded = load_engine(settings)
         router = load_router(settings, loaded)
         app = create_app(settings, loaded, router)
@@ -65,10 +71,7 @@ def command(
             timeout_graceful_shutdown=max(1, int(settings.drain_timeout_s)),
         )
         server = uvicorn.Server(config)
-        try:
-            server.run(sockets=[listener])
-        except KeyboardInterrupt:
-            logger.info("Stopped.")
+        server.run(sockets=[listener])
         if not server.started:
             raise M3Error("The service did not start; the lines above say why.", code="not_started")
 
