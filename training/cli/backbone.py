@@ -1,0 +1,45 @@
+"""``m3-train backbone``: trains m3-tiny from nothing."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    out: Annotated[Path, typer.Option(help="Run folder: pictures, checkpoints, metrics.")] = Path("runs/tiny"),
+    export: Annotated[Path | None, typer.Option(help="Where the checkpoint goes (default: OUT/checkpoint).")] = None,
+    stage: Annotated[str, typer.Option(help="One stage alone, for debugging.")] = "all",
+    images: Annotated[int | None, typer.Option(min=100, help="How many training pictures to draw.")] = None,
+    minutes_tower: Annotated[float | None, typer.Option(help="Minutes of tower pre-training.")] = None,
+    minutes_phase1: Annotated[float | None, typer.Option(help="Minutes at scales 9 and 36.")] = None,
+    minutes_phase2: Annotated[float | None, typer.Option(help="Minutes at all five scales.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+) -> None:
+    """Train m3-tiny from nothing with M3's objective. Interrupt and call again: it goes on where it was."""
+    import json
+    from dataclasses import asdict
+
+    from training.backbone.progress import Interrupted
+    from training.backbone.recipe import Recipe
+    from training.backbone.stages import BackboneRun
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    given = {
+        "images": images,
+        "minutes_tower": minutes_tower,
+        "minutes_phase1": minutes_phase1,
+        "minutes_phase2": minutes_phase2,
+        "threads": threads,
+    }
+    recipe = Recipe(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1), encoding="utf-8")
+    try:
+        BackboneRun(out, recipe, export).run(stage)
+    except Interrupted as stopped:
+        typer.echo(f"{stopped}; saved. Go on with the same command.", err=True)
+        raise typer.Exit(130) from None

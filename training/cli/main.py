@@ -1,0 +1,48 @@
+"""``m3-train``: a table of verbs; a verb's module is imported when the verb is run or asked for help."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+VERBS: dict[str, tuple[str, str]] = {
+    "backbone": ("training.cli.backbone:command", "Train m3-tiny from nothing."),
+    "label": ("training.cli.label:command", "Run a backbone over a data set at every scale."),
+    "fit": ("training.cli.fit:command", "Fit a router on outcome tables and write its bundle."),
+    "report": ("training.cli.report:command", "Write the report of cost against accuracy."),
+}
+"""Verb -> (module:function, one line for the overview)."""
+
+
+def main() -> None:
+    """Entry point of the script ``m3-train``."""
+    build(sys.argv[1:])(prog_name="m3-train")
+
+
+def build(arguments: list[str]) -> typer.Typer:
+    """The app for these arguments: only the verb that they name is imported."""
+    app = typer.Typer(help="Offline side of m3-router: train, label, fit, report.", no_args_is_help=True)
+    app.callback()(_overview)
+    named = next((argument for argument in arguments if not argument.startswith("-")), None)
+    for verb, (target, line) in VERBS.items():
+        app.command(verb, help=None if verb == named else line)(load(target) if verb == named else _unloaded)
+    return app
+
+
+def load(target: str) -> Callable[..., Any]:
+    """``module:function`` -> the function."""
+    module, name = target.split(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return function
+
+
+def _overview() -> None:
+    """Offline side of m3-router: outcomes, training, reports."""
+
+
+def _unloaded() -> None:
+    raise AssertionError("a verb that was not named cannot run")
