@@ -167,7 +167,7 @@ def _webp(data: bytes) -> Container:
 
 
 def _chunks(data: bytes, pos: int, header: str, check_bytes: int) -> Iterator[tuple[bytes, int, int]]:
-    """(name, start, end) of the chunks of a PNG or, padded to even lengths, of a RIFF file from ``pos`` on."""
+    """(name, start, end) of the chunks from ``pos`` on: of a PNG or, padded to even lengths, a RIFF file."""
     for _ in range(_MAX_PARTS):
         if pos >= len(data):
             return
