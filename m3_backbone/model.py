@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from PIL import Image
@@ -16,6 +16,7 @@ from m3_backbone.answers import Answer
 from m3_backbone.batch import Member, Row, run
 from m3_backbone.checkpoint import Checkpoint, load_checkpoint
 from m3_backbone.config import read_json
+from m3_backbone.cost import Architecture
 from m3_backbone.decoder import Block, Decoder, Step
 from m3_backbone.encoded import TorchEncodedImage
 from m3_backbone.images import content_hash
@@ -257,15 +258,12 @@ class M3Model:
 
     def flops(self, *, views: int, visual_tokens: int, text_tokens: int, new_tokens: int) -> int:
         """FLOPs of the whole path for one request, tower included (see `m3_backbone.cost`)."""
-        return int(self.architecture.request_flops(views, visual_tokens, text_tokens, new_tokens))
+        return self.architecture.request_flops(views, visual_tokens, text_tokens, new_tokens)
 
     @cached_property
-    def architecture(self) -> Any:
-        """Sizes of this model, as `m3_backbone.cost.Architecture`."""
-        from m3_backbone.cost import Architecture
-
-        tower = self.model.tower.config.to_dict()
-        return Architecture.from_config(dict(self.config.raw), tower)
+    def architecture(self) -> Architecture:
+        """Sizes of this model, for what a request costs."""
+        return Architecture.from_config(self.config.raw, self.model.tower.config.to_dict())
 
 
 def load_backbone(

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from m3_backbone import GenerationRequest, PromptTooLong, ScaleError, load_backbone
+from m3_backbone.decoder import Block
 from m3_backbone.model import M3Model
 from m3_backbone.types import EncodedImage
 from tests.backbones import CLIP, GOLDEN, golden_backbone, picture, write_checkpoint
@@ -170,6 +171,17 @@ def test_half_precision_gives_nearly_the_same_logits(dtype: str) -> None:
 def test_unused_tower_layers_are_not_kept(small: M3Model) -> None:
     core: Any = small.model.tower_core
     assert len(core.encoder.layers) == 2
+
+
+def test_costs_are_those_of_its_own_sizes(small: M3Model) -> None:
+    assert small.architecture.tower_layers == small.model.layers_run == 2
+    costs = [
+        small.flops(views=1, visual_tokens=scale, text_tokens=20, new_tokens=4) for scale in small.ladder
+    ]
+    assert costs == sorted(set(costs))
+    assert costs[0] > small.architecture.tower_flops(1)
+    allocated = Block(small.decoder, 1, 50).cache.nbytes
+    assert allocated == small.decoder.kv_bytes(50) == small.architecture.kv_bytes(50, bytes_per_value=4)
 
 
 def test_other_reducers_are_baselines_with_names() -> None:
