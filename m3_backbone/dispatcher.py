@@ -1,0 +1,181 @@
+"""The one task that hands work to a runner's thread: takes what waits, watches over it, tells the callers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from m3_backbone.jobs import Call, Job, as_engine_error
+from m3_backbone.runner import Runner
+from m3_backbone.types import EngineError, EngineUnavailable, TokenEvent
+from m3_backbone.worker import Outcome, Worker
+
+logger = logging.getLogger("m3_backbone")
+
+
+class Dispatcher:
+    """Calls that wait, then one batch of generations, then the calls that wait by then, and so on.
+
+    Made in the event loop whose callers it serves; used from that loop's thread alone.
+
+    called: is told every call that ended, with its value or None, before its callers are.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        *,
+        name: str,
+        batch_size: int,
+        stall_s: float,
+        called: Callable[[Call, Any], None],
+    ) -> None:
+        self._runner = runner
+        self._batch_size = batch_size
+        self._stall_s = stall_s
+        self._called = called
+        self.calls: deque[Call] = deque()
+        self.waiting: deque[Job] = deque()
+        self.running: list[Job] = []
+        self.current: Call | None = None
+        self.dead = ""  # a fault that does not go away
+        self._stalled = False
+        self._work = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._worker = Worker(name)
+        self._task = asyncio.create_task(self._dispatch(), name=f"{name}-dispatch")
+
+    @property
+    def unavailable(self) -> str:
+        """Why nothing can be done; empty when the runner works."""
+        silent = self._worker.silent_s
+        if not self.dead and (self._stalled or silent >= self._stall_s):
+            return f"the model has not moved for {silent:.0f} s"
+        return self.dead
+
+    def add(self, work: Call | Job) -> None:
+        if isinstance(work, Call):
+            self.calls.append(work)
+        else:
+            self.waiting.append(work)
+        self._idle.clear()
+        self._work.set()
+
+    async def drained(self) -> None:
+        """Returns when nothing waits or runs any more."""
+        await self._idle.wait()
+
+    async def stop(self, message: str) -> None:
+        """Fails what is left with ``message``; a call that hangs is left behind in its thread."""
+        self._task.cancel()
+        self._fail_all(message)
+        self._worker.stop()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _dispatch(self) -> None:
+        try:
+            while True:
+                await self._work.wait()
+                self._work.clear()
+                while (self.calls or self.waiting) and not self.dead:
+                    for _ in range(len(self.calls)):
+                        if self.calls:  # callers may leave meanwhile
+                            await self._run_call(self.calls.popleft())
+                    await self._run_batch()
+                self._idle.set()
+        except Exception as error:  # ours, not the runner's: better refused than waited for without end
+            logger.error("The dispatcher failed with %s.", type(error).__name__, exc_info=True)
+            self._die("its dispatcher failed")
+
+    async def _run_call(self, call: Call) -> None:
+        self.current = call
+        outcome = await self._outcome(call.run)
+        self.current = None
+        self._called(call, outcome.value)
+        if outcome.error is None:
+            call.succeed(outcome.value)
+        else:
+            call.fail(as_engine_error(outcome.error))
+
+    async def _run_batch(self) -> None:
+        jobs: list[Job] = []
+        while self.waiting and len(jobs) < self._batch_size:
+            job = self.waiting.popleft()
+            if not job.stopped:  # late: its caller is told by a clock of its own
+                jobs.append(job)
+        if not jobs:
+            return
+        self.running = jobs
+        shown: set[Job] = set()
+        error = await self._answer(jobs, shown)
+        if error is not None:
+            # One request may have spoilt the batch. Those that showed nothing yet are tried alone.
+            for job in jobs:
+                alone = job not in shown and len(jobs) > 1 and not job.stopped and not self.dead
+                fault = await self._answer([job], shown) if alone else error
+                if fault is not None:
+                    job.fail(as_engine_error(fault))
+        self.running = []
+
+    async def _answer(self, jobs: Sequence[Job], shown: set[Job]) -> BaseException | None:
+        """Runs ``jobs`` as one batch; the exception of the batch as a whole, None when there is none."""
+
+        def on_token(index: int, event: TokenEvent) -> None:
+            shown.add(jobs[index])
+            self._worker.post(jobs[index].push, event)
+
+        def cancelled(index: int) -> bool:
+            self._worker.beat()
+            return jobs[index].stopped
+
+        requests = [job.request for job in jobs]
+        outcome = await self._outcome(lambda: self._runner.generate(requests, on_token, cancelled))
+        if outcome.error is not None:
+            return outcome.error
+        if len(outcome.value) != len(jobs):
+            return EngineError(f"The runner gave {len(outcome.value)} results for {len(jobs)} requests.")
+        for job, result in zip(jobs, outcome.value, strict=True):
+            job.finish(result)
+        return None
+
+    async def _outcome(self, call: Callable[[], Any]) -> Outcome:
+        """What ``call`` gives in the runner's thread, which is watched over meanwhile."""
+        future = self._worker.submit(call)
+        while not future.done():
+            patience = None if self._stalled else max(0.001, self._stall_s - self._worker.silent_s)
+            await asyncio.wait({future}, timeout=patience)
+            silent = self._worker.silent_s
+            if not future.done() and not self._stalled and silent >= self._stall_s:
+                logger.error("The model has not moved for %.0f s; requests are refused.", silent)
+                self._stalled = True
+                self._fail_all("The model does not respond.")
+        if self._stalled:
+            logger.warning("The model moves again; requests are accepted.")
+            self._stalled = False
+        outcome = future.result()
+        if outcome.error is not None:
+            logger.warning("The model failed with %s.", type(outcome.error).__name__)
+            if isinstance(outcome.error, EngineUnavailable) or not isinstance(outcome.error, Exception):
+                self._die("the model died; the process must be restarted")
+        return outcome
+
+    def _die(self, reason: str) -> None:
+        self.dead = reason
+        self._fail_all(f"The engine is not ready: {reason}.")
+
+    def _fail_all(self, message: str) -> None:
+        """Tells every caller; what still runs in the runner's thread has no listener any more."""
+        for job in (*self.running, *self.waiting):
+            job.cancelled = True
+            job.fail(EngineUnavailable(message))
+        for call in (*self.calls, *([self.current] if self.current else [])):
+            self._called(call, None)
+            call.fail(EngineUnavailable(message))
+        self.running, self.current = [], None
+        self.waiting.clear()
+        self.calls.clear()
+        self._idle.set()

@@ -1,0 +1,78 @@
+"""One thread that runs synchronous calls for an event loop, and shows whether it is alive.
+
+A daemon thread, unlike those of `concurrent.futures`: a call that hangs must not keep the process from
+ending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a call gave: a value, or the exception that it raised (SystemExit and the like included)."""
+
+    value: Any = None
+    error: BaseException | None = None
+
+
+class Worker:
+    """Runs calls one after the other. Made in the thread of the event loop that awaits the outcomes."""
+
+    def __init__(self, name: str) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._calls: SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Outcome]] | None] = SimpleQueue()
+        self._last_sign: float | None = None
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+
+    def submit(self, call: Callable[[], Any]) -> asyncio.Future[Outcome]:
+        future: asyncio.Future[Outcome] = self._loop.create_future()
+        self._calls.put((call, future))
+        return future
+
+    def post(self, callback: Callable[..., None], *values: Any) -> None:
+        """From within a call: runs ``callback`` in the event loop, and counts as a sign of life."""
+        self.beat()
+        with suppress(RuntimeError):  # the loop is closed: nobody listens any more
+            self._loop.call_soon_threadsafe(callback, *values)
+
+    def beat(self) -> None:
+        """From within a call: a sign of life."""
+        self._last_sign = time.monotonic()
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the last sign of life of the call that runs; 0 when none does."""
+        sign = self._last_sign
+        return 0.0 if sign is None else time.monotonic() - sign
+
+    def stop(self, wait_s: float = 1.0) -> None:
+        """Ends the thread after the calls that it has; one that hangs is left behind."""
+        self._calls.put(None)
+        if self._last_sign is None:
+            self._thread.join(wait_s)
+
+    def _work(self) -> None:
+        while (item := self._calls.get()) is not None:
+            call, future = item
+            self.beat()
+            try:
+                outcome = Outcome(value=call())
+            except BaseException as error:
+                outcome = Outcome(error=error)
+            self.post(_settle, future, outcome)
+            self._last_sign = None
+
+
+def _settle(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
+    if not future.done():
+        future.set_result(outcome)
