@@ -80,7 +80,7 @@ class DecisionLog:
         self._torn = False
 
     def write(self, record: DecisionRecord) -> None:
-        """Append one line; raises OSError when the disk refuses it. A line cut short stays alone on its own."""
+        """Append one line; raises OSError when the disk refuses it. A line cut short stays alone."""
         line = json.dumps(asdict(record), separators=(",", ":"), allow_nan=False).encode() + b"\n"
         with self._lock:
             if self._torn:

@@ -86,7 +86,7 @@ def test_a_line_cut_short_does_not_spoil_the_next(tmp_path: Path) -> None:
     log.close()
     torn, whole = (tmp_path / "log.jsonl").read_text().splitlines()
     assert json.loads(whole)["request_id"] == "second"
-    with pytest.raises(ValueError, match="Unterminated|Expecting"):
+    with pytest.raises(ValueError, match=r"Unterminated|Expecting"):
         json.loads(torn)
 
 

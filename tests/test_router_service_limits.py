@@ -7,9 +7,10 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import pytest
 
-from m3_backbone.fake import FakeEngine
+from m3_backbone.fake import MARKERS, FakeEngine
 from m3_backbone.types import (
     DeadlineExceeded,
     EncodedImage,
@@ -21,7 +22,7 @@ from m3_backbone.types import (
     QueueFull,
     TokenEvent,
 )
-from tests.serving import Talk, app_of, error_of, good, picture, settings, talking
+from tests.serving import Talk, app_of, data_uri, error_of, good, picture, settings, talking
 
 LIMIT = 4096
 
@@ -252,3 +253,68 @@ def test_an_engine_that_does_not_close_is_left_after_the_drain(caplog: pytest.Lo
         assert http.post("/v1/answer", files={"image": picture()}, data={"question": "a"}).status_code == 200
     assert time.monotonic() - begin < 10
     assert "still busy" in caplog.text
+
+
+def test_a_full_queue_is_a_503_that_says_when_to_come_back_and_the_others_are_answered() -> None:
+    engine = FakeEngine(batch_size=1, queue_size=1, token_delay_s=0.1, answer_tokens=5)
+
+    async def many(http: Talk) -> list[Any]:
+        images = [data_uri(picture(size=(8 + i, 8))) for i in range(6)]
+        return await asyncio.gather(
+            *(http.client.post("/v1/answer", json=good(image=image)) for image in images)
+        )
+
+    with talking(app_of(engine)) as http:
+        responses = http.run(many(http))
+        assert http.answer().status_code == 200
+    refused = [r for r in responses if r.status_code == 503]
+    assert refused
+    assert {r.status_code for r in responses} == {200, 503}
+    assert all(error_of(r)["code"] == "queue_full" and r.headers["retry-after"] for r in refused)
+
+
+@pytest.mark.parametrize(
+    ("marker", "status", "code"),
+    [("[oom]", 503, "out_of_memory"), ("[exception]", 500, "engine_error")],
+)
+def test_a_fault_of_one_item_leaves_its_batch_mates_alone(marker: str, status: int, code: str) -> None:
+    async def both(http: Talk) -> tuple[httpx.Response, httpx.Response]:
+        return await asyncio.gather(
+            http.client.post("/v1/answer", json=good(question=f"What? {marker}")),
+            http.client.post("/v1/answer", json=good()),
+        )
+
+    with talking(app_of(FakeEngine(faults=MARKERS))) as http:
+        bad, well = http.run(both(http))
+        assert http.answer().status_code == 200
+    assert bad.status_code == status
+    assert error_of(bad)["code"] == code
+    assert marker == "[exception]" or well.status_code == 200
+
+
+def test_the_death_of_the_engine_shows_in_readiness() -> None:
+    with talking(app_of(FakeEngine(faults=MARKERS))) as http:
+        response = http.answer(question="What? [death]")
+        ready = http.get("/ready")
+        health = http.get("/health")
+    assert (response.status_code, ready.status_code, health.status_code) == (503, 503, 200)
+    assert error_of(ready)["code"] == "not_ready"
+
+
+def test_a_question_longer_than_the_context_is_a_400() -> None:
+    with talking(app_of(FakeEngine(context_tokens=700))) as http:
+        response = http.answer(question="word " * 200)
+        assert http.answer().status_code == 200
+    assert response.status_code == 400
+    assert error_of(response)["code"] == "context_length_exceeded"
+    assert error_of(response)["param"] == "question"
+
+
+def test_views_multiply_the_tokens_and_the_ceiling_counts_them() -> None:
+    with talking(app_of(FakeEngine(views=5))) as http:
+        body = http.answer(scale=36).json()
+        capped = http.answer(max_visual_tokens=200).json()
+        impossible = http.answer(max_visual_tokens=4)
+    assert (body["scale"], body["visual_tokens"], body["cost"]["full_visual_tokens"]) == (36, 180, 2880)
+    assert (capped["scale"], capped["visual_tokens"]) == (36, 180)
+    assert error_of(impossible)["param"] == "max_visual_tokens"

@@ -9,9 +9,11 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +43,16 @@ asyncio.run(main())
 """
 
 
+SLOW = """
+import router.cli.serve
+from m3_backbone.fake import FakeEngine
+from router.cli.main import main
+
+router.cli.serve.load_engine = lambda settings: FakeEngine(token_delay_s=0.2, answer_tokens=10)
+main()
+"""
+
+
 @dataclass
 class Server:
     """A running ``m3-router serve``; ``log`` is what it wrote to stderr so far."""
@@ -62,8 +74,8 @@ class Server:
 
 
 @contextmanager
-def serving(*options: str) -> Iterator[Server]:
-    command = [sys.executable, "-m", "router.cli.main", "serve", "--engine", "fake", "--port", "0", *options]
+def serving(program: tuple[str, ...] = ("-m", "router.cli.main")) -> Iterator[Server]:
+    command = [sys.executable, *program, "serve", "--engine", "fake", "--port", "0"]
     with subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
         log: list[str] = []
         up = threading.Event()
@@ -125,3 +137,15 @@ def test_a_real_server_leaves_with_exit_code_0_on_ctrl_c() -> None:
         server.process.send_signal(signal.SIGINT)
         assert server.process.wait(30) == 0
     assert "Traceback" not in "".join(server.log)
+
+
+def test_work_in_flight_is_drained_on_sigterm() -> None:
+    with serving(("-c", SLOW)) as server, ThreadPoolExecutor() as pool:
+        ready, _ = server.post("/v1/route", json.dumps(good()).encode())
+        pending = pool.submit(server.post, "/v1/answer", json.dumps(good()).encode())
+        time.sleep(1)
+        server.process.send_signal(signal.SIGTERM)
+        status, body = pending.result(30)
+        code = server.process.wait(30)
+    assert (ready, status, code) == (200, 200, 0)
+    assert body["answer"]

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from m3_backbone.types import CheckpointError, Engine
 from router import embedded_bundle
@@ -21,7 +22,12 @@ _TORCH_PACKAGES = frozenset({"torch", "transformers", "sentencepiece", "safetens
 
 def load_engine(settings: Settings) -> Engine:
     """The engine that ``settings`` name, not started yet. Raises `M3Error` when it cannot be loaded."""
-    queue = {"batch_size": settings.batch_size, "queue_size": settings.queue_size}
+    queue: dict[str, Any] = {
+        "batch_size": settings.batch_size,
+        "queue_size": settings.queue_size,
+        "image_cache_bytes": settings.image_cache_bytes,
+        "drain_s": settings.drain_timeout_s,
+    }
     if settings.engine == "fake":
         from m3_backbone.fake import FakeEngine
 
@@ -48,7 +54,7 @@ def load_engine(settings: Settings) -> Engine:
         raise M3Error(
             f"The backbone '{settings.backbone}' cannot be loaded. {error}", code="invalid_checkpoint"
         ) from error
-    return torch_engine(backbone, image_cache_bytes=settings.image_cache_bytes, **queue)
+    return torch_engine(backbone, **queue)
 
 
 def load_router(settings: Settings, engine: Engine) -> Router | None:

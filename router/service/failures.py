@@ -27,7 +27,7 @@ RETRY_AFTER_S = 1
 _HTTP_CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 415: "unsupported_media_type"}
 
 
-class ClientGone(M3Error):  # noqa: N818 - the family's names say what happened
+class ClientGone(M3Error):
     """The client closed the connection before its answer was ready; nobody reads this response."""
 
     code = "client_closed_request"
