@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from m3_backbone.fake import FakeEngine
 from tests.commandline import Run, is_one_line, runner
 from tests.serving import ScriptedRouter, picture
 
@@ -109,3 +112,22 @@ def test_a_domain_error_is_one_line_and_exit_code_2(
     done = run(verb, *filled, *engine)
     assert is_one_line(done), done
     assert words in done.err
+
+
+def test_comparing_leaves_the_time_of_encoding_the_image_in_the_answer(
+    run: Run, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = FakeEngine()
+    monkeypatch.setattr("router.cli.loading.load_engine", lambda settings: engine)
+    encoded: list[int] = []
+    encode = engine.fake.encode
+
+    def slow(pixels: Any) -> Any:
+        encoded.append(1)
+        time.sleep(0.05)
+        return encode(pixels)
+
+    monkeypatch.setattr(engine.fake, "encode", slow)
+    body = json.loads(run("ask", image, "What?", "--engine", "fake", "--json").out)
+    assert body["timings_ms"]["encode"] >= 50
+    assert len(encoded) == 2  # the picture of the warm-up, and the one that was asked about

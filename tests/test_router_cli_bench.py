@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from router.cli.bench import generated
+from m3_backbone.fake import FakeEngine
+from router.cli.pictures import generated
+from router.settings import Settings
 from tests.commandline import Run, is_one_line, runner
 from tests.serving import ScriptedRouter, picture
 
@@ -61,3 +63,15 @@ def test_generated_pictures_are_the_same_for_the_same_seed() -> None:
     assert generated(3) == generated(3)
     assert len(set(generated(3))) == 3
     assert generated(1, seed=1) != generated(1)
+
+
+def test_every_request_encodes_its_own_image(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    engines: list[FakeEngine] = []
+
+    def load_engine(settings: Settings) -> FakeEngine:
+        engines.append(FakeEngine(image_cache_bytes=settings.image_cache_bytes))
+        return engines[-1]
+
+    monkeypatch.setattr("router.cli.loading.load_engine", load_engine)
+    assert run("bench", "--engine", "fake", "-n", 4, "--repeats", 2).code == 0
+    assert engines[0].fake.encoded == len(SCALES) * (1 + 4 * 2)  # a warm-up, then two rounds of four

@@ -83,6 +83,8 @@ def test_a_body_that_declares_too_much_is_refused_unread(kind: str) -> None:
     with talking(app_of(config=settings(max_body_bytes=LIMIT))) as http:
         response = http.post("/v1/answer", content=b"x" * (LIMIT + 1), headers={"content-type": kind})
         assert http.answer().status_code == 200
+        metrics = http.get("/metrics").text
+    assert 'm3_requests_total{endpoint="/v1/answer",status="413"} 1.0' in metrics
     assert response.status_code == 413
     assert error_of(response)["code"] == "body_too_large"
     assert str(LIMIT) in error_of(response)["message"]

@@ -22,6 +22,7 @@ from router.cli.options import (
     Question,
     Scale,
 )
+from router.cli.pictures import generated
 from router.service.pipeline import Answered
 from router.service.replies import answer_body
 from router.settings import Settings
@@ -56,15 +57,17 @@ def command(
                 max_visual_tokens=max_visual_tokens,
                 token_budget=token_budget,
             )
-            if compare:  # a first pass pays for lazy set-up; it would be charged to the smaller scale
-                smallest = pipeline.engine.ladder.smallest
-                await pipeline.answer_at(data, text, smallest, deadline=deadline(settings))
+            if compare:  # first passes pay for lazy set-up; on another picture, for encodings are kept
+                (other,) = generated(1)
+                until = deadline(settings)
+                await pipeline.answer(other, text, constraints, deadline=until, request_id="")
+                full_scale = pipeline.engine.ladder.full
+                await pipeline.answer_at(other, text, full_scale, deadline=deadline(settings))
             done = await pipeline.answer(
                 data, text, constraints, deadline=deadline(settings), request_id=uuid.uuid4().hex
             )
             report = answer_body(done, pipeline, uuid.uuid4().hex).model_dump()
             if compare:
-                full_scale = pipeline.engine.ladder.full
                 full = await pipeline.answer_at(data, text, full_scale, deadline=deadline(settings))
                 report["full"] = _full(done, full)
             return report

@@ -14,25 +14,21 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
-from PIL import Image, ImageDraw
 from rich.console import Console
 from rich.table import Table
 
 from router.cli.loading import deadline, running
 from router.cli.options import Backbone, BundleOption, EngineOption
-from router.errors import InvalidRequest
+from router.cli.pictures import from_folder, generated
 from router.policy import Constraints
 from router.service.pipeline import Answered, Pipeline
 from router.settings import Settings
 
-_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif"})
-_COLOURS = ("red", "green", "blue", "yellow", "purple", "orange", "black", "white")
 _QUESTIONS = ("What colour is the circle?", "How many squares are there?", "What is in the top left?")
 ROUTED = "routed"
 
@@ -149,37 +145,6 @@ async def _one(pipeline: Pipeline, name: str, image: bytes, question: str) -> An
     if name == ROUTED:
         return await pipeline.answer(image, question, Constraints(), deadline=until, request_id="")
     return await pipeline.answer_at(image, question, int(name), deadline=until)
-
-
-def generated(n: int, seed: int = 0) -> list[bytes]:
-    """``n`` PNG files of 336 x 336 pixels with a few shapes each, the same for the same seed."""
-    random = np.random.default_rng(seed)
-    files = []
-    for _ in range(n):
-        picture = Image.new("RGB", (336, 336), str(random.choice(_COLOURS)))
-        pen = ImageDraw.Draw(picture)
-        for _ in range(int(random.integers(1, 6))):
-            x, y, size = (int(v) for v in random.integers((0, 0, 24), (240, 240, 96)))
-            draw = pen.ellipse if random.random() < 0.5 else pen.rectangle
-            draw((x, y, x + size, y + size), fill=str(random.choice(_COLOURS)))
-        file = BytesIO()
-        picture.save(file, format="PNG")
-        files.append(file.getvalue())
-    return files
-
-
-def from_folder(folder: Path) -> list[bytes]:
-    """The image files of ``folder``, by name. Raises `InvalidRequest` when there are none."""
-    try:
-        return [
-            path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix.lower() in _SUFFIXES
-        ] or _no_pictures(folder, "it holds no JPEG, PNG, WEBP or GIF file")
-    except OSError as error:
-        return _no_pictures(folder, error.strerror or "it cannot be read")
-
-
-def _no_pictures(folder: Path, why: str) -> list[bytes]:
-    raise InvalidRequest(f"--images has value '{folder}'. No picture can be read: {why}.", code="no_pictures")
 
 
 def _table(rows: dict[str, dict[str, float]], ratios: dict[str, dict[str, float]], full: str) -> Table:

@@ -16,9 +16,9 @@ import typer
 
 from m3_backbone.types import Engine, EngineError
 from router import Router, embedded_bundle
-from router.cli.bench import generated
 from router.cli.loading import deadline, load_engine
 from router.cli.options import Backbone, BundleOption, EngineOption
+from router.cli.pictures import generated
 from router.errors import M3Error
 from router.policy import Constraints
 from router.service.pipeline import Pipeline

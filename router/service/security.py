@@ -18,7 +18,8 @@ from router.errors import TooLarge
 class BodyLimit:
     """ASGI middleware: a body of more than ``max_bytes`` is a `TooLarge`, and reading stops there.
 
-    With a Content-Length before the first byte is read, without one (chunked) at the limit.
+    With a Content-Length none of it is read, without one (chunked) no more than the limit. Both happen when
+    a route asks for the body, so that the error is counted for that route.
     """
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
@@ -30,12 +31,13 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         declared = Headers(scope=scope).get("content-length", "")
-        if declared.isascii() and declared.isdigit() and int(declared[:20]) > self._max_bytes:
-            raise self._error()
+        too_large = declared.isascii() and declared.isdigit() and int(declared[:20]) > self._max_bytes
         read = 0
 
         async def limited() -> Message:
             nonlocal read
+            if too_large:
+                raise self._error()
             message = await receive()
             if message["type"] == "http.request":
                 read += len(message.get("body", b""))
