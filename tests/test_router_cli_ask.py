@@ -131,3 +131,20 @@ def test_comparing_leaves_the_time_of_encoding_the_image_in_the_answer(
     body = json.loads(run("ask", image, "What?", "--engine", "fake", "--json").out)
     assert body["timings_ms"]["encode"] >= 50
     assert len(encoded) == 2  # the picture of the warm-up, and the one that was asked about
+
+
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_what_the_fake_engine_says_is_marked_as_made_up(run: Run, image: Path, as_json: list[str]) -> None:
+    done = run("ask", image, "What?", "--engine", "fake", *as_json)
+    assert "made up" in done.err
+    assert "made up" not in done.out
+
+
+def test_control_characters_of_an_answer_do_not_reach_the_terminal(
+    run: Run, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("m3_backbone.fake._WORDS", ("\x1b[2Jred",))
+    done = run("ask", image, "What?", "--engine", "fake")
+    assert done.code == 0
+    assert "\x1b" not in done.out
+    assert "\ufffd[2Jred" in done.out

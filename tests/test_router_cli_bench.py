@@ -39,6 +39,7 @@ def test_bench_without_a_router_times_the_fixed_scales(run: Run) -> None:
     summary = json.loads(run("bench", "--engine", "fake", "-n", 2, "--repeats", 1).out.splitlines()[-1])
     assert list(summary["rows"]) == SCALES
     assert summary["ratios_to"] == "576"
+    assert summary["engine"] == "fake"
     assert summary["router"] is None
 
 

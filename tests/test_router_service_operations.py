@@ -35,6 +35,7 @@ def test_ready_says_what_is_served() -> None:
     with talking(app_of(router=ScriptedRouter())) as http:
         body = http.get("/ready").json()
     assert body["ready"] is True
+    assert body["engine"] == "fake"
     assert body["router"] == "scripted"
     assert body["scales"] == [1, 9, 36, 144, 576]
     assert body["model"] == FakeEngine().name

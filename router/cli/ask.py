@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from router.cli.loading import asked, deadline, read_image, running
+from router.cli.loading import MADE_UP, asked, deadline, read_image, running
 from router.cli.options import (
     AsJson,
     Backbone,
@@ -73,6 +73,8 @@ def command(
             return report
 
     report = asyncio.run(run())
+    if settings.engine == "fake":
+        typer.echo(MADE_UP, err=True)
     typer.echo(json.dumps(report) if as_json else _words(report))
 
 
@@ -100,14 +102,19 @@ def _words(report: dict[str, Any]) -> str:
         less = f"{_less(here, there)}; routing and generating, one run"
         saved.append(f"time     {here:.1f} ms of {there:.1f} ms ({less})")
         if full["answer"] != report["answer"]:
-            saved.append(f"the full scale answers: {full['answer']}")
+            saved.append(f"the full scale answers: {_printable(full['answer'])}")
     lines = [
-        report["answer"],
+        _printable(report["answer"]),
         "",
         f"scale    {report['scale']}  ({decision['policy']}: {decision['reason']})",
         *saved,
     ]
     return "\n".join(lines)
+
+
+def _printable(text: str) -> str:
+    """A model's text without what a terminal would obey."""
+    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
 
 
 def _less(part: float, whole: float) -> str:

@@ -22,7 +22,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from router.cli.loading import deadline, running
+from router.cli.loading import MADE_UP, deadline, running
 from router.cli.options import Backbone, BundleOption, EngineOption
 from router.cli.pictures import from_folder, generated
 from router.policy import Constraints
@@ -76,7 +76,11 @@ def command(
 
     async def run() -> tuple[dict[str, Any], dict[str, Measured]]:
         async with running(settings) as pipeline:
-            facts = {"model": pipeline.engine.name, "router": pipeline.router_version}
+            facts = {
+                "engine": settings.engine,
+                "model": pipeline.engine.name,
+                "router": pipeline.router_version,
+            }
             return facts, await measure(pipeline, items, repeats=repeats, concurrency=concurrency)
 
     facts, measured = asyncio.run(run())
@@ -91,6 +95,8 @@ def command(
         }
         for name, row in rows.items()
     }
+    if settings.engine == "fake":
+        typer.echo(MADE_UP, err=True)
     Console().print(_table(rows, ratios, full))
     summary = {
         "bench": "m3-router",

@@ -20,6 +20,9 @@ from router.settings import Settings
 _TORCH_PACKAGES = frozenset({"torch", "transformers", "sentencepiece", "safetensors"})
 
 
+MADE_UP = "Fake engine: answers and costs are made up and mean nothing."
+
+
 def load_engine(settings: Settings) -> Engine:
     """The engine that ``settings`` name, not started yet. Raises `M3Error` when it cannot be loaded."""
     queue: dict[str, Any] = {

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 import uvicorn
 
-from router.cli.loading import load_engine, load_router
+from router.cli.loading import MADE_UP, load_engine, load_router
 from router.cli.options import Backbone, BundleOption, EngineOption
 from router.errors import M3Error
 from router.service.app import create_app
@@ -62,6 +62,8 @@ def _serve(settings: Settings) -> None:
             f"[{address}]" if ":" in address else address,
             bound_port,
         )
+        if settings.engine == "fake":
+            logger.warning("%s", MADE_UP)
         config = uvicorn.Config(
             app,
             log_config=None,

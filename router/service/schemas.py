@@ -82,9 +82,13 @@ class AnswerBody(BaseModel):
 
 
 class ReadyBody(BaseModel):
-    """What is served, and how busy it is. Answered with 200 only when requests will be served."""
+    """What is served, and how busy it is. Answered with 200 only when requests will be served.
+
+    engine: ``fake`` says that answers and costs are made up.
+    """
 
     ready: bool
+    engine: str
     model: str
     router: str | None
     scales: list[int]

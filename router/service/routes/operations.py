@@ -30,6 +30,7 @@ async def ready(service: Annotated[Service, Depends(service_of)]) -> ReadyBody:
         raise Unavailable("The model is not ready.", code="not_ready")
     return ReadyBody(
         ready=True,
+        engine=service.settings.engine,
         model=service.model,
         router=service.router_version,
         scales=list(engine.ladder),
