@@ -10,8 +10,10 @@ Not covered: orientation given in XMP, sizes given late in a JPEG (DNL), formats
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+
+SizeCheck = Callable[[tuple[int, int]], None]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 
@@ -55,19 +57,22 @@ class Container:
     data: bytes
 
 
-def inspect(data: bytes) -> Container:
-    """The container in ``data``; no pixel is decoded. Raises `ImageError`."""
+def inspect(data: bytes, check_size: SizeCheck) -> Container:
+    """The container in ``data``; no pixel is decoded. Raises `ImageError`.
+
+    check_size: is given (width, height) as soon as it is known, and raises when it is not accepted.
+    """
     if not data:
         raise ImageError("image_empty", "The image is empty: 0 bytes.")
     try:
         if data.startswith(b"\xff\xd8\xff"):
-            return _jpeg(data)
+            return _jpeg(data, check_size)
         if data.startswith(b"\x89PNG\r\n\x1a\n"):
-            return _png(data)
+            return _png(data, check_size)
         if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-            return _webp(data)
+            return _webp(data, check_size)
         if data[:6] in (b"GIF87a", b"GIF89a"):
-            return _gif(data)
+            return _gif(data, check_size)
     except (struct.error, IndexError) as error:  # a read past the end of the file
         raise _truncated(data) from error
     raise ImageError("image_format", f"Not an image in one of the accepted formats: {', '.join(FORMATS)}.")
@@ -81,8 +86,9 @@ def _corrupt(what: str) -> ImageError:
     return ImageError("image_corrupt", f"The image file is damaged: {what}.")
 
 
-def _jpeg(data: bytes) -> Container:
-    kept, exif, size = [b"\xff\xd8"], b"", (0, 0)
+def _jpeg(data: bytes, check_size: SizeCheck) -> Container:
+    kept, exif = [b"\xff\xd8"], b""
+    size: tuple[int, int] | None = None
     pos = 2
     for _ in range(_MAX_PARTS):
         pos = data.find(b"\xff", pos)  # junk between segments is skipped, as decoders do
@@ -100,6 +106,8 @@ def _jpeg(data: bytes) -> Container:
         if marker == _JPEG_SCAN:
             if data.count(b"\xff\xda", pos) > _MAX_SCANS:
                 raise ImageError("image_too_large", f"The JPEG has more than {_MAX_SCANS} scans.")
+            if not size:
+                raise _corrupt("a JPEG that does not give its size")
             return Container("JPEG", size, _orientation(exif), b"".join((*kept, data[pos:])))
         (length,) = struct.unpack_from(">H", data, pos + 2)
         if length < 2:
@@ -110,6 +118,7 @@ def _jpeg(data: bytes) -> Container:
         if marker in _JPEG_SIZES:
             height, width = struct.unpack_from(">HH", data, pos + 5)
             size = (width, height)
+            check_size(size)
         if marker == _JPEG_EXIF and not exif and data[pos + 4 : pos + 10] == b"Exif\0\0":
             exif = data[pos + 10 : end]
         if marker not in _JPEG_DROPPED:
@@ -118,10 +127,11 @@ def _jpeg(data: bytes) -> Container:
     raise _corrupt(f"more than {_MAX_PARTS} segments")
 
 
-def _png(data: bytes) -> Container:
+def _png(data: bytes, check_size: SizeCheck) -> Container:
     if data[12:16] != b"IHDR":
         raise _truncated(data) if len(data) < 16 else _corrupt("a PNG that does not begin with its header")
-    size = struct.unpack_from(">II", data, 16)
+    width, height = struct.unpack_from(">II", data, 16)
+    check_size((width, height))
     kept, exif = [data[:8]], b""
     for name, start, end in _chunks(data, 8, ">I4s", 4):
         if name == b"IEND":
@@ -132,10 +142,10 @@ def _png(data: bytes) -> Container:
             kept.append(data[start:end])
     # Without IEND the picture data may still be whole: the decoder finds out.
     kept.append(b"\0\0\0\0IEND\xae\x42\x60\x82")
-    return Container("PNG", size, _orientation(exif), b"".join(kept))
+    return Container("PNG", (width, height), _orientation(exif), b"".join(kept))
 
 
-def _webp(data: bytes) -> Container:
+def _webp(data: bytes, check_size: SizeCheck) -> Container:
     (length,) = struct.unpack_from("<I", data, 4)
     if length + 8 > len(data):
         raise _truncated(data)
@@ -151,6 +161,7 @@ def _webp(data: bytes) -> Container:
         size = (width & 0x3FFF, height & 0x3FFF)
     else:
         raise _corrupt("a WEBP without picture data")
+    check_size(size)
     exif = b""
     kept = []
     for name, start, end in _chunks(data[: length + 8], 12, "<4sI", 0):
@@ -183,7 +194,7 @@ def _chunks(data: bytes, pos: int, header: str, check_bytes: int) -> Iterator[tu
     raise _corrupt(f"more than {_MAX_PARTS} chunks")
 
 
-def _gif(data: bytes) -> Container:
+def _gif(data: bytes, check_size: SizeCheck) -> Container:
     """The size is that of the screen, or larger where the first frame reaches beyond it."""
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     pos = 13 + (6 << (flags & 7) if flags & 0x80 else 0)
@@ -192,6 +203,7 @@ def _gif(data: bytes) -> Container:
         if block == 0x2C:  # image descriptor
             left, top, frame_width, frame_height = struct.unpack_from("<HHHH", data, pos + 1)
             size = (max(width, left + frame_width), max(height, top + frame_height))
+            check_size(size)
             return Container("GIF", size, 1, data)
         if block == 0x3B:
             raise _corrupt("a GIF without a frame")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 
 import numpy as np
@@ -61,8 +62,7 @@ def decode(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
         raise ImageError(
             "image_too_large", f"The image has {len(data)} bytes; at most {limits.max_bytes} are accepted."
         )
-    container = inspect(data)
-    _check_size(container.size, limits)
+    container = inspect(data, partial(_check_size, limits))
     image = _decode(container)
     if container.orientation != 1:
         image = image.transpose(_UPRIGHT[container.orientation])
@@ -83,7 +83,7 @@ def content_hash(image: Image.Image) -> str:
     return digest.hexdigest()
 
 
-def _check_size(size: tuple[int, int], limits: ImageLimits) -> None:
+def _check_size(limits: ImageLimits, size: tuple[int, int]) -> None:
     width, height = size
     if width < 1 or height < 1:
         raise ImageError("image_corrupt", f"The image file is damaged: its size is {width}x{height}.")
