@@ -117,5 +117,6 @@ def torch_engine(backbone: M3Model, **settings: Any) -> QueueEngine:
         name=backbone.name,
         fingerprint=backbone.fingerprint,
         ladder=backbone.ladder,
+        context_tokens=backbone.context_tokens,
         **settings,
     )
