@@ -17,7 +17,7 @@ class ScaleError(ValueError):
 
 def _side(tokens: int) -> int:
     """Side of a square of ``tokens`` cells; raises `ScaleError` when there is none."""
-    side = math.isqrt(tokens)
+    side = math.isqrt(max(tokens, 0))
     if tokens < 1 or side * side != tokens:
         raise ScaleError(f"Scale {tokens} is not a square number of visual tokens (1, 4, 9, 16, ...).")
     return side
