@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
+from m3_backbone.engine import QueueEngine
 from m3_backbone.model import M3Model
 from m3_backbone.types import (
     EncodedImage,
@@ -17,9 +18,6 @@ from m3_backbone.types import (
     RouteInputs,
     TokenEvent,
 )
-
-if TYPE_CHECKING:
-    from m3_backbone.engine import QueueEngine
 
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
@@ -110,8 +108,6 @@ def _fault(error: RuntimeError) -> Exception:
 
 def torch_engine(backbone: M3Model, **settings: Any) -> QueueEngine:
     """An `Engine` on ``backbone``; settings are those of `QueueEngine`."""
-    from m3_backbone.engine import QueueEngine
-
     return QueueEngine(
         TorchRunner(backbone),
         name=backbone.name,
