@@ -324,6 +324,46 @@ def test_a_jpeg_of_endless_segments_is_refused() -> None:
     assert refusal(b"\xff\xd8" + jpeg_segment(0xFE, b"") * 100_001).code == "image_corrupt"
 
 
+def test_padding_and_junk_between_the_segments_of_a_jpeg_are_skipped() -> None:
+    whole = encoded(pixels(), "JPEG")
+    extra = b"junk\xff\x00" + b"\xff\xd0" + b"\xff" * 9  # after the JFIF segment
+    assert np.array_equal(np.asarray(decode(whole[:20] + extra + whole[21:])), np.asarray(decode(whole)))
+
+
+def test_a_png_of_endless_chunks_is_refused() -> None:
+    whole = encoded(pixels(), "PNG")
+    assert refusal(whole[:33] + png_chunk(b"teXt", b"") * 100_001 + whole[33:]).code == "image_corrupt"
+
+
+def test_a_gif_of_endless_blocks_is_refused() -> None:
+    header = b"GIF89a" + struct.pack("<HHBBB", 4, 4, 0, 0, 0)
+    assert refusal(header + b"!\xfe\0" * 100_001).code == "image_corrupt"
+
+
+def test_a_gif_with_comments_before_its_frame_is_decoded() -> None:
+    assert decode(encoded(pixels(), "GIF", comment=b"private" * 100)).size == (40, 24)
+
+
+def test_a_header_that_contradicts_the_picture_is_refused() -> None:
+    whole = encoded(Image.fromarray(pixels()).convert("RGBA"), "WEBP", exif=b"Exif\0\0" + exif(1))
+    assert whole[12:16] == b"VP8X"
+    assert refusal(whole[:24] + bytes([99]) + whole[25:]).code == "image_corrupt"
+
+
+def test_sizes_that_pillow_reads_otherwise_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = Image.new("RGB", (9, 9))
+    monkeypatch.setattr("m3_backbone.images.Image.open", lambda *_, **__: other)
+    assert refusal(encoded(pixels(), "PNG")).code == "image_corrupt"
+
+
+def test_an_image_that_does_not_fit_in_memory_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object, **options: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("m3_backbone.images.Image.open", full)
+    assert refusal(encoded(pixels(), "PNG")).code == "image_too_large"
+
+
 def test_errors_name_no_path_and_no_address() -> None:
     for data in (*DAMAGED.values(), *HUGE.values(), b"", b"text"):
         message = refusal(data).message
