@@ -44,7 +44,7 @@ class Ladder:
         for scale in self.scales:
             if grid % _side(scale):
                 raise ScaleError(
-                    f"Scale {scale} does not divide the grid: its side {_side(scale)} is no divisor of {grid}."
+                    f"Scale {scale} does not divide the grid: its side {_side(scale)} does not divide {grid}."
                 )
 
     @classmethod
@@ -89,12 +89,14 @@ class Ladder:
     def validate(self, scale: object) -> int:
         """``scale`` itself when it is on the ladder; raises `ScaleError` naming the valid ones otherwise."""
         if scale not in self:
-            raise ScaleError(f"Scale {scale!r} is not on the ladder. Valid scales: {', '.join(map(str, self))}.")
+            raise ScaleError(
+                f"Scale {scale!r} is not on the ladder. Valid scales: {', '.join(map(str, self))}."
+            )
         assert isinstance(scale, int)
         return scale
 
     def at_most(self, tokens: int) -> int:
-        """The largest scale of at most ``tokens`` tokens; raises `ScaleError` when even the smallest is more."""
+        """The largest scale of at most ``tokens`` tokens; raises `ScaleError` when the smallest is more."""
         fitting = [s for s in self.scales if s <= tokens]
         if not fitting:
             raise ScaleError(f"No scale has at most {tokens} visual tokens: the smallest is {self.smallest}.")

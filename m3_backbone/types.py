@@ -231,7 +231,9 @@ class Engine(Protocol):
 
     async def summarise(self, image: EncodedImage, turns: Sequence[str]) -> RouteInputs: ...
 
-    def generate(self, request: GenerationRequest, *, deadline: float | None = None) -> AsyncIterator[TokenEvent]:
+    def generate(
+        self, request: GenerationRequest, *, deadline: float | None = None
+    ) -> AsyncIterator[TokenEvent]:
         """Stream of tokens; ``deadline`` is a `time.monotonic` instant. Closing the iterator aborts."""
         ...
 

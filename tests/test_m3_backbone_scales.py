@@ -42,7 +42,7 @@ def test_a_config_may_list_its_scales_in_any_order() -> None:
         ((1, 8), "Scale 8 is not a square number"),
         ((9, 1), r"\[9, 1\] is not strictly increasing"),
         ((1, 1, 9), "is not strictly increasing"),
-        ((4, 9), "Scale 4 does not divide the grid: its side 2 is no divisor of 3"),
+        ((4, 9), "Scale 4 does not divide the grid: its side 2 does not divide 3"),
         ((1, 2.0), "holds something that is not an integer"),
         ((True, 9), "holds something that is not an integer"),
         (("1", "9"), "holds something that is not an integer"),

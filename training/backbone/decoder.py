@@ -98,7 +98,9 @@ class Decoder:
                 stop = min(start + _BLOCK, head)
                 mine = q[:, :, start:stop]
                 front.append(
-                    self._matrix_attention(mine, k[:, :, :stop], v[:, :, :stop], causal[:, :, start:stop, :stop])
+                    self._matrix_attention(
+                        mine, k[:, :, :stop], v[:, :, :stop], causal[:, :, start:stop, :stop]
+                    )
                 )
             mixed = torch.cat((*front, mixed), 2)
         else:

@@ -56,7 +56,8 @@ def extract(folder: Path, modules: M3Modules, recipe: Recipe, kernels: Kernels, 
         if stop.asked or now - said > 15 or made == len(store):
             row_mark.write_text(str(made))
             said, rate = now, (made - first) / (now - start)
-            log.info("features %d of %d, %.0f/s, %.0f s left", made, len(store), rate, (len(store) - made) / rate)
+            left = (len(store) - made) / rate
+            log.info("features %d of %d, %.0f/s, %.0f s left", made, len(store), rate, left)
         if stop.asked:
             raise Interrupted(f"stopped in the features stage at picture {made}")
     done_mark.write_text("")

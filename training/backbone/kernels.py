@@ -52,7 +52,9 @@ class Kernels:
 
     def __init__(self, *, compiled: bool) -> None:
         if compiled and shutil.which("g++") is None and shutil.which("clang++") is None:
-            log.warning("no C++ compiler: the element-wise kernels are not fused, the run learns less in its time")
+            log.warning(
+                "no C++ compiler: element-wise kernels are not fused, the run learns less in its time"
+            )
             compiled = False
 
         def maybe(function: Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -130,12 +130,10 @@ class LanguageTraining:
                 prefix = self._decoder.prefix(self._blocks.prefix, pool(leaf[:count], scale))
                 loss = answer_loss(self._decoder.logits(prefix, part), part, weight) / (len(scales) * parts)
                 loss.backward()  # type: ignore[no-untyped-call]
-                total += float(loss)
+                total += float(loss.detach())
             grid.backward(leaf.grad)  # type: ignore[no-untyped-call]
             self._optimiser.collect()
-        rate = rate_at(
-            self._clock.share, peak=recipe.rate, warm_up=recipe.warm_up, final=recipe.final_rate
-        )
+        rate = rate_at(self._clock.share, peak=recipe.rate, warm_up=recipe.warm_up, final=recipe.final_rate)
         self._optimiser.step(rate)
         self.step += 1
         return total, parts * micro
@@ -156,7 +154,8 @@ class LanguageTraining:
             if tell.due():
                 speed = seen / (clock.consumed - since)
                 phase = 1 if first else 2
-                log.info("phase %d step %d loss %.3f %.1f images/s, %s", phase, self.step, mean, speed, clock.left)
+                said = (phase, self.step, mean, speed, clock.left)
+                log.info("phase %d step %d loss %.3f %.1f images/s, %s", *said)
                 record(self._folder, stage="language", phase=phase, step=self.step, loss=round(mean, 4))
                 seen, since = 0, clock.consumed
             if keep.due():

@@ -35,7 +35,9 @@ class MixedAdamW:
     def __init__(self, modules: nn.Module, names: Iterable[str], *, weight_decay: float, clip: float) -> None:
         wanted = set(names)
         self.masters = {
-            name: value.detach().float().clone() for name, value in modules.named_parameters() if name in wanted
+            name: value.detach().float().clone()
+            for name, value in modules.named_parameters()
+            if name in wanted
         }
         modules.to(torch.bfloat16)
         self._working = {name: value for name, value in modules.named_parameters() if name in wanted}

@@ -22,7 +22,7 @@ QUESTION, DESCRIPTION = 0, 1
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """ids: prompt after the image, then the answer with its end of sequence. The answer starts at ``start``."""
+    """ids: prompt after the image, then the answer (from ``start`` on) with its end of sequence."""
 
     ids: tuple[int, ...]
     start: int

@@ -1,4 +1,4 @@
-"""The stages of a backbone run, in order; each leaves its result in the run folder and is skipped once done."""
+"""The stages of a backbone run, in order; each leaves its result in the run folder; done ones are skipped."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class BackboneRun:
         self._stop = Stop()
 
     def run(self, stage: str = "all") -> None:
-        """``stage``: one of `STAGES` or "all". Raises `Interrupted` when asked to stop; ValueError for others."""
+        """``stage``: one of `STAGES` or "all"; ValueError for others. `Interrupted` when asked to stop."""
         if stage not in (*STAGES, "all"):
             raise ValueError(f"There is no stage {stage!r}. Stages: {', '.join(STAGES)}, all.")
         with self._stop.listening():
@@ -54,9 +54,7 @@ class BackboneRun:
 
         path, recipe = self._folder / "tokenizer.model", self._recipe
         if not path.exists():
-            train_tokenizer(
-                corpus(), path, vocabulary=recipe.vocabulary, split_digits=recipe.split_digits
-            )
+            train_tokenizer(corpus(), path, vocabulary=recipe.vocabulary, split_digits=recipe.split_digits)
 
     def _pictures(self) -> None:
         render_pictures(self._folder / "val", "backbone-val", self._recipe.val_images, self._recipe)

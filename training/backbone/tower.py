@@ -69,13 +69,13 @@ class Crops:
             head: np.stack([grid[i, r : r + side, c : c + side].reshape(-1) for i, r, c in crops])
             for head, grid in store.labels.items()
         }
-        classes |= {"row": where // GRID, "column": where % GRID}
         targets = {head: torch.from_numpy(values.astype(np.int64)) for head, values in classes.items()}
+        targets |= {"row": torch.from_numpy(where // GRID), "column": torch.from_numpy(where % GRID)}
         return torch.from_numpy(patches), torch.from_numpy(where), targets
 
 
 def dense_loss(logits: dict[str, Tensor], targets: dict[str, Tensor], none_weight: float) -> Tensor:
-    """Weighted sum over heads of the cross-entropy; "nothing here" counts ``none_weight``, -1 counts nothing."""
+    """Weighted sum over heads of the cross-entropy; "nothing here" counts ``none_weight``, -1 nothing."""
     losses = []
     for head, values in logits.items():
         weight = None
@@ -90,7 +90,9 @@ def dense_loss(logits: dict[str, Tensor], targets: dict[str, Tensor], none_weigh
 
 
 @torch.no_grad()
-def dense_accuracy(vision: Vision, heads: Heads, store: PictureStore, side: int, count: int) -> dict[str, float]:
+def dense_accuracy(
+    vision: Vision, heads: Heads, store: PictureStore, side: int, count: int
+) -> dict[str, float]:
     """Head -> share of scored patches right, those without anything left out."""
     crops = Crops(store, seed=1)
     right: dict[str, int] = dict.fromkeys(heads.sizes, 0)
@@ -152,7 +154,8 @@ def train_tower(run: Path, modules: M3Modules, recipe: Recipe, kernels: Kernels,
         rate = rate_at(clock.share, peak=recipe.tower_rate, warm_up=recipe.warm_up, final=recipe.final_rate)
         optimiser.step(rate)
         step += 1
-        running = float(loss) if running == 0.0 else 0.97 * running + 0.03 * float(loss)
+        now = float(loss.detach())
+        running = now if running == 0.0 else 0.97 * running + 0.03 * now
         if stop.asked:
             checkpoint(done=False)
             raise Interrupted(f"stopped in the tower stage at step {step}")

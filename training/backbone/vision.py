@@ -23,7 +23,7 @@ _BLOCK = 144  # queries at a time: their scores stay in cache, 2.6 times faster 
 
 
 def cut(pixels: NDArray[np.uint8], row: int, column: int, side: int) -> NDArray[np.uint8]:
-    """pixels [336, 336, 3] -> [side * side, 588]: the patches of a crop, row-major, each as (y, x, colour)."""
+    """pixels [336, 336, 3] -> [side * side, 588]: a crop's patches, row-major, each as (y, x, colour)."""
     top, left, span = row * PATCH, column * PATCH, side * PATCH
     crop = pixels[top : top + span, left : left + span].reshape(side, PATCH, side, PATCH, 3)
     return crop.transpose(0, 2, 1, 3, 4).reshape(side * side, PATCH * PATCH * 3)

@@ -10,8 +10,12 @@ import typer
 
 
 def command(
-    out: Annotated[Path, typer.Option(help="Run folder: pictures, checkpoints, metrics.")] = Path("runs/tiny"),
-    export: Annotated[Path | None, typer.Option(help="Where the checkpoint goes (default: OUT/checkpoint).")] = None,
+    out: Annotated[Path, typer.Option(help="Run folder: pictures, checkpoints, metrics.")] = Path(
+        "runs/tiny"
+    ),
+    export: Annotated[
+        Path | None, typer.Option(help="Where the checkpoint goes (default: OUT/checkpoint).")
+    ] = None,
     stage: Annotated[str, typer.Option(help="One stage alone, for debugging.")] = "all",
     images: Annotated[int | None, typer.Option(min=100, help="How many training pictures to draw.")] = None,
     minutes_tower: Annotated[float | None, typer.Option(help="Minutes of tower pre-training.")] = None,
