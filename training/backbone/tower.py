@@ -50,11 +50,29 @@ class TowerAndHeads(nn.Module):
         self.tower, self.heads = tower, heads
 
 
+def place_patches(modules: M3Modules, amplitude: float = 0.5) -> None:
+    """Starts the position embeddings as sines and cosines of row and column.
+
+    From random ones, "the patch to the right" has to be learned for each of 576 places apart; from these it
+    is one linear map for all of them.
+    """
+    table = modules.tower_core.get_parameter("embeddings.position_embedding.weight")
+    width = table.shape[1] // 4
+    frequencies = torch.pi / GRID * torch.logspace(0, 1, width, base=GRID)
+    axis = torch.arange(GRID)[:, None] * frequencies
+    waves = torch.cat((axis.sin(), axis.cos()), 1)
+    rows = waves[:, None].expand(-1, GRID, -1).flatten(0, 1)
+    columns = waves[None].expand(GRID, -1, -1).flatten(0, 1)
+    with torch.no_grad():
+        table[1:] = amplitude * torch.cat((rows, columns), 1)
+
+
 class Crops:
     """Random crops of a store's pictures."""
 
-    def __init__(self, store: PictureStore, seed: int) -> None:
+    def __init__(self, store: PictureStore, seed: int, text_share: float = 0.0) -> None:
         self._store = store
+        self._text_share = text_share
         self.rng = np.random.default_rng(seed)
 
     def draw(self, count: int, side: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
@@ -62,6 +80,12 @@ class Crops:
         rng, store = self.rng, self._store
         indices = rng.integers(len(store), size=count)
         corners = rng.integers(GRID - side + 1, size=(count, 2))
+        if side < GRID:
+            for k in np.flatnonzero(rng.random(count) < self._text_share):
+                written = np.argwhere(store.labels["word"][indices[k]] > 0)
+                if len(written):
+                    corner = written[rng.integers(len(written))] - rng.integers(side, size=2)
+                    corners[k] = np.clip(corner, 0, GRID - side)
         crops = list(zip(indices, corners[:, 0], corners[:, 1], strict=True))
         patches = np.stack([cut(store.pixels[i], row, column, side) for i, row, column in crops])
         where = np.stack([places(row, column, side) for _, row, column in crops])
@@ -125,6 +149,7 @@ def train_tower(run: Path, modules: M3Modules, recipe: Recipe, kernels: Kernels,
     path = run / "tower.pt"
     store, held_out = PictureStore.open(run / "train"), PictureStore.open(run / "val")
     heads = Heads(recipe.tower_width, LABELS)
+    place_patches(modules)
     model = TowerAndHeads(modules.tower, heads)
     names = [f"tower.{name}" for name in tower_names(modules)] + ["heads.linear.weight", "heads.linear.bias"]
     optimiser = MixedAdamW(model, names, weight_decay=recipe.weight_decay, clip=recipe.clip)
@@ -137,7 +162,7 @@ def train_tower(run: Path, modules: M3Modules, recipe: Recipe, kernels: Kernels,
         if state["done"]:
             return
     clock = Clock(recipe.minutes_tower * 60, consumed)
-    crops = Crops(store, seed=recipe.seed + 1_000_003 * step + 17)
+    crops = Crops(store, recipe.seed + 1_000_003 * step + 17, recipe.text_share)
     tell, keep = Every(20), Every(recipe.checkpoint_seconds)
     told, running = (step, clock.consumed), 0.0
 
