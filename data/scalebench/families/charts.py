@@ -41,12 +41,13 @@ def _draw(
     """Draws the chart; returns the font size of the labels, in frame units."""
     canvas = painting.canvas
     n = len(labels)
-    left, right, bottom, top = 16.0, canvas.width - 12, canvas.height - 34, 62.0
+    left, right = 16.0, canvas.width - 12
     slot = (right - left) / n
-    size = log_uniform(rng, 11, 24)
+    size = log_uniform(rng, 13, 28)
     widest = max(canvas.text_size(label, size)[0] for label in labels)
-    size = max(9.0, min(size, size * slot * 0.92 / widest))
-    canvas.text(title, canvas.width / 2, 8, log_uniform(rng, 18, 40), "black", "mt")
+    size = max(10.5, min(size, size * slot * 0.92 / widest))
+    top, bottom = 62.0, canvas.height - 10 - 1.35 * size
+    canvas.text(title, canvas.width / 2, 8, log_uniform(rng, 18, 40), "black", "ma")
     canvas.line([(left, top), (left, bottom), (right, bottom)], "black", 1.5)
     points = []
     for k in range(n):
@@ -56,7 +57,7 @@ def _draw(
         if bars:
             half = slot * 0.32
             canvas.block("bar", colours[k], (x - half, y, x + half, bottom), f"{colours[k]} bar")
-        canvas.text(labels[k], x, bottom + 6, size, "black", "mt")
+        canvas.text(labels[k], x, bottom + 3, size, "black", "ma")
     if not bars:
         canvas.line(points, colours[0], 3)
     for (x, y), value, colour in zip(points, values, colours, strict=True):

@@ -12,8 +12,6 @@ from data.scalebench.picture import Description, Question
 FONTS = (
     "LiberationSans-Regular.ttf",
     "LiberationSans-Bold.ttf",
-    "LiberationSerif-Regular.ttf",
-    "LiberationMono-Bold.ttf",
     "OpenSans-Bold.ttf",
 )
 SIZES = ((448, 336), (336, 448), (400, 300), (300, 400), (504, 336), (252, 252))

@@ -19,14 +19,14 @@ def _header(rng: random.Random, painting: Painting, word: str) -> float:
     canvas = painting.canvas
     size = log_uniform(rng, 24, 46)
     band = rng.choice(("red", "blue", "green", "black", "purple"))
-    canvas.block("box", band, (0, 0, canvas.width, size * 1.3))
-    canvas.text(word, canvas.width / 2, size * 0.65, size, readable(band), "mm")
+    canvas.block("box", band, (0, 0, canvas.width, size * 1.5))
+    canvas.text(word, canvas.width / 2, size * 0.72, size, readable(band), "mm")
     painting.ask(
         "band",
         rng.choice(("What colour is the band at the top?", "Which colour has the head of the paper?")),
         band,
     )
-    return size * 1.3
+    return size * 1.5
 
 
 def _receipt(rng: random.Random) -> Painting:
@@ -34,22 +34,22 @@ def _receipt(rng: random.Random) -> Painting:
     canvas = painting.canvas
     shop = rng.choice(SIGNS)
     y = _header(rng, painting, shop) + 10
-    n = rng.randint(2, 7)
+    n = rng.randint(2, 6)
     goods = rng.sample(GOODS, n)
     prices = rng.sample(range(1, 60), n)
     total, paid, day = rng.randrange(60, 100), rng.choice(("cash", "card")), rng.choice(DAYS)
     room = (canvas.height - y) / (n + 2.6)
-    size = max(9.0, min(log_uniform(rng, 11, 26), room * 0.8))
+    size = max(10.5, min(log_uniform(rng, 13, 28), room * 0.8))
     for good, price in zip(goods, prices, strict=True):
-        canvas.text(good, 22, y, size, "black", "lt")
-        canvas.text(str(price), canvas.width - 24, y, size, "black", "rt")
+        canvas.text(good, 22, y, size, "black", "la")
+        canvas.text(str(price), canvas.width - 24, y, size, "black", "ra")
         y += room
     canvas.line([(16, y), (canvas.width - 16, y)], "black", 1.5)
     big = min(size * rng.uniform(1.0, 1.8), room * 1.0)
-    canvas.text("total", 22, y + 6, big, "black", "lt")
-    canvas.text(str(total), canvas.width - 24, y + 6, big, "black", "rt")
-    canvas.text(day, 22, canvas.height - 6, size, "black", "lb")
-    canvas.text(paid, canvas.width - 24, canvas.height - 6, size, "black", "rb")
+    canvas.text("total", 22, y + 6, big, "black", "la")
+    canvas.text(str(total), canvas.width - 24, y + 6, big, "black", "ra")
+    canvas.text(day, 22, canvas.height - 6, size, "black", "ld")
+    canvas.text(paid, canvas.width - 24, canvas.height - 6, size, "black", "rd")
 
     painting.ask(
         "shop",
@@ -117,11 +117,11 @@ def _form(rng: random.Random) -> Painting:
     }
     names = rng.sample(list(fields), rng.randint(3, 5))
     room = (canvas.height - y) / (len(names) + 1.2)
-    size = max(9.0, min(log_uniform(rng, 11, 26), room * 0.7))
+    size = max(10.5, min(log_uniform(rng, 13, 28), room * 0.7))
     for name in names:
-        canvas.text(name, 20, y, size, "black", "lt")
-        canvas.rectangle((canvas.width * 0.4, y - 4, canvas.width - 16, y + size * 1.1), None, "black")
-        canvas.text(fields[name], canvas.width * 0.4 + 8, y, size, "black", "lt")
+        canvas.text(name, 20, y, size, "black", "la")
+        canvas.rectangle((canvas.width * 0.4, y - 1, canvas.width - 16, y + size * 1.45), None, "black")
+        canvas.text(fields[name], canvas.width * 0.4 + 8, y, size, "black", "la")
         y += room
     ticked = rng.random() < 0.5
     canvas.rectangle((20, y, 20 + size, y + size), None, "black", 1.5)

@@ -34,7 +34,7 @@ def paint(rng: random.Random) -> Painting:
         if all(not _touches((x - radius, y - radius, x + radius, y + radius), s.box) for s in signs):
             colour = rng.choice([c for c in COLOURS if c != canvas.background])
             canvas.shape(rng.choice(SHAPES), colour, x, y, radius)
-    case = rng.choice((str.lower, str.lower, str.title, str.upper))
+    case = rng.choice((str.lower, str.lower, str.title))
     for sign in signs:
         canvas.block("sign", sign.colour, sign.box)
         canvas.text(case(sign.word), *sign.centre, _font_size(sign), readable(sign.colour), "mm")
@@ -61,7 +61,7 @@ def _place(rng: random.Random, painting: Painting) -> list[_Sign]:
     signs: list[_Sign] = []
     for _ in range(rng.choice((1, 1, 2, 2, 3, 4))):
         for _attempt in range(25):
-            height = log_uniform(rng, 7, 60)
+            height = log_uniform(rng, 8, 60)
             width, tall = canvas.text_size(words[0].upper(), height * 1.4)
             margin = height * rng.uniform(0.5, 1.1)
             wide, high = width + 2 * margin, tall + 2 * margin

@@ -21,8 +21,8 @@ def paint(rng: random.Random) -> Painting:
     wide = (canvas.width - 16) / (len(columns) + 1)
     tall = min((canvas.height - 16) / (len(rows) + 1), rng.uniform(34, 80))
     words = [*columns, *rows, *(cell for line in cells for cell in line)]
-    size = min(log_uniform(rng, 11, 26), tall * 0.62)
-    size = max(9.0, min(size, size * wide * 0.9 / max(canvas.text_size(w, size)[0] for w in words)))
+    size = min(log_uniform(rng, 13, 28), tall * 0.62)
+    size = max(10.5, min(size, size * wide * 0.9 / max(canvas.text_size(w, size)[0] for w in words)))
     marked = (rng.randrange(len(rows)), rng.randrange(len(columns)))
     tint = rng.choice([c for c in _TINTS if c != canvas.background])
 
