@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from m3_backbone import GenerationRequest, load_backbone
+from m3_backbone.modules import build_modules
+from tests.training_backbone import RECIPE, machine_as_it_was, recipe, tokenizer_model
+from training.backbone import language, tower
+from training.backbone.export import export, model_card
+from training.backbone.features import open_features
+from training.backbone.pictures import PictureStore, render_pictures
+from training.backbone.progress import Interrupted, rate_at, restore
+from training.backbone.recipe import GRID, SCALES
+from training.backbone.stages import STAGES, BackboneRun
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with tokenizer and pictures."""
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "tokenizer.model").write_bytes(tokenizer_model())
+    render_pictures(folder / "val", "backbone-val", RECIPE.val_images, RECIPE)
+    render_pictures(folder / "train", "backbone-train", RECIPE.images, RECIPE)
+    return folder
+
+
+def interrupting(module: Any, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """A Ctrl-C in the middle of step ``step`` of a stage."""
+    steps = 0
+
+    def rate(share: float, *, peak: float, warm_up: float, final: float) -> float:
+        nonlocal steps
+        steps += 1
+        if steps == step:
+            signal.raise_signal(signal.SIGINT)
+        return rate_at(share, peak=peak, warm_up=warm_up, final=final)
+
+    monkeypatch.setattr(module, "rate_at", rate)
+
+
+def test_a_run_stopped_by_ctrl_c_goes_on_where_it_was_and_exports(
+    drawn: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with machine_as_it_was():
+        with monkeypatch.context() as patch:
+            interrupting(tower, patch, 2)
+            with pytest.raises(Interrupted, match="stopped in the tower stage at step 2"):
+                BackboneRun(drawn, recipe(minutes_tower=10.0)).run("tower")
+        stopped = restore(drawn / "tower.pt")
+        assert stopped is not None
+        assert (stopped["step"], stopped["done"]) == (2, False)
+        assert 0 < stopped["consumed"] < 600
+        used = stopped["consumed"] / 60
+
+        with pytest.raises(FileNotFoundError, match="run the stage 'features' first"):
+            open_features(drawn / "train", RECIPE.images, RECIPE.tower_width)
+        BackboneRun(drawn, recipe(minutes_tower=used + 0.01)).run("tower")
+        finished = restore(drawn / "tower.pt")
+        assert finished is not None
+        assert finished["done"]
+        assert finished["step"] > 2
+        assert finished["consumed"] > stopped["consumed"]
+        BackboneRun(drawn, recipe(minutes_tower=used + 0.01)).run("tower")  # done: nothing happens
+        again = restore(drawn / "tower.pt")
+        assert again is not None
+        assert again["step"] == finished["step"]
+
+        BackboneRun(drawn, RECIPE).run("features")
+        made = open_features(drawn / "val", RECIPE.val_images, RECIPE.tower_width)
+        assert made.shape == (RECIPE.val_images, GRID * GRID, RECIPE.tower_width)
+        assert bool(torch.isfinite(made.float()).all())
+        assert bool(made.float().std() > 0)
+
+        with monkeypatch.context() as patch:
+            interrupting(language, patch, 1)
+            with pytest.raises(Interrupted, match="stopped in the language stage at step 1"):
+                BackboneRun(drawn, recipe(minutes_phase1=10.0)).run("language")
+        state = restore(drawn / "language.pt")
+        assert state is not None
+        short = recipe(minutes_phase1=state["consumed"] / 120, minutes_phase2=state["consumed"] / 120 + 0.02)
+        BackboneRun(drawn, short).run("language")
+        done = restore(drawn / "language.pt")
+        assert done is not None
+        assert done["done"]
+        assert done["step"] > state["step"]
+        BackboneRun(drawn, short).run("export")
+
+    rows = [json.loads(line) for line in (drawn / "metrics.jsonl").read_text("utf-8").splitlines()]
+    exam = [row for row in rows if row["stage"] == "exam"][-1]
+    assert list(exam["accuracy"]["all"]) == [str(scale) for scale in SCALES]
+    check_checkpoint(drawn / "checkpoint", drawn)
+
+
+def check_checkpoint(folder: Path, run: Path) -> None:
+    """It loads, answers at every scale, and holds the run's weights."""
+    model = load_backbone(folder)
+    assert model.ladder.scales == SCALES
+    assert model.conversation == "m3_tiny"
+    store = PictureStore.open(run / "val")
+    image = model.encode_image(Image.fromarray(store.pixels[0]))
+    question = store.texts[0]["questions"][0][0]
+    answers = model.generate(
+        [GenerationRequest((question,), ((image, scale),), max_new_tokens=4) for scale in SCALES]
+    )
+    assert [answer.visual_tokens for answer in answers] == list(SCALES)
+    state = restore(run / "language.pt")
+    assert state is not None
+    masters = state["optimiser"]["masters"]
+    stored = dict(model.model.named_parameters())
+    name = "language_model.lm_head.weight"
+    assert torch.equal(stored[name], masters[name].to(torch.bfloat16).float())
+    card = (folder / "README.md").read_text("utf-8")
+    assert "| all |" in card
+    assert "/work" not in card
+
+
+def test_an_unknown_stage_names_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no stage 'towers'. Stages: tokenizer, pictures, tower.*all\."):
+        BackboneRun(tmp_path, RECIPE).run("towers")
+
+
+def test_a_stage_without_the_one_before_says_which_to_run(tmp_path: Path) -> None:
+    with machine_as_it_was():
+        with pytest.raises(FileNotFoundError, match="run the stage 'pictures' first"):
+            BackboneRun(tmp_path, RECIPE).run("tower")
+        with pytest.raises(FileNotFoundError, match="run the stage 'tower' first"):
+            BackboneRun(tmp_path, RECIPE).run("features")
+    with pytest.raises(FileNotFoundError, match="run the stage 'tower' first"):
+        modules = build_modules(RECIPE.config(), RECIPE.tower_config())
+        export(tmp_path, tmp_path / "checkpoint", modules, RECIPE)
+
+
+def test_a_card_without_metrics_has_the_recipe_alone() -> None:
+    card = model_card(RECIPE, 1_000_000, [])
+    assert "1.0 M parameters" in card
+    assert "Held-out" not in card
+    assert '"vocabulary": 640' in card
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_all_stages_from_nothing_end_in_a_checkpoint(tmp_path: Path) -> None:
+    short = recipe(minutes_tower=0.1, minutes_phase1=0.1, minutes_phase2=0.1, vocabulary=1000)
+    with machine_as_it_was():
+        BackboneRun(tmp_path, short).run()
+    check_checkpoint(tmp_path / "checkpoint", tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text("utf-8").splitlines()]
+    assert {"tower", "exam"} <= {row["stage"] for row in rows}
+    assert set(STAGES) == {"tokenizer", "pictures", "tower", "features", "language", "export"}
