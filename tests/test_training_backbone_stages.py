@@ -132,8 +132,8 @@ def test_a_stage_without_the_one_before_says_which_to_run(tmp_path: Path) -> Non
             BackboneRun(tmp_path, RECIPE).run("tower")
         with pytest.raises(FileNotFoundError, match="run the stage 'tower' first"):
             BackboneRun(tmp_path, RECIPE).run("features")
+    modules = build_modules(RECIPE.config(), RECIPE.tower_config())
     with pytest.raises(FileNotFoundError, match="run the stage 'tower' first"):
-        modules = build_modules(RECIPE.config(), RECIPE.tower_config())
         export(tmp_path, tmp_path / "checkpoint", modules, RECIPE)
 
 

@@ -30,6 +30,7 @@ RECIPE = Recipe(
     vocabulary=640,
     tower_width=32,
     tower_layers=3,
+    tower_heads=2,
     hidden=32,
     layers=2,
     heads=2,
