@@ -39,7 +39,7 @@ def images(model: M3Model) -> list[EncodedImage]:
 
 
 def grid(images: list[EncodedImage]) -> torch.Tensor:
-    return torch.stack([torch.as_tensor(image.tokens(SCALES[-1])) for image in images])  # type: ignore[attr-defined]
+    return torch.stack([torch.as_tensor(image.tokens(SCALES[-1])) for image in images])
 
 
 def first_logits(modules: M3Modules, images: list[EncodedImage], scale: int) -> torch.Tensor:
@@ -58,7 +58,7 @@ def first_logits(modules: M3Modules, images: list[EncodedImage], scale: int) -> 
 def test_pooling_is_inferences_pooling(images: list[EncodedImage], scale: int) -> None:
     found = pool(grid(images), scale)
     for one, image in zip(found, images, strict=True):
-        torch.testing.assert_close(one, image.tokens(scale), atol=1e-5, rtol=1e-5)  # type: ignore[attr-defined]
+        torch.testing.assert_close(one, image.tokens(scale), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("scale", SCALES)
