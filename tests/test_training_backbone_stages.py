@@ -61,13 +61,13 @@ def test_a_run_stopped_by_ctrl_c_goes_on_where_it_was_and_exports(
 
         with pytest.raises(FileNotFoundError, match="run the stage 'features' first"):
             open_features(drawn / "train", RECIPE.images, RECIPE.tower_width)
-        BackboneRun(drawn, recipe(minutes_tower=used + 0.01)).run("tower")
+        BackboneRun(drawn, recipe(minutes_tower=used + 0.03)).run("tower")
         finished = restore(drawn / "tower.pt")
         assert finished is not None
         assert finished["done"]
         assert finished["step"] > 2
         assert finished["consumed"] > stopped["consumed"]
-        BackboneRun(drawn, recipe(minutes_tower=used + 0.01)).run("tower")  # done: nothing happens
+        BackboneRun(drawn, recipe(minutes_tower=used + 0.03)).run("tower")  # done: nothing happens
         again = restore(drawn / "tower.pt")
         assert again is not None
         assert again["step"] == finished["step"]
@@ -84,7 +84,7 @@ def test_a_run_stopped_by_ctrl_c_goes_on_where_it_was_and_exports(
                 BackboneRun(drawn, recipe(minutes_phase1=10.0)).run("language")
         state = restore(drawn / "language.pt")
         assert state is not None
-        short = recipe(minutes_phase1=state["consumed"] / 120, minutes_phase2=state["consumed"] / 120 + 0.02)
+        short = recipe(minutes_phase1=state["consumed"] / 120, minutes_phase2=state["consumed"] / 120 + 0.04)
         BackboneRun(drawn, short).run("language")
         done = restore(drawn / "language.pt")
         assert done is not None
@@ -118,7 +118,7 @@ def check_checkpoint(folder: Path, run: Path) -> None:
     assert torch.equal(stored[name], masters[name].to(torch.bfloat16).float())
     card = (folder / "README.md").read_text("utf-8")
     assert "| all |" in card
-    assert "/work" not in card
+    assert str(run) not in card
 
 
 def test_an_unknown_stage_names_the_known_ones(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_whole_images_get_the_features_that_inference_gets(modules: M3Modules) -
     error, spread = (found - expected).abs(), float(expected.std())
     assert float(error.mean()) < 0.02 * spread
     assert float((found - expected.roll(1, 0)).abs().mean()) > 3 * float(error.mean())
-    assert float((found - expected.roll(1, 1)).abs().mean()) > 3 * float(error.mean())
+    assert float((found - expected.roll(1, 1)).abs().mean()) > 1.5 * float(error.mean())
 
 
 def test_a_crop_holds_its_patches_in_row_major_order() -> None:
