@@ -196,8 +196,8 @@ class Canvas:
         row = min(2, int(3 * y / self.height))
         return PLACES[3 * row + column]
 
-    def rows(self, cells: int) -> list[Description]:
-        """The picture row by row: for each of ``cells`` x ``cells`` squares of the frame what lies in it."""
+    def _cells(self, cells: int) -> list[list[str]]:
+        """For each of ``cells`` x ``cells`` squares of the frame what lies in it, in words; "-" for nothing."""
         side = FRAME / cells
         table = [["-"] * cells for _ in range(cells)]
         best = np.zeros((cells, cells))
@@ -211,8 +211,28 @@ class Canvas:
                     if wide > 0 and tall > 0 and area > max(best[r, c], 0.15):
                         best[r, c] = area
                         table[r][c] = region.text
+        return table
+
+    def scans(self) -> list[Description]:
+        """The picture cell by cell, one word a cell: what is there, and of which colour.
+
+        At the scale of as many tokens the k-th word lies a fixed distance behind the k-th visual token:
+        the first thing that a language model learns to read out.
+        """
+        out = []
+        for cells in (6, 3):
+            entries = [entry for row in self._cells(cells) for entry in row]
+            things = [entry.split()[-1] for entry in entries]
+            colours = [entry.split()[0] if entry.split()[0] in COLOURS else "-" for entry in entries]
+            out.append(Description(f"List the {cells * cells} cells.", " ".join(things)))
+            if any(colour != "-" for colour in colours):
+                out.append(Description(f"List the {cells * cells} colours.", " ".join(colours)))
+        return out
+
+    def rows(self, cells: int) -> list[Description]:
+        """The picture row by row."""
         return [
-            Description(f"Row {r + 1} of {cells}.", " ".join(table[r]))
-            for r in range(cells)
-            if any(entry != "-" for entry in table[r])
+            Description(f"Row {r + 1} of {cells}.", " ".join(row))
+            for r, row in enumerate(self._cells(cells))
+            if any(entry != "-" for entry in row)
         ]

@@ -48,7 +48,7 @@ def picture(split: str, index: int) -> Picture:
         image_id=f"{split}-{index:06d}",
         family=family,
         questions=tuple(questions),
-        descriptions=(*painting.descriptions, *painting.canvas.rows(6)),
+        descriptions=(*painting.descriptions, *painting.canvas.scans(), *painting.canvas.rows(6)),
         labels=painting.canvas.labels(),
     )
 
