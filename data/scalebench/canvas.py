@@ -197,7 +197,7 @@ class Canvas:
         return PLACES[3 * row + column]
 
     def _cells(self, cells: int) -> list[list[str]]:
-        """For each of ``cells`` x ``cells`` squares of the frame what lies in it, in words; "-" for nothing."""
+        """For each of ``cells`` x ``cells`` squares of the frame what lies in it, in words or "-"."""
         side = FRAME / cells
         table = [["-"] * cells for _ in range(cells)]
         best = np.zeros((cells, cells))
