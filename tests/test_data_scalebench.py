@@ -109,12 +109,17 @@ def test_dense_labels_name_what_lies_under_the_patch() -> None:
     assert (labels["background"] == list(COLOURS).index("white")).all()
 
 
-def test_descriptions_tell_the_whole_picture_first_and_rows_of_it_after() -> None:
+def test_descriptions_tell_the_whole_picture_then_its_cells_then_its_rows() -> None:
     for one in drawn("backbone-train")[:20]:
-        first, *rows = one.descriptions
+        first, *parts = one.descriptions
         assert first.prompt == "Describe the picture."
-        assert rows
-        assert all(re.fullmatch(r"Row [1-6] of 6\.", row.prompt) for row in rows)
+        assert any(part.prompt == "List the 9 cells." for part in parts)
+        for part in parts:
+            listed = re.fullmatch(r"List the (9|36) (cells|colours)\.", part.prompt)
+            if listed:
+                assert len(part.text.split()) == int(listed[1])
+            else:
+                assert re.fullmatch(r"Row [1-6] of 6\.", part.prompt)
 
 
 def test_most_kinds_are_asked_in_several_phrasings() -> None:

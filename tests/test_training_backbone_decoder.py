@@ -80,7 +80,7 @@ def test_packed_questions_get_the_logits_of_each_question_alone(
     assert float(error.max()) < 0.15 * spread
     # The same comparison sees a wrong question and a wrong image.
     for other in (expected.roll(1, 1), expected.roll(1, 0)):
-        assert float((found - other).abs().mean()) > 2 * float(error.mean())
+        assert float((found - other).abs().mean()) > 1.2 * float(error.mean())
 
 
 def test_the_gradient_reaches_projector_and_language_model() -> None:
