@@ -33,7 +33,7 @@ class Recipe:
     machine, and what a slower machine loses is steps. Heads are few and wide (64) because on a CPU the
     softmax of attention is the bottleneck, and its cost grows with the number of heads."""
 
-    images: int = 9_000
+    images: int = 12_000
     val_images: int = 240
     workers: int = 2
     vocabulary: int = 1_000
@@ -48,19 +48,19 @@ class Recipe:
     intermediate: int = 512
     context: int = 1024
 
-    minutes_tower: float = 16.0
-    minutes_phase1: float = 11.0  # scales 9 and 36 only: short sequences, many steps
-    minutes_phase2: float = 13.0  # all five scales
+    minutes_tower: float = 30.0
+    minutes_phase1: float = 20.0  # scales 9 and 36 only: short sequences, many steps
+    minutes_phase2: float = 28.0  # all five scales
 
     crop: int = 8  # side of a crop, in patches
     crops: int = 64
     text_share: float = 0.75  # of the crops are drawn around a patch with a word in it
     whole: int = 10  # whole pictures a step, once they are used
-    whole_from: float = 0.85  # of the tower's time
+    whole_from: float = 0.75  # of the tower's time
     none_weight: float = 0.15  # of patches that hold nothing
     tower_rate: float = 1.5e-3
 
-    rate: float = 2e-3
+    rate: float = 1.5e-3
     final_rate: float = 0.05  # of the peak
     warm_up: float = 0.02  # of the time
     weight_decay: float = 0.05
@@ -70,9 +70,9 @@ class Recipe:
     description_start: float = 1.0
     description_end: float = 0.2
     phase1_scales: tuple[int, ...] = (9, 36)
-    phase1_images: int = 32
-    phase2_images: int = 16
-    micro: int = 16
+    phase1_images: int = 12
+    phase2_images: int = 12
+    micro: int = 12
     full_share: float = 0.5  # share of a micro-batch that the largest scale is trained on
     exam_pictures: int = 160
     exam_seconds: float = 240.0
