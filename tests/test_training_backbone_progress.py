@@ -70,9 +70,9 @@ def test_the_first_signal_asks_to_stop_and_the_handlers_come_back(number: signal
     before = signal.getsignal(number)
     stop = Stop()
     with stop.listening():
-        assert not stop.asked
+        before_the_signal = stop.asked
         signal.raise_signal(number)
-        assert stop.asked
+        assert (before_the_signal, stop.asked) == (False, True)
         assert signal.getsignal(number) is signal.SIG_DFL  # the second one ends the process
     assert signal.getsignal(number) is before
 

@@ -42,8 +42,9 @@ class Exam:
         """For every question in order: all its answer tokens are the likeliest."""
         verdicts: list[bool] = []
         for start in range(0, len(self.blocks), 10):
-            batch = collate(self.blocks[start : start + 10])
-            grid = modules.project(features[start : start + 10])
+            part = self.blocks[start : start + 10]
+            batch = collate(part)
+            grid = modules.project(features[start : start + len(part)])
             logits = decoder.logits(decoder.prefix(opening, pool(grid, scale)), batch)
             wrong = torch.zeros(int(batch.group[-1]) + 1, dtype=torch.int64)
             wrong.index_add_(0, batch.group, (logits.argmax(-1) != batch.targets).long())
