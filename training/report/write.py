@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from m3_backbone.cost import Architecture
-
 from training.evaluate import evaluate
 from training.evaluation.pricing import price
 from training.report.analysis import Report, analyse
