@@ -31,7 +31,7 @@ class SettingsError(M3Error):
 class Settings(BaseSettings):
     """Every knob of the service. Immutable; make another one to change a value.
 
-    backbone: ``tiny`` (embedded) or the folder of an M3 checkpoint.
+    backbone: ``tiny`` (embedded) or an M3 checkpoint: a folder or a hub name.
     bundle: ``embedded`` (the router of m3-tiny), ``none`` (every request at the full scale), or a folder.
     engine: ``torch`` runs the checkpoint; ``fake`` is deterministic, without weights, for trying the API.
     token_budget, price: what a request that asks for nothing gets; unset, the bundle's own default.
@@ -96,12 +96,16 @@ def _sentence(error: Mapping[str, Any]) -> str:
     return f"{name} has value {str(error['input'])!r}. {error['msg']}."
 
 
+ELSEWHERE = ("M3_DATA_DIR",)
+"""Variables with our prefix that the offline side reads."""
+
+
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """One sentence per variable with our prefix that no setting reads - most often a typing error."""
     known = [PREFIX + name.upper() for name in Settings.model_fields]
     sentences = []
     for name in sorted(environ):
-        if name.startswith(PREFIX) and name not in known:
+        if name.startswith(PREFIX) and name not in known and name not in ELSEWHERE:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f" Did you mean {close[0]}?" if close else ""
             sentences.append(f"{name} is set, but no setting has that name.{hint}")

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 Backbone = Annotated[
-    str | None, typer.Option(help="'tiny' (embedded) or the folder of an M3 checkpoint.", show_default="tiny")
+    str | None,
+    typer.Option(help="'tiny' (embedded) or an M3 checkpoint: a folder or a hub name.", show_default="tiny"),
 ]
 BundleOption = Annotated[
     str | None,
