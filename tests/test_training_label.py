@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -168,6 +169,43 @@ def test_a_folder_that_no_run_began_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run.json").unlink()
     with pytest.raises(LabelError, match=r"no run\.json"):
         label(FakeBackbone(), samples(2), tmp_path, SETTINGS)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", "\udcff"])
+def test_a_damaged_run_description_is_refused_with_a_remedy(tmp_path: Path, content: str) -> None:
+    label(FakeBackbone(), samples(2), tmp_path, SETTINGS)
+    (tmp_path / "run.json").write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(LabelError, match=r"run\.json is damaged.*Choose another --out"):
+        label(FakeBackbone(), samples(2), tmp_path, SETTINGS)
+
+
+@pytest.mark.parametrize("content", ["null", "[]", "7", "\udcff"])
+def test_a_list_of_unreadable_images_that_is_none_makes_the_shard_again(tmp_path: Path, content: str) -> None:
+    label(FakeBackbone(), samples(5), tmp_path, SETTINGS)
+    before = (tmp_path / "outcomes.parquet").read_bytes()
+    unreadable = tmp_path / "shards" / "00000" / "unreadable.json"
+    unreadable.write_bytes(content.encode("utf-8", "surrogateescape"))
+    backbone = FakeBackbone()
+    label(backbone, samples(5), tmp_path, SETTINGS)
+    assert len(backbone.encoded) == 4
+    assert (tmp_path / "outcomes.parquet").read_bytes() == before
+
+
+def test_a_shard_copied_from_another_run_is_refused(tmp_path: Path) -> None:
+    label(FakeBackbone(), samples(5), tmp_path / "mine", SETTINGS)
+    label(FakeBackbone(fingerprint="other"), samples(5), tmp_path / "theirs", SETTINGS)
+    for part in ("00000", "00001"):
+        shutil.rmtree(tmp_path / "mine" / "shards" / part)
+        shutil.copytree(tmp_path / "theirs" / "shards" / part, tmp_path / "mine" / "shards" / part)
+    with pytest.raises(LabelError, match=r"00000 is of another run: its backbone_fingerprint is 'other'"):
+        label(FakeBackbone(), samples(5), tmp_path / "mine", SETTINGS)
+
+
+def test_what_a_kill_left_half_written_is_cleared_away(tmp_path: Path) -> None:
+    label(FakeBackbone(), samples(2), tmp_path, SETTINGS)
+    (tmp_path / ".outcomes.parquet.1.tmp").write_bytes(b"half")
+    label(FakeBackbone(), samples(2), tmp_path, SETTINGS)
+    assert not list(tmp_path.rglob("*.tmp"))
 
 
 def test_the_limit_may_be_raised_and_lowered(tmp_path: Path) -> None:

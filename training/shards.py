@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Any
 
 from data.files import write_bytes
 from data.records import OutcomeTable, RecordError, Sample, concat, read_outcomes, write_outcomes
@@ -68,6 +68,8 @@ class Shards:
                 f"Another process is labelling into {self.out}: wait for it, or choose another --out."
             ) from None
         try:
+            for half in self.out.glob(".*.tmp"):  # what a kill left; nobody else writes here now
+                half.unlink()
             self._claim()
         except BaseException:
             self._lock.close()
@@ -89,7 +91,12 @@ class Shards:
                 )
             write_bytes(path, (json.dumps(self._run, indent=1) + "\n").encode())
             return
-        begun = json.loads(path.read_text(encoding="utf-8"))
+        begun = _read_object(path)
+        if begun is None:
+            raise LabelError(
+                f"{path} is damaged: what the shards beside it are labels of is not known. "
+                "Choose another --out, or remove that folder."
+            )
         for key in dict.fromkeys([*begun, *self._run]):
             if begun.get(key) != self._run.get(key):
                 raise LabelError(
@@ -104,19 +111,20 @@ class Shards:
         """The finished shard: its samples as planned (None: no image could be opened), its unreadable images.
 
         None when it is not there, torn, or made with a lower --limit: then it is to be made (again).
-        Raises `LabelError` when it has other samples than the plan.
+        Raises `LabelError` when it has other samples than the plan, or is of another run.
         """
         folder = self.folder(number)
-        try:
-            unreadable = json.loads((folder / "unreadable.json").read_text(encoding="utf-8"))
-            planned = _content(
-                s for group in self.shards[number] for s in group if s.image_id not in unreadable
-            )
-            if not planned:
-                return None, unreadable
-            table = read_outcomes(folder)
-        except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError, RecordError):
+        unreadable = _read_object(folder / "unreadable.json")
+        if unreadable is None:
             return None
+        planned = _content(s for group in self.shards[number] for s in group if s.image_id not in unreadable)
+        if not planned:
+            return None, unreadable
+        try:
+            table = read_outcomes(folder)
+        except RecordError:
+            return None
+        self._check_run(table, folder)
         there = {
             i: (question, references, str(metric))
             for i, question, references, metric in zip(
@@ -134,6 +142,15 @@ class Shards:
             return None
         place = {name: row for row, name in enumerate(table.sample_ids)}
         return table.take([place[name] for name in planned]), unreadable
+
+    def _check_run(self, table: OutcomeTable, folder: Path) -> None:
+        """A shard that was copied here from another folder must not slip in."""
+        for key, value in self._run.items():
+            if key != "shard_images" and table.manifest.get(key) != value:
+                raise LabelError(
+                    f"{folder} is of another run: its {key} is {table.manifest.get(key)!r}, here it is "
+                    f"{value!r}. Remove that shard to make it again."
+                )
 
     def write(self, number: int, table: OutcomeTable | None, unreadable: Mapping[str, str]) -> None:
         """Put a shard in place; whatever was there is removed first."""
@@ -161,6 +178,15 @@ class Shards:
         table = replace(table, manifest={**table.manifest, "unreadable_images": unreadable})
         write_outcomes(self.out, table)
         return table
+
+
+def _read_object(path: Path) -> dict[str, Any] | None:
+    """The JSON object in ``path``; None when there is none, or it is torn."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError, RecursionError):  # not UTF-8 and not JSON are ValueErrors
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def _content(samples: Iterable[Sample]) -> _Content:
