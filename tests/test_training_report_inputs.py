@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from data.records import RecordError, write_outcomes
+from data.records import RecordError, concat, write_outcomes
 from router.errors import BundleError, BundleMismatch
 from tests.reporting import LADDER, make_table, world
 from training.report.inputs import contenders, load_inputs, router_flops
@@ -84,3 +85,42 @@ def test_neighbours_of_another_backbone_are_left_out(tmp_path: Path) -> None:
     inputs = load_inputs(tmp_path, None)
     assert inputs.train is None
     assert contenders(inputs) == ()
+
+
+def test_neighbours_of_another_prompt_are_left_out(tmp_path: Path) -> None:
+    write_outcomes(tmp_path / "dev", make_table("dev", 5, 3))
+    train = make_table("router-train", 5, 4)
+    write_outcomes(tmp_path / "router-train", replace(train, manifest={**train.manifest, "prompt": "other"}))
+    assert load_inputs(tmp_path, None).train is None
+
+
+@pytest.mark.parametrize("place", ["tune", "router-train", "dev"])
+def test_a_table_in_the_folder_of_another_split_is_refused(tmp_path: Path, place: str) -> None:
+    write_outcomes(tmp_path / "dev", make_table("dev", 5, 3))
+    write_outcomes(tmp_path / place, make_table("certify", 5, 4))
+    with pytest.raises(RecordError, match=f"{place} holds the split 'certify', not '{place}'"):
+        load_inputs(tmp_path, None)
+
+
+def test_a_table_joined_with_the_test_split_stays_closed(tmp_path: Path) -> None:
+    both = concat([make_table("dev", 5, 3), make_table("test", 5, 4)])
+    write_outcomes(tmp_path, both)
+    with pytest.raises(RecordError, match=r"'dev\+test'.*--final only"):
+        load_inputs(tmp_path, None)
+
+
+def test_a_neighbour_that_shares_images_with_the_table_is_refused(tmp_path: Path) -> None:
+    dev = make_table("dev", 5, 3)
+    write_outcomes(tmp_path / "dev", dev)
+    write_outcomes(
+        tmp_path / "router-train", replace(dev, manifest={**dev.manifest, "split": "router-train"})
+    )
+    with pytest.raises(RecordError, match=r"shares 5 images .* 'dev-0' first"):
+        load_inputs(tmp_path, None)
+
+
+def test_every_setting_of_the_router_is_charged_its_own_flops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.report.inputs.router_flops", lambda router: 500.0)
+    router, _ = contenders(load_inputs(world() / "outcomes", world() / "bundle"))
+    charges = [dict(s.charge) for s in router.extra]
+    assert charges == [{"flops": 500.0, "flops_7b": 500.0}] * 2

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data.records import OutcomeTable, RecordError, read_outcomes
+from data.records import IDENTITY, OutcomeTable, RecordError, read_outcomes
 from router.errors import ConstraintError
 from router.features import FeatureSpec
 from router.policy import Constraints
@@ -63,23 +64,46 @@ def load_inputs(outcomes: Path, bundle: Path | None, split: str = "dev", *, fina
     if split == FINAL and not final:
         raise RecordError(f"The split '{FINAL}' is opened by --final only, which logs the opening.")
     table = read_outcomes(home)
-    if table.split == FINAL and not final:
-        raise RecordError(f"{home} is a table of the split '{FINAL}': it is opened by --final only.")
+    if FINAL in table.split.split("+") and not final:
+        raise RecordError(f"{home} is a table of the split '{table.split}': it is opened by --final only.")
     if final and table.split != FINAL:
         raise RecordError(f"--final opens the split '{FINAL}'; the table at {home} is of '{table.split}'.")
+    if not single and table.split != split:
+        raise RecordError(f"{home} holds the split '{table.split}', not '{split}': is it in the wrong place?")
     folders = {table.split: home}
     others: dict[str, OutcomeTable | None] = {}
     for name in ("tune", "router-train"):
         beside = home.parent / name
         others[name] = None
         if name != table.split and (beside / MANIFEST).is_file():
-            other = read_outcomes(beside)
-            if (other.backbone_fingerprint, other.scales) == (table.backbone_fingerprint, table.scales):
-                others[name] = other
+            others[name] = _neighbour(beside, name, table)
+            if others[name] is not None:
                 folders[name] = beside
     router = None if bundle is None else Router.load(bundle, table.backbone_fingerprint)
     predictions = None if router is None else predict(router, table)
     return Inputs(table, others["tune"], others["router-train"], router, predictions, folders)
+
+
+def _neighbour(folder: Path, split: str, table: OutcomeTable) -> OutcomeTable | None:
+    """The table beside ``table``, from which settings and the lookup come; None when it is of another run.
+
+    Raises `RecordError` for one that holds another split, or images of ``table``: settings chosen on the
+    data that they are measured on would look better than they are.
+    """
+    other = read_outcomes(folder)
+    if other.split != split:
+        raise RecordError(
+            f"{folder} holds the split '{other.split}', not '{split}': is it in the wrong place?"
+        )
+    if other.scales != table.scales or any(other.manifest.get(k) != table.manifest.get(k) for k in IDENTITY):
+        return None
+    common = sorted(set(other.image_ids) & set(table.image_ids))
+    if common:
+        raise RecordError(
+            f"{folder} shares {len(common)} images with the table reported on, {common[0]!r} first: nothing "
+            "may be fitted or chosen on them. Split by image."
+        )
+    return other
 
 
 def predict(router: Router, table: OutcomeTable) -> Predictions:
@@ -111,7 +135,7 @@ def _router_contender(inputs: Inputs, router: Router, predictions: Predictions) 
     flops = router_flops(router)
     charge = {FLOPS: flops, FLOPS_7B: flops} if flops else {}
     default = at_prices("router", replay, (router.bundle.prices.default,), charge)
-    budgets = _budgets(inputs.table, router, predictions)
+    budgets = _budgets(inputs.table, router, predictions, charge)
     extra = (default,) if budgets is None else (default, budgets)
     return Contender("router", replay, tune_replay, extra, charge)
 
@@ -123,7 +147,9 @@ def _router_replay(router: Router, predictions: Predictions, visual_tokens: NDAr
     return replay
 
 
-def _budgets(table: OutcomeTable, router: Router, predictions: Predictions) -> Settings | None:
+def _budgets(
+    table: OutcomeTable, router: Router, predictions: Predictions, charge: Mapping[str, float]
+) -> Settings | None:
     """The `token_budget` policy at the compared levels that its table of prices can meet."""
     targets, choices = [], []
     for level in token_levels(table.visual_tokens.mean(axis=0)).tolist():
@@ -135,7 +161,7 @@ def _budgets(table: OutcomeTable, router: Router, predictions: Predictions) -> S
         choices.append(chosen.astype(np.int8))
     if not targets:
         return None
-    return Settings("token_budget", "mean visual tokens", tuple(targets), np.stack(choices))
+    return Settings("token_budget", "mean visual tokens", tuple(targets), np.stack(choices), charge)
 
 
 def _lookup_contender(inputs: Inputs, train: OutcomeTable) -> Contender:
