@@ -22,6 +22,7 @@ from m3_backbone.types import CheckpointError
 _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _WHOLE = ("model.safetensors", "pytorch_model.bin")
 _BLOCK = 1 << 22
+_UNREADABLE = (SafetensorError, OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError)
 
 
 def weight_files(folder: Path) -> tuple[Path, ...]:
@@ -63,12 +64,35 @@ def read_weights(path: Path) -> Iterator[tuple[str, Tensor]]:
                     yield name, file.get_tensor(name)
             return
         tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
-    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path} cannot be read (cut short, or no weights file): {reason}") from error
+    except _UNREADABLE as error:
+        raise CheckpointError(_unreadable(path, error)) from error
     if not isinstance(tensors, Mapping) or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise CheckpointError(f"{path} holds something other than named tensors.")
     yield from tensors.items()
+
+
+def check_files(paths: Iterable[Path]) -> None:
+    """Looks at every file's own table of contents, before any of gigabytes is read.
+
+    Raises `CheckpointError` naming all files that are cut short or no weights files.
+    """
+    faults = []
+    for path in paths:
+        try:
+            if path.suffix == ".safetensors":
+                with safe_open(path, framework="pt", device="cpu"):
+                    pass
+            elif _is_zip(path):
+                torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except _UNREADABLE as error:
+            faults.append(_unreadable(path, error))
+    if faults:
+        raise CheckpointError(" ".join(faults))
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return f"{path} cannot be read (cut short, or no weights file): {reason}"
 
 
 def _is_zip(path: Path) -> bool:
