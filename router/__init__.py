@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from router.bundle import Bundle
+    from router.constraints import Constraints
     from router.errors import BundleCorrupt, BundleError, BundleMismatch, ConstraintError, M3Error
-    from router.policy import Constraints, Decision
+    from router.policy import Decision
     from router.predictor import Predictions
     from router.router import Router
 
@@ -22,7 +23,7 @@ _HOME = {
     "BundleError": "router.errors",
     "BundleMismatch": "router.errors",
     "ConstraintError": "router.errors",
-    "Constraints": "router.policy",
+    "Constraints": "router.constraints",
     "Decision": "router.policy",
     "M3Error": "router.errors",
     "Predictions": "router.predictor",

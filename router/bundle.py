@@ -21,7 +21,7 @@ from m3_backbone.scales import Ladder
 from router.calibration import Calibration
 from router.errors import BundleCorrupt, BundleError, BundleMismatch
 from router.features import FeatureSpec
-from router.policy import Prices
+from router.prices import Prices
 
 FORMAT = "m3-router-bundle"
 FORMAT_VERSION = 1
@@ -102,40 +102,37 @@ class Bundle:
     def load(cls, folder: Path) -> Bundle:
         """Read and verify. Raises `BundleError`, `BundleCorrupt` or `BundleMismatch`."""
         folder = Path(folder)
-        if not folder.is_dir():
-            raise BundleError(f"There is no bundle at {folder}: make one with `m3-train fit`.")
-        for path in sorted(folder.rglob("*")):
-            if path.suffix.lower() in REFUSED:
-                raise BundleCorrupt(
-                    f"The bundle at {folder} holds {path.name}: files of kind {path.suffix} are refused "
-                    "because loading one can run code. Remove it."
-                )
-        manifest = _parse(_read(folder, MANIFEST), folder)
-        onnx = _read(folder, PREDICTOR)
+        try:
+            if not folder.is_dir():
+                raise BundleError(f"There is no bundle at {folder}: make one with `m3-train fit`.")
+            manifest = _parse(_read(folder, MANIFEST), folder)
+            _refuse_pickles(folder)  # only now: a folder without a manifest may be a whole disk
+            onnx = _read(folder, PREDICTOR)
+        except OSError as err:
+            raise BundleError(f"The bundle at {folder} cannot be read ({err.strerror}).") from err
         _verify(manifest, onnx, folder)
         try:
             ladder = Ladder(tuple(manifest["ladder"]))
             prices = manifest["prices"]
             novelty = manifest["novelty"]
-            threshold = None if novelty is None else float(novelty["threshold"])
-            if threshold is not None and not math.isfinite(threshold):
-                raise ValueError(f"novelty threshold {threshold}")
             return cls(
                 onnx=onnx,
                 ladder=ladder,
                 features=FeatureSpec.from_json(manifest["features"]),
                 calibration=Calibration.from_json(manifest["calibration"], len(ladder)),
                 prices=Prices(
-                    float(prices["default"]), _floats(prices["price"]), _floats(prices["mean_visual_tokens"])
+                    _number(prices["default"]),
+                    _numbers(prices["price"]),
+                    _numbers(prices["mean_visual_tokens"]),
                 ),
                 backbone=str(manifest["backbone"]["name"]),
                 backbone_fingerprint=str(manifest["backbone"]["fingerprint"]),
-                novelty_threshold=threshold,
-                certificates=tuple(manifest["certificates"]),
+                novelty_threshold=None if novelty is None else _number(novelty["threshold"]),
+                certificates=tuple(dict(certificate) for certificate in manifest["certificates"]),
                 candidate=str(manifest["candidate"]),
                 provenance=dict(manifest["provenance"]),
             )
-        except (KeyError, TypeError, ValueError) as err:
+        except (KeyError, TypeError, ValueError, OverflowError) as err:
             raise BundleCorrupt(f"The manifest at {folder} cannot be read ({err!r}). {_AGAIN}") from err
 
     def _manifest(self) -> bytes:
@@ -162,6 +159,15 @@ class Bundle:
         return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
 
 
+def _refuse_pickles(folder: Path) -> None:
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in REFUSED:
+            raise BundleCorrupt(
+                f"The bundle at {folder} holds {path.name}: files of kind {path.suffix} are refused "
+                "because loading one can run code. Remove it."
+            )
+
+
 def _is_bundle(folder: Path) -> bool:
     try:
         return bool(_parse(_read(folder, MANIFEST), folder))
@@ -169,8 +175,14 @@ def _is_bundle(folder: Path) -> bool:
         return False
 
 
-def _floats(values: Any) -> tuple[float, ...]:
-    return tuple(float(v) for v in values)
+def _number(value: Any) -> float:
+    if type(value) is not float and type(value) is not int:
+        raise TypeError(f"{value!r} is not a number")  # float() would take "nan" and True
+    return float(value)
+
+
+def _numbers(values: Any) -> tuple[float, ...]:
+    return tuple(_number(v) for v in values)
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -184,18 +196,20 @@ def _read(folder: Path, name: str) -> bytes:
     path = folder / name
     if not path.is_file():
         raise BundleCorrupt(f"The bundle at {folder} has no {name}. {_AGAIN}")
-    if path.stat().st_size > MAX_BYTES[name]:
+    with path.open("rb") as file:
+        content = file.read(MAX_BYTES[name] + 1)
+    if len(content) > MAX_BYTES[name]:
         raise BundleCorrupt(
             f"{name} at {folder} is over {MAX_BYTES[name] // 2**20} MB: that is no bundle of ours."
         )
-    return path.read_bytes()
+    return content
 
 
 def _parse(content: bytes, folder: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads(content)
-    except ValueError as err:
-        raise BundleCorrupt(f"The manifest at {folder} is not JSON. {_AGAIN}") from err
+        manifest = json.loads(content, parse_float=_finite, parse_constant=_finite)
+    except (ValueError, RecursionError) as err:
+        raise BundleCorrupt(f"The manifest at {folder} is not JSON of finite numbers. {_AGAIN}") from err
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise BundleCorrupt(f"The manifest at {folder} is not that of a bundle ({FORMAT!r}). {_AGAIN}")
     if manifest.get("format_version") != FORMAT_VERSION:
@@ -204,6 +218,14 @@ def _parse(content: bytes, folder: Path) -> dict[str, Any]:
             f"reads {FORMAT_VERSION}: fit the bundle again with this version."
         )
     return manifest
+
+
+def _finite(number: str) -> float:
+    """Python's JSON takes NaN, and 1e999 for infinity; a price or a threshold of either decides nothing."""
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"{number} is not a finite number")
+    return value
 
 
 def _verify(manifest: Mapping[str, Any], onnx: bytes, folder: Path) -> None:

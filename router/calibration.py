@@ -94,7 +94,7 @@ class Calibration:
         """The inverse of `to_json`. Raises `BundleCorrupt`."""
         try:
             heads = [tuple(_scale_map(m) for m in value[head]) for head in ("sufficient", "score")]
-        except (KeyError, TypeError, ValueError) as err:
+        except (KeyError, TypeError, ValueError, OverflowError) as err:
             raise BundleCorrupt(
                 f"The manifest's calibration cannot be read ({err!r}): fit the bundle again."
             ) from err

@@ -9,21 +9,34 @@ Shapes: n requests, m images, F features; the others as in `m3_backbone.types.Ro
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from m3_backbone.types import SUMMARY_VERSION, RouteInputs
 from router.errors import BundleCorrupt, BundleMismatch
+from router.input_arrays import Float32, InputArrays, OneRequest
 
-Float32 = NDArray[np.float32]
+__all__ = [
+    "FEATURES_VERSION",
+    "IMAGE_GROUPS",
+    "NEEDS",
+    "QUESTION_GROUPS",
+    "FeatureSpec",
+    "Float32",
+    "InputArrays",
+]
 
 FEATURES_VERSION = 1
 """Version of what the groups mean; a bundle of another version is refused."""
+
+MAX_WIDTH = 100_000
+"""Most columns; a manifest that asks for more is damaged, and would be a way to take all memory."""
 
 NEEDS = {
     "grid_stats": ("grid_stats",),
@@ -40,49 +53,10 @@ NEEDS = {
 IMAGE_GROUPS = ("grid_stats", "pooled")
 """What describes the image alone and in real numbers: the novelty score is taken over these."""
 
+_IMAGE = ("log_area", "log_aspect", "views")
+
 QUESTION_GROUPS = ("question", "words", "length")
 """What describes the question alone."""
-
-
-class InputArrays(Protocol):
-    """Route inputs of n requests on m images, as an outcome table holds them."""
-
-    @property
-    def image_index(self) -> NDArray[np.int64]: ...  # [n] -> row of the image arrays
-    @property
-    def image_sizes(self) -> NDArray[np.int64]: ...  # [m, 2] width, height
-    @property
-    def image_views(self) -> NDArray[np.int64]: ...  # [m]
-    @property
-    def grid_stats(self) -> Float32: ...  # [m, G]
-    @property
-    def grid_stat_names(self) -> tuple[str, ...]: ...
-    @property
-    def pooled(self) -> Float32: ...  # [m, P, D]
-    @property
-    def question(self) -> Float32: ...  # [n, E]
-    @property
-    def question_tokens(self) -> Sequence[NDArray[np.int32]]: ...  # n arrays [T_i]
-    @property
-    def interaction(self) -> Float32: ...  # [n, I]
-    @property
-    def interaction_names(self) -> tuple[str, ...]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class _One:
-    """One request in the shape of `InputArrays`."""
-
-    image_index: NDArray[np.int64]
-    image_sizes: NDArray[np.int64]
-    image_views: NDArray[np.int64]
-    grid_stats: Float32
-    grid_stat_names: tuple[str, ...]
-    pooled: Float32
-    question: Float32
-    question_tokens: Sequence[NDArray[np.int32]]
-    interaction: Float32
-    interaction_names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -114,6 +88,11 @@ class FeatureSpec:
             raise ValueError("Words and bigrams must be sorted and without duplicates.")
         if any(len(row) != self.question_size for row in self.basis):
             raise ValueError(f"Every row of the basis needs {self.question_size} numbers.")
+        if min(*self.pooled_shape, self.question_size) < 0 or self.width > MAX_WIDTH:
+            raise ValueError(
+                f"Pooled tokens of {self.pooled_shape} and questions of {self.question_size}: {self.width} "
+                f"columns; from 0 to {MAX_WIDTH} are possible."
+            )
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -125,10 +104,21 @@ class FeatureSpec:
         """One name per column."""
         return tuple(f"{group}:{name}" for group in self.groups for name in self._group_names(group))
 
-    @property
+    @cached_property
     def width(self) -> int:
         """F, the number of columns."""
-        return len(self.names)
+        stats, words = len(self.grid_stat_names), len(self.words) + len(self.bigrams)
+        widths = {
+            "grid_stats": stats,
+            "pooled": math.prod(self.pooled_shape),
+            "image": len(_IMAGE),
+            "question": self.question_size,
+            "interaction": len(self.interaction_names),
+            "words": words,
+            "length": 1,
+            "products": len(self.basis) * stats,
+        }
+        return sum(widths[group] for group in self.groups)
 
     def columns(self, groups: Sequence[str]) -> NDArray[np.int64]:
         """Indices of the columns of these groups."""
@@ -143,19 +133,7 @@ class FeatureSpec:
                 f"Route inputs have version {inputs.version}, the bundle was fitted on version "
                 f"{self.summary_version}: fit it again on outcomes of this backbone."
             )
-        one = _One(
-            image_index=np.zeros(1, np.int64),
-            image_sizes=np.array([inputs.image_size], np.int64),
-            image_views=np.array([inputs.views], np.int64),
-            grid_stats=inputs.grid_stats[None],
-            grid_stat_names=inputs.grid_stat_names,
-            pooled=inputs.pooled[None],
-            question=inputs.question[None],
-            question_tokens=(inputs.question_tokens,),
-            interaction=inputs.interaction[None],
-            interaction_names=inputs.interaction_names,
-        )
-        row: Float32 = self.matrix(one)[0]
+        row: Float32 = self.matrix(OneRequest.of(inputs))[0]
         return row
 
     def matrix(self, table: InputArrays) -> Float32:
@@ -200,7 +178,7 @@ class FeatureSpec:
                 groups=tuple(value["groups"]),
                 summary_version=int(value["summary_version"]),
             )
-        except (KeyError, TypeError, ValueError) as err:
+        except (KeyError, TypeError, ValueError, OverflowError) as err:
             raise BundleCorrupt(f"The features cannot be read ({err!r}): fit the bundle again.") from err
 
     def _group_names(self, group: str) -> list[str]:
@@ -210,7 +188,7 @@ class FeatureSpec:
             rows, width = self.pooled_shape
             return [f"{p}.{d}" for p in range(rows) for d in range(width)]
         if group == "image":
-            return ["log_area", "log_aspect", "views"]
+            return list(_IMAGE)
         if group == "question":
             return [str(e) for e in range(self.question_size)]
         if group == "interaction":

@@ -9,62 +9,34 @@ Not covered yet: `accuracy_drop` and `cascade`, which need certificates.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from m3_backbone.scales import Ladder, ScaleError
+from m3_backbone.scales import Ladder
+from router.constraints import Constraints, PolicyName
 from router.errors import ConstraintError
 from router.predictor import Predictions
+from router.prices import Prices
 
-PolicyName = Literal["fixed", "utility", "token_budget"]
+__all__ = [
+    "Constraints",
+    "Decision",
+    "PolicyName",
+    "Prices",
+    "allowed_scales",
+    "choose",
+    "decide",
+    "fixed",
+    "token_budget",
+    "utility",
+]
+
 Index = NDArray[np.int64]
 Costs = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True)
-class Constraints:
-    """What a request (or an operator's default) asks of the router; everything may be left out.
-
-    scale: forced, wins over all else. min_scale: floor. max_visual_tokens: ceiling on this request's own
-    visual tokens. token_budget: mean visual tokens per request. price: expected score that one visual
-    token must buy. Raises `ConstraintError` for a value that can mean nothing.
-    """
-
-    scale: int | None = None
-    min_scale: int | None = None
-    max_visual_tokens: int | None = None
-    token_budget: float | None = None
-    price: float | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("scale", "min_scale", "max_visual_tokens"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise ConstraintError(f"{name} must be a whole number above 0, got {value!r}.", param=name)
-        if self.token_budget is not None and not (math.isfinite(self.token_budget) and self.token_budget > 0):
-            raise ConstraintError(
-                f"token_budget must be a number above 0, got {self.token_budget!r}.", param="token_budget"
-            )
-        if self.price is not None and not (math.isfinite(self.price) and self.price >= 0):
-            raise ConstraintError(f"price must be a number of at least 0, got {self.price!r}.", param="price")
-        if self.price is not None and self.token_budget is not None:
-            raise ConstraintError("Give a token_budget or a price, not both.", param="token_budget")
-
-    def check(self, ladder: Ladder) -> None:
-        """Raises `ConstraintError` when a scale named here is not on ``ladder``."""
-        for name in ("scale", "min_scale"):
-            value = getattr(self, name)
-            if value is not None:
-                try:
-                    ladder.validate(value)
-                except ScaleError as err:
-                    raise ConstraintError(str(err), code="invalid_scale", param=name) from err
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,44 +54,6 @@ class Decision:
     probabilities: dict[int, float]
     expected_scores: dict[int, float]
     fallback: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Prices:
-    """Price -> mean visual tokens, as measured on ``tune``; and the price used when nothing is asked.
-
-    prices ascend, mean_tokens descend; the last price buys only the smallest scale.
-    """
-
-    default: float
-    prices: tuple[float, ...]
-    mean_tokens: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        if not self.prices or len(self.prices) != len(self.mean_tokens):
-            raise ValueError(f"{len(self.prices)} prices for {len(self.mean_tokens)} means of tokens.")
-        if list(self.prices) != sorted(self.prices) or list(self.mean_tokens) != sorted(
-            self.mean_tokens, reverse=True
-        ):
-            raise ValueError("Prices must ascend and their mean tokens descend.")
-
-    def for_budget(self, tokens: float) -> float:
-        """The lowest price whose mean stayed within ``tokens`` on ``tune``; `ConstraintError` if none did."""
-        for price, mean in zip(self.prices, self.mean_tokens, strict=True):
-            if mean <= tokens:
-                return price
-        raise ConstraintError(
-            f"token_budget {tokens:g} cannot be met: the smallest mean is {self.mean_tokens[-1]:g} tokens.",
-            param="token_budget",
-        )
-
-    def resolve(self, constraints: Constraints) -> tuple[PolicyName, float]:
-        """The policy that ``constraints`` ask for, and its price (0 for a forced scale)."""
-        if constraints.scale is not None:
-            return "fixed", 0.0
-        if constraints.token_budget is not None:
-            return "token_budget", self.for_budget(constraints.token_budget)
-        return "utility", self.default if constraints.price is None else constraints.price
 
 
 def fixed(n: int, ladder: Ladder, scale: int) -> Index:
@@ -166,6 +100,7 @@ def allowed_scales(costs: Costs, ladder: Ladder, constraints: Constraints) -> Ma
             raise ConstraintError(
                 f"min_scale {constraints.min_scale} and max_visual_tokens {constraints.max_visual_tokens} "
                 "exclude each other: raise the ceiling or lower the floor.",
+                code="conflicting_constraints",
                 param="min_scale",
             )
     return allowed

@@ -12,9 +12,10 @@ from m3_backbone.scales import Ladder
 from m3_backbone.types import RouteInputs
 from router import calibration
 from router.bundle import Bundle
+from router.constraints import Constraints
 from router.errors import BundleMismatch, PredictorError
 from router.features import Float32
-from router.policy import Constraints, Decision, Index, choose, decide
+from router.policy import Decision, Index, choose, decide
 from router.predictor import OnnxPredictor, Predictions, Predictor
 
 ANYTHING = Constraints()

@@ -147,6 +147,9 @@ def test_a_missing_or_huge_file_is_named(folder: Path, name: str) -> None:
         ("\udcff", "is not JSON"),
         ("[]", "not that of a bundle"),
         ('{"format": "other"}', "not that of a bundle"),
+        ('{"format": 1e999}', "finite"),
+        ('{"format": NaN}', "finite"),
+        ("[" * 200_000, "is not JSON"),
     ],
 )
 def test_a_manifest_that_is_none_is_refused(folder: Path, text: str, message: str) -> None:
@@ -168,6 +171,19 @@ def test_a_manifest_that_is_none_is_refused(folder: Path, text: str, message: st
         lambda m: m.update(backbone="m3-tiny"),
         lambda m: m.update(files={}),
         lambda m: m["calibration"].update(score=[]),
+        lambda m: m["calibration"]["score"][0].update(kind="platt", slope=10**400, offset=0),
+        lambda m: m["prices"].update(default=float("nan")),
+        lambda m: m["prices"].update(default="nan"),
+        lambda m: m["prices"].update(default=-1.0),
+        lambda m: m["prices"].update(default=True),
+        lambda m: m["prices"]["price"].__setitem__(0, float("nan")),
+        lambda m: m["features"].update(question_size=10**12, basis=[]),
+        lambda m: m["features"].update(question_size=-1, basis=[]),
+        lambda m: m["features"].update(pooled_shape=[10**6, 10**6]),
+        lambda m: m["features"].update(summary_version=[1]),
+        lambda m: m.update(certificates=[1]),
+        lambda m: m.update(novelty={"threshold": "nan"}),
+        lambda m: m.update(novelty={"threshold": 10**400}),
         lambda m: m["features"].pop("groups"),
     ],
 )
@@ -183,3 +199,40 @@ def test_another_format_version_is_a_mismatch_not_damage(folder: Path) -> None:
     edit(folder, lambda m: m.update(format_version=FORMAT_VERSION + 1))
     with pytest.raises(BundleMismatch, match=f"reads {FORMAT_VERSION}"):
         Bundle.load(folder)
+
+
+def test_a_name_that_no_file_system_takes_is_a_bundle_error(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="cannot be read"):
+        Bundle.load(tmp_path / ("x" * 5000))
+
+
+def test_a_file_that_cannot_be_read_is_a_bundle_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(self: Path, *args: object) -> object:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(BundleError, match="Permission denied"):
+        Bundle.load(folder)
+
+
+def test_a_folder_without_a_manifest_is_refused_without_a_walk_through_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def walk(self: Path, pattern: str) -> object:
+        raise AssertionError("the folder may be a whole disk")
+
+    monkeypatch.setattr(Path, "rglob", walk)
+    with pytest.raises(BundleCorrupt, match=MANIFEST):
+        Bundle.load(tmp_path)
+
+
+def test_a_bundle_reached_through_links_is_read_and_a_link_to_nothing_or_a_device_is_not(
+    folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(folder)
+    assert Bundle.load(tmp_path / "link").version == small_fit().bundle.version
+    for target in (tmp_path / "nothing", Path("/dev/zero"), folder / PREDICTOR):
+        (folder / PREDICTOR).unlink()
+        (folder / PREDICTOR).symlink_to(target)
+        with pytest.raises(BundleCorrupt, match=f"has no {PREDICTOR}"):
+            Bundle.load(folder)

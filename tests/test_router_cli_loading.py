@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 import m3_backbone
+from m3_backbone.fake import FakeEngine
 from router.bundle import PREDICTOR
+from router.cli.loading import load_router
+from router.settings import Settings, SettingsError
 from tests.commandline import Run, is_one_line, runner
 from tests.routing import small_fit
 
@@ -75,6 +78,34 @@ def test_a_port_that_is_taken_is_refused_before_weights_are_loaded(run: Run) -> 
         done = run("serve", "--port", port, "--backbone", "nowhere")
     assert is_one_line(done), done
     assert f"Cannot listen on 127.0.0.1:{port} (Address already in use)." in done.err
+
+
+def test_a_host_that_is_no_name_is_refused(run: Run) -> None:
+    done = run("serve", "--engine", "fake", "--host", "a" * 70 + ".example")
+    assert is_one_line(done), done
+    assert "Cannot listen on aaa" in done.err
+
+
+def test_a_token_budget_that_the_router_never_keeps_is_refused_at_the_start(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smallest = small_fit().bundle.prices.mean_tokens[-1]
+    engine = FakeEngine(fingerprint="synthetic")
+    values = Settings(engine="fake", bundle=str(bundle), token_budget=smallest)
+    assert load_router(values, engine) is not None
+    with pytest.raises(SettingsError, match=r"M3_TOKEN_BUDGET: token_budget .* cannot be met"):
+        load_router(values.model_copy(update={"token_budget": smallest / 2}), engine)
+
+
+def test_a_device_that_torch_does_not_have_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_backbone(*args: object, **options: object) -> None:
+        raise AssertionError("Torch not compiled with CUDA enabled")
+
+    monkeypatch.setitem(vars(m3_backbone), "load_backbone", load_backbone)
+    monkeypatch.setenv("M3_DEVICE", "cuda")
+    done = run("serve", "--port", 0)
+    assert is_one_line(done), done
+    assert "M3_DEVICE has value 'cuda'. It cannot be used: Torch not compiled" in done.err
 
 
 def test_a_wrong_port_is_named(run: Run) -> None:

@@ -83,6 +83,10 @@ def test_a_forced_scale_wins(scale: int) -> None:
         ({"min_scale": 144}, 144),
         ({"min_scale": 9, "max_visual_tokens": 30}, 9),
         ({"scale": 9, "max_visual_tokens": 100}, 9),
+        ({"scale": 144, "max_visual_tokens": 36}, 144),
+        ({"scale": 9, "min_scale": 36}, 9),
+        ({"scale": 576, "token_budget": 1}, 576),
+        ({"min_scale": 144, "token_budget": 36}, 144),
         ({"token_budget": 1.5}, 1),
         ({"token_budget": 100}, 36),
     ],
@@ -195,7 +199,8 @@ def test_without_a_working_router_the_full_scale_answers_and_says_so(
     assert capped["decision"]["fallback"]
     assert capped["decision"]["certified"] is False
     assert forced["scale"] == 1
-    assert counter(metrics, f'm3_router_fallbacks_total{{reason="{label}"}}') == 3
+    assert "fallback" not in forced["decision"]
+    assert counter(metrics, f'm3_router_fallbacks_total{{reason="{label}"}}') == 2  # not the forced one
 
 
 def test_answers_are_counted_in_tokens_and_flops() -> None:

@@ -9,73 +9,68 @@ from typing import Annotated, Any
 
 import typer
 
-from router.cli.loading import MADE_UP, asked, deadline, read_image, running
-from router.cli.options import (
-    AsJson,
-    Backbone,
-    Budget,
-    BundleOption,
-    EngineOption,
-    Image,
-    MaxTokens,
-    MinScale,
-    Question,
-    Scale,
-)
+from router.cli import options
+from router.cli.loading import deadline
 from router.cli.pictures import generated
+from router.cli.question import Posed, posed
 from router.service.pipeline import Answered
 from router.service.replies import answer_body
 from router.settings import Settings
 
 
 def command(
-    image: Image,
-    question: Question,
-    scale: Scale = None,
-    min_scale: MinScale = None,
-    max_visual_tokens: MaxTokens = None,
-    token_budget: Budget = None,
-    as_json: AsJson = False,
+    image: options.Image,
+    question: options.Question,
+    scale: options.Scale = None,
+    min_scale: options.MinScale = None,
+    max_visual_tokens: options.MaxTokens = None,
+    token_budget: options.Budget = None,
+    as_json: options.AsJson = False,
     compare: Annotated[
         bool, typer.Option(help="Answer at the full scale too, to measure the time that was saved.")
     ] = True,
-    backbone: Backbone = None,
-    bundle: BundleOption = None,
-    engine: EngineOption = None,
+    backbone: options.Backbone = None,
+    bundle: options.BundleOption = None,
+    engine: options.EngineOption = None,
 ) -> None:
     """Answer QUESTION about IMAGE at the scale that they need."""
     settings = Settings.load(backbone=backbone, bundle=bundle, engine=engine)
-    data = read_image(image)
 
     async def run() -> dict[str, Any]:
-        async with running(settings) as pipeline:
-            text, constraints = asked(
-                pipeline,
-                question,
-                scale=scale,
-                min_scale=min_scale,
-                max_visual_tokens=max_visual_tokens,
-                token_budget=token_budget,
-            )
-            if compare:  # first passes pay for lazy set-up; on another picture, for encodings are kept
-                (other,) = generated(1)
-                until = deadline(settings)
-                await pipeline.answer(other, text, constraints, deadline=until, request_id="")
-                full_scale = pipeline.engine.ladder.full
-                await pipeline.answer_at(other, text, full_scale, deadline=deadline(settings))
-            done = await pipeline.answer(
-                data, text, constraints, deadline=deadline(settings), request_id=uuid.uuid4().hex
-            )
-            report = answer_body(done, pipeline, uuid.uuid4().hex).model_dump()
-            if compare:
-                full = await pipeline.answer_at(data, text, full_scale, deadline=deadline(settings))
-                report["full"] = _full(done, full)
-            return report
+        async with posed(
+            settings,
+            image,
+            question,
+            scale=scale,
+            min_scale=min_scale,
+            max_visual_tokens=max_visual_tokens,
+            token_budget=token_budget,
+        ) as asked:
+            return await _answer(asked, compare)
 
     report = asyncio.run(run())
-    if settings.engine == "fake":
-        typer.echo(MADE_UP, err=True)
     typer.echo(json.dumps(report) if as_json else _words(report))
+
+
+async def _answer(asked: Posed, compare: bool) -> dict[str, Any]:
+    pipeline, request_id = asked.pipeline, uuid.uuid4().hex
+    full_scale = pipeline.engine.ladder.full
+
+    def until() -> float:
+        return deadline(pipeline.settings)
+
+    if compare:  # first passes pay for lazy set-up; on another picture, for encodings are kept
+        (other,) = generated(1)
+        await pipeline.answer(other, asked.text, asked.constraints, deadline=until(), request_id="")
+        await pipeline.answer_at(other, asked.text, full_scale, deadline=until())
+    done = await pipeline.answer(
+        asked.image, asked.text, asked.constraints, deadline=until(), request_id=request_id
+    )
+    report = answer_body(done, pipeline, request_id).model_dump()
+    if compare:
+        full = await pipeline.answer_at(asked.image, asked.text, full_scale, deadline=until())
+        report["full"] = _full(done, full)
+    return report
 
 
 def _full(done: Answered, full: Answered) -> dict[str, Any]:

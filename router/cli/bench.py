@@ -25,7 +25,7 @@ from rich.table import Table
 from router.cli.loading import MADE_UP, deadline, running
 from router.cli.options import Backbone, BundleOption, EngineOption
 from router.cli.pictures import from_folder, generated
-from router.policy import Constraints
+from router.constraints import Constraints
 from router.service.pipeline import Answered, Pipeline
 from router.settings import Settings
 

@@ -19,8 +19,8 @@ from router import Router, embedded_bundle
 from router.cli.loading import deadline, load_engine
 from router.cli.options import Backbone, BundleOption, EngineOption
 from router.cli.pictures import generated
+from router.constraints import Constraints
 from router.errors import M3Error
-from router.policy import Constraints
 from router.service.pipeline import Pipeline
 from router.settings import Settings, unknown_variables
 

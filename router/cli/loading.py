@@ -10,15 +10,12 @@ from typing import Any
 
 from m3_backbone.types import CheckpointError, Engine
 from router import embedded_bundle
-from router.errors import BundleMismatch, InvalidRequest, M3Error
-from router.policy import Constraints
+from router.errors import BundleMismatch, ConstraintError, M3Error
 from router.router import Router
 from router.service.pipeline import Pipeline
-from router.service.schemas import constraints_of, question_of
-from router.settings import Settings
+from router.settings import Settings, SettingsError
 
 _TORCH_PACKAGES = frozenset({"torch", "transformers", "sentencepiece", "safetensors"})
-
 
 MADE_UP = "Fake engine: answers and costs are made up and mean nothing."
 
@@ -57,11 +54,18 @@ def load_engine(settings: Settings) -> Engine:
         raise M3Error(
             f"The backbone '{settings.backbone}' cannot be loaded. {error}", code="invalid_checkpoint"
         ) from error
+    except (RuntimeError, AssertionError) as error:  # what torch says of a device it does not have
+        if settings.device == "cpu":
+            raise
+        raise M3Error(
+            f"M3_DEVICE has value '{settings.device}'. It cannot be used: {error}", code="invalid_device"
+        ) from error
     return torch_engine(backbone, **queue)
 
 
 def load_router(settings: Settings, engine: Engine) -> Router | None:
-    """The router for ``engine``, or None when ``settings`` ask for none. Raises `BundleError`.
+    """The router for ``engine``, or None when ``settings`` ask for none. Raises `BundleError`, and
+    `SettingsError` for a token budget that it never keeps.
 
     The embedded bundle was fitted on m3-tiny. The fake engine has no bundle: unless one is named it is
     served without a router.
@@ -70,11 +74,17 @@ def load_router(settings: Settings, engine: Engine) -> Router | None:
         return None
     folder = embedded_bundle() if settings.bundle == "embedded" else Path(settings.bundle)
     try:
-        return Router.load(folder, backbone_fingerprint=engine.fingerprint)
+        router = Router.load(folder, backbone_fingerprint=engine.fingerprint)
     except BundleMismatch as error:
         raise BundleMismatch(
             f"{error.message} `--bundle none` serves this backbone at its full scale."
         ) from error
+    if settings.token_budget is not None:
+        try:
+            router.bundle.prices.for_budget(settings.token_budget)
+        except ConstraintError as error:  # every request that names no budget would be refused
+            raise SettingsError(f"M3_TOKEN_BUDGET: {error.message} Raise it.") from error
+    return router
 
 
 @asynccontextmanager
@@ -88,36 +98,6 @@ async def running(settings: Settings) -> AsyncIterator[Pipeline]:
     finally:
         await engine.close()
         pipeline.close()
-
-
-def read_image(path: Path) -> bytes:
-    """The file's bytes; raises `InvalidRequest` when it cannot be read."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InvalidRequest(
-            f"IMAGE has value '{path}'. It cannot be read ({error.strerror}).", code="unreadable_image"
-        ) from error
-
-
-def asked(
-    pipeline: Pipeline,
-    question: str,
-    *,
-    scale: int | None,
-    min_scale: int | None,
-    max_visual_tokens: int | None,
-    token_budget: float | None,
-) -> tuple[str, Constraints]:
-    """A question and constraints, checked as the service checks them. Raises `InvalidRequest`."""
-    fields = {
-        "scale": scale,
-        "min_scale": min_scale,
-        "max_visual_tokens": max_visual_tokens,
-        "token_budget": token_budget,
-    }
-    constraints = constraints_of(fields, pipeline.engine.ladder, pipeline.settings)
-    return question_of(question, pipeline.settings), constraints
 
 
 def deadline(settings: Settings) -> float:

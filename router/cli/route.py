@@ -9,54 +9,38 @@ from typing import Any
 
 import typer
 
-from router.cli.loading import asked, deadline, read_image, running
-from router.cli.options import (
-    AsJson,
-    Backbone,
-    Budget,
-    BundleOption,
-    EngineOption,
-    Image,
-    MaxTokens,
-    MinScale,
-    Question,
-    Scale,
-)
+from router.cli import options
+from router.cli.loading import deadline
+from router.cli.question import posed
 from router.service.pipeline import Stopwatch
 from router.service.replies import route_body
 from router.settings import Settings
 
 
 def command(
-    image: Image,
-    question: Question,
-    scale: Scale = None,
-    min_scale: MinScale = None,
-    max_visual_tokens: MaxTokens = None,
-    token_budget: Budget = None,
-    as_json: AsJson = False,
-    backbone: Backbone = None,
-    bundle: BundleOption = None,
-    engine: EngineOption = None,
+    image: options.Image,
+    question: options.Question,
+    scale: options.Scale = None,
+    min_scale: options.MinScale = None,
+    max_visual_tokens: options.MaxTokens = None,
+    token_budget: options.Budget = None,
+    as_json: options.AsJson = False,
+    backbone: options.Backbone = None,
+    bundle: options.BundleOption = None,
+    engine: options.EngineOption = None,
 ) -> None:
     """Say at which scale QUESTION about IMAGE would be answered; nothing is generated."""
     settings = Settings.load(backbone=backbone, bundle=bundle, engine=engine)
-    data = read_image(image)
 
     async def run() -> dict[str, Any]:
-        async with running(settings) as pipeline:
-            text, constraints = asked(
-                pipeline,
-                question,
-                scale=scale,
-                min_scale=min_scale,
-                max_visual_tokens=max_visual_tokens,
-                token_budget=token_budget,
+        limits = {"min_scale": min_scale, "max_visual_tokens": max_visual_tokens}
+        async with posed(
+            settings, image, question, scale=scale, token_budget=token_budget, **limits
+        ) as asked:
+            routed = await asked.pipeline.route(
+                asked.image, asked.text, asked.constraints, watch=Stopwatch(), deadline=deadline(settings)
             )
-            routed = await pipeline.route(
-                data, text, constraints, watch=Stopwatch(), deadline=deadline(settings)
-            )
-            return route_body(routed, pipeline, uuid.uuid4().hex).model_dump()
+            return route_body(routed, asked.pipeline, uuid.uuid4().hex).model_dump()
 
     report = asyncio.run(run())
     if as_json:

@@ -95,9 +95,10 @@ def _bind(settings: Settings) -> socket.socket:
         except BaseException:
             listener.close()
             raise
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: a name that no name server takes
+        why = error.strerror if isinstance(error, OSError) else "not the name of a host"
         raise M3Error(
-            f"Cannot listen on {settings.host}:{settings.port} ({error.strerror}). "
+            f"Cannot listen on {settings.host}:{settings.port} ({why}). "
             "Choose another address with --host and --port, or M3_HOST and M3_PORT.",
             code="cannot_listen",
         ) from error

@@ -11,11 +11,11 @@ import base64
 import binascii
 import json
 import re
+from contextlib import aclosing
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from router.errors import InvalidImage, InvalidRequest
@@ -26,6 +26,10 @@ from router.settings import Settings
 _SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*):")
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
+_MAX_FILES, _MAX_FIELDS = 4, 32
+_MAX_PARTS = 100_000
+"""Commas and opening brackets of a JSON body: 20 MB of ``[],[],`` would become half a gigabyte of lists."""
+_ESCAPES = {b"%2B": b"+", b"%2F": b"/", b"%3D": b"=", b"%0A": b"", b"%0D": b"", b"%20": b""}
 
 
 class UnsupportedType(InvalidRequest):
@@ -42,6 +46,12 @@ async def read_fields(request: Request, settings: Settings) -> dict[str, Any]:
     """The body's fields as sent; ``image`` may be text (JSON) or bytes (an uploaded file)."""
     content_type = request.headers.get("content-type", "")
     media = content_type.partition(";")[0].strip().lower()
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.strip().lower() != "identity":
+        raise UnsupportedType(
+            f"Content-Encoding has value '{clean(encoding)}'. Send the body as it is, not compressed.",
+            code="unsupported_encoding",
+        )
     try:
         async with asyncio.timeout(settings.body_timeout_s):
             if media == "application/json" or (media.startswith("application/") and media.endswith("+json")):
@@ -59,6 +69,8 @@ async def read_fields(request: Request, settings: Settings) -> dict[str, Any]:
 
 def parse_json(body: bytes) -> dict[str, Any]:
     """``body`` as a JSON object; a key that is given twice is refused: which one would count?"""
+    if sum(map(body.count, (b",", b"[", b"{"))) > _MAX_PARTS:
+        raise InvalidRequest(f"The JSON body has more than {_MAX_PARTS} parts.", code="invalid_json")
     try:
         parsed = json.loads(body, object_pairs_hook=_unique)
     except RecursionError:
@@ -92,12 +104,24 @@ async def _read_form(request: Request, settings: Settings) -> dict[str, Any]:
     """Fields of a multipart body. Numbers are text there, so text that is a number becomes one."""
     fields: dict[str, Any] = {}
     try:
-        async with request.form(max_files=4, max_fields=32, max_part_size=settings.max_body_bytes) as form:
+        async with aclosing(request.stream()) as stream:
+            parser = MultiPartParser(
+                request.headers,
+                stream,
+                max_files=_MAX_FILES,
+                max_fields=_MAX_FIELDS,
+                max_part_size=settings.max_body_bytes,
+            )
+            parser.spool_max_size = settings.max_body_bytes + 1  # a client's picture never goes to disk
+            form = await parser.parse()
+        try:
             for name, value in form.multi_items():
                 if name in fields:
                     raise _given_twice(name)
                 fields[name] = await value.read() if isinstance(value, UploadFile) else value
-    except (HTTPException, ValueError, LookupError):
+        finally:
+            await form.close()
+    except (MultiPartException, ValueError, LookupError):
         raise InvalidRequest("The multipart body is malformed.", code="invalid_multipart") from None
     for name in ("scale", "min_scale", "max_visual_tokens"):
         if isinstance(fields.get(name), str) and _INTEGER.fullmatch(fields[name]):
@@ -135,8 +159,9 @@ def image_bytes(value: Any) -> bytes:
 def _base64(text: str) -> bytes:
     try:
         data = text.encode("ascii")
-        if b"%" in data:  # a data URI may percent-encode +, / and =
-            data = unquote_to_bytes(data)
-        return base64.b64decode(b"".join(data.split()), validate=True)
+        if b"%" in data:  # a data URI may percent-encode +, / and =, and line breaks
+            for escape, character in _ESCAPES.items():
+                data = data.replace(escape, character).replace(escape.lower(), character)
+        return base64.b64decode(data.translate(None, b" \t\r\n\f\v"), validate=True)
     except (UnicodeEncodeError, binascii.Error):
         raise InvalidImage("The image is not valid base64.", code="invalid_base64") from None

@@ -9,7 +9,6 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -22,10 +21,14 @@ from m3_backbone.types import (
     EngineError,
     Generation,
     GenerationRequest,
+    QueueFull,
     RouteInputs,
 )
+from router.constraints import Constraints
 from router.errors import ConstraintError
-from router.policy import Constraints, Decision, Prices, decide
+from router.policy import Decision, decide
+from router.prices import Prices
+from router.service.threads import Busy, Threads
 from router.settings import Settings
 
 logger = logging.getLogger("m3_router")
@@ -127,12 +130,13 @@ class Pipeline:
         )
         # Two pools, so that a predictor that hangs cannot keep images from being decoded; a small one
         # for images, because every decoded image may take max_image_pixels x 3 bytes.
-        self._decoders = ThreadPoolExecutor(max_workers=2, thread_name_prefix="m3-decode")
-        self._routers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="m3-route")
+        waiting = engine.capacity.queue_size + engine.capacity.batch_size
+        self._decoders = Threads(2, waiting=waiting, name="m3-decode")
+        self._routers = Threads(2, waiting=waiting, name="m3-route")
 
     def close(self) -> None:
-        for pool in (self._decoders, self._routers):
-            pool.shutdown(wait=False, cancel_futures=True)
+        self._decoders.close()
+        self._routers.close()
 
     async def route(
         self, image: bytes, question: str, constraints: Constraints, *, watch: Stopwatch, deadline: float
@@ -167,9 +171,10 @@ class Pipeline:
 
     async def _encode(self, image: bytes, watch: Stopwatch) -> EncodedImage:
         with watch.stage("decode"):
-            pixels = await asyncio.get_running_loop().run_in_executor(
-                self._decoders, images.decode, image, self._limits
-            )
+            try:
+                pixels = await self._decoders.run(images.decode, image, self._limits)
+            except Busy:
+                raise QueueFull("Too many images wait to be decoded. Try again later.") from None
         with watch.stage("encode"):
             return await self.engine.encode(pixels)
 
@@ -202,28 +207,29 @@ class Pipeline:
 
     async def _decide(self, inputs: RouteInputs, constraints: Constraints) -> tuple[Decision, str | None]:
         if self.router is None:
-            return self._full(inputs, constraints, "no router is loaded"), "no_router"
-        loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(self._routers, self.router.route, inputs, constraints)
+            return self._full(inputs, constraints, "no router is loaded", "no_router")
         try:
             async with asyncio.timeout(self.settings.route_timeout_s):
-                decision = await work
+                decision = await self._routers.run(self.router.route, inputs, constraints)
         except ConstraintError:
             raise
-        except TimeoutError:
+        except (TimeoutError, Busy):
             late = f"the router took more than {self.settings.route_timeout_s:g} s"
-            return self._full(inputs, constraints, late), "late"
+            return self._full(inputs, constraints, late, "late")
         except Exception as error:
             # The type alone: what an unknown exception says may quote the question.
             logger.warning("The router failed with %s; answering at the full scale.", type(error).__name__)
-            return self._full(inputs, constraints, "the router failed"), "error"
+            return self._full(inputs, constraints, "the router failed", "error")
         if decision.fallback is None:
             return decision, None
         return decision, "novelty" if decision.probabilities else "predictor"
 
-    def _full(self, inputs: RouteInputs, constraints: Constraints, why: str) -> Decision:
-        """The largest scale that ``constraints`` allow; a forced scale stays forced."""
-        return decide(None, inputs.visual_tokens, inputs.ladder, constraints, _NO_PRICES, fallback=why)
+    def _full(
+        self, inputs: RouteInputs, constraints: Constraints, why: str, label: str
+    ) -> tuple[Decision, str | None]:
+        """The largest scale that ``constraints`` allow. A forced scale stays forced: that is no fallback."""
+        decision = decide(None, inputs.visual_tokens, inputs.ladder, constraints, _NO_PRICES, fallback=why)
+        return decision, None if decision.fallback is None else label
 
     def _cost_of(self, image: EncodedImage, scale: int, generation: Generation) -> Cost:
         text_tokens = generation.prompt_tokens - generation.visual_tokens

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from m3_backbone.scales import Ladder
+from router.constraints import Constraints
 from router.errors import ConstraintError, InvalidRequest
-from router.policy import Constraints
 from router.service.text import clean, shown
 from router.settings import Settings
 
@@ -147,31 +147,24 @@ def refuse_unknown(fields: dict[str, Any]) -> None:
 def constraints_of(fields: dict[str, Any], ladder: Ladder, settings: Settings) -> Constraints:
     """The constraints that ``fields`` ask for, the operator's defaults where they ask for no target.
 
-    Raises `ConstraintError`, listing what is valid, for a value that is wrong or at odds with another.
+    A forced scale wins over floor and ceiling, and these over a budget (`router.policy`). Raises
+    `ConstraintError`, listing what is valid, for a value that is wrong, or a floor above the ceiling.
     """
     scale, floor = (_on_ladder(fields, name, ladder) for name in ("scale", "min_scale"))
     ceiling = _number(fields, "max_visual_tokens", ladder, whole=True)
     budget = _number(fields, "token_budget", ladder, whole=False)
-    if scale is not None and floor is not None and scale < floor:
-        raise _conflict(f"scale {scale} is below min_scale {floor}", "scale")
-    if scale is not None and ceiling is not None and scale > ceiling:
-        raise _conflict(f"scale {scale} is above max_visual_tokens {ceiling:g}", "scale")
     if floor is not None and ceiling is not None and floor > ceiling:
-        raise _conflict(f"min_scale {floor} is above max_visual_tokens {ceiling:g}", "min_scale")
-    if budget is not None and floor is not None and floor > budget:
-        raise _conflict(f"min_scale {floor} is above token_budget {budget:g}", "min_scale")
+        raise ConstraintError(
+            f"The constraints exclude each other: min_scale {floor} is above max_visual_tokens {ceiling:g}.",
+            code="conflicting_constraints",
+            param="min_scale",
+        )
     return Constraints(
         scale=scale,
         min_scale=floor,
         max_visual_tokens=None if ceiling is None else int(ceiling),
         token_budget=settings.token_budget if budget is None else budget,
         price=settings.price if budget is None and settings.token_budget is None else None,
-    )
-
-
-def _conflict(what: str, param: str) -> ConstraintError:
-    return ConstraintError(
-        f"The constraints exclude each other: {what}.", code="conflicting_constraints", param=param
     )
 
 

@@ -11,8 +11,8 @@ from typing import Any, TypeVar, cast
 
 from starlette.requests import Request
 
+from router.constraints import Constraints
 from router.decisions import DecisionLog, DecisionRecord
-from router.policy import Constraints
 from router.service.body import image_bytes, read_fields
 from router.service.failures import ClientGone
 from router.service.metrics import Metrics

@@ -1,0 +1,49 @@
+"""What a visual token costs in expected score, and which price keeps to which budget."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from router.constraints import Constraints, PolicyName
+from router.errors import ConstraintError
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """Price -> mean visual tokens, as measured on ``tune``; and the price used when nothing is asked.
+
+    prices ascend, mean_tokens descend; the last price buys only the smallest scale.
+    """
+
+    default: float
+    prices: tuple[float, ...]
+    mean_tokens: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.prices or len(self.prices) != len(self.mean_tokens):
+            raise ValueError(f"{len(self.prices)} prices for {len(self.mean_tokens)} means of tokens.")
+        if not all(math.isfinite(v) and v >= 0 for v in (self.default, *self.prices, *self.mean_tokens)):
+            raise ValueError("Prices and their mean tokens must be finite and not negative.")
+        if list(self.prices) != sorted(self.prices) or list(self.mean_tokens) != sorted(
+            self.mean_tokens, reverse=True
+        ):
+            raise ValueError("Prices must ascend and their mean tokens descend.")
+
+    def for_budget(self, tokens: float) -> float:
+        """The lowest price whose mean stayed within ``tokens`` on ``tune``; `ConstraintError` if none did."""
+        for price, mean in zip(self.prices, self.mean_tokens, strict=True):
+            if mean <= tokens:
+                return price
+        raise ConstraintError(
+            f"token_budget {tokens:g} cannot be met: the smallest mean is {self.mean_tokens[-1]:g} tokens.",
+            param="token_budget",
+        )
+
+    def resolve(self, constraints: Constraints) -> tuple[PolicyName, float]:
+        """The policy that ``constraints`` ask for, and its price (0 for a forced scale)."""
+        if constraints.scale is not None:
+            return "fixed", 0.0
+        if constraints.token_budget is not None:
+            return "token_budget", self.for_budget(constraints.token_budget)
+        return "utility", self.default if constraints.price is None else constraints.price
