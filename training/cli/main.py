@@ -12,6 +12,10 @@ import typer
 VERBS: dict[str, tuple[str, str]] = {
     "backbone": ("training.cli.backbone:command", "Train m3-tiny from nothing."),
     "label": ("training.cli.label:command", "Run a backbone over a data set at every scale."),
+    "bench-backbone": (
+        "training.cli.bench_backbone:command",
+        "Measure the backbone against the reference's way.",
+    ),
     "fit": ("training.cli.fit:command", "Fit a router on outcome tables and write its bundle."),
     "report": ("training.cli.report:command", "Write the report of cost against accuracy."),
 }
