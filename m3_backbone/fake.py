@@ -9,26 +9,23 @@ Not covered: anything that a picture shows. The answers mean nothing.
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from m3_backbone.cost import Architecture
 from m3_backbone.engine import QueueEngine
+from m3_backbone.fake_image import FakeImage
+from m3_backbone.fake_words import stable_hash, text_tokens, token_id
 from m3_backbone.images import content_hash
 from m3_backbone.scales import Ladder
 from m3_backbone.types import (
     EncodedImage,
     EngineUnavailable,
-    Float32,
     Generation,
     GenerationRequest,
     OutOfMemory,
@@ -44,36 +41,7 @@ MARKERS: Mapping[str, Fault] = {f"[{fault}]": fault for fault in ("oom", "except
 LADDER = Ladder((1, 9, 36, 144, 576))
 
 _WORDS = ("red", "blue", "seven", "42", "left", "yes", "no", "a", "circle", "table", "12.50", "Monday")
-_PROMPT_TOKENS = 5  # what the template adds to the words
-_VOCABULARY = 1000
 _END = 2
-_WIDTH = 4  # of the grid: mean red, green, blue and contrast of a patch
-_QUESTION_WIDTH = 8
-
-
-@dataclass(frozen=True, eq=False)
-class FakeImage:
-    """grid: float32 [G, G, 4], mean colours and contrast of each patch of the squeezed image."""
-
-    ladder: Ladder
-    size: tuple[int, int]
-    views: int
-    content_hash: str
-    grid: Float32
-    owner: str
-
-    @property
-    def nbytes(self) -> int:
-        return self.grid.nbytes
-
-    def n_tokens(self, scale: int) -> int:
-        return self.views * self.ladder.validate(scale)
-
-    def tokens(self, scale: int) -> Float32:
-        """[n_tokens(scale), 4], row-major; every view shows the whole picture."""
-        side, factor = self.ladder.side(scale), self.ladder.factor(scale)
-        pooled = self.grid.reshape(side, factor, side, factor, _WIDTH).mean(axis=(1, 3))
-        return np.tile(pooled.reshape(scale, _WIDTH), (self.views, 1)).astype(np.float32)
 
 
 class FakeRunner:
@@ -103,41 +71,16 @@ class FakeRunner:
         self.cost = replace(Architecture.llava_7b(), tower_patches=ladder.full)
 
     def encode(self, pixels: Any) -> FakeImage:
-        image: Image.Image = pixels
-        digest = content_hash(image)
+        digest = content_hash(pixels)
         self._strike(digest)
         self.encoded += 1
-        side = self.ladder.grid_side
-        small = image.resize((4 * side, 4 * side), Image.Resampling.BOX)
-        patches = np.asarray(small, np.float32).reshape(side, 4, side, 4, 3) / 255
-        contrast = patches.mean(axis=-1).std(axis=(1, 3))
-        grid = np.concatenate((patches.mean(axis=(1, 3)), contrast[..., None]), axis=-1)
-        return FakeImage(self.ladder, image.size, self.views, digest, grid, self.fingerprint)
+        return FakeImage.of(pixels, digest, ladder=self.ladder, views=self.views, owner=self.fingerprint)
 
     def summarise(self, image: EncodedImage, turns: Sequence[str]) -> RouteInputs:
-        own = self._own(image)
-        question = turns[-1]
-        pooled = {scale: own.tokens(scale)[:scale] for scale in self.ladder}
-        words = _numbers(question, _QUESTION_WIDTH)
-        stats, stat_names = _grid_stats(own.grid, pooled)
-        if "nan" in self._faults_of(question):
-            stats = np.full_like(stats, np.nan)
-        similarity = [pooled[scale] @ words[:_WIDTH] for scale in self.ladder]
-        coarse = [pooled[scale] for scale in self.ladder if scale <= 9]
-        return RouteInputs(
-            ladder=self.ladder,
-            image_size=own.size,
-            views=own.views,
-            visual_tokens=tuple(own.n_tokens(scale) for scale in self.ladder),
-            text_tokens=_text_tokens(turns),
-            grid_stats=_half(stats),
-            grid_stat_names=stat_names,
-            pooled=_half(np.concatenate([*coarse, np.zeros((0, _WIDTH))])),
-            question=_half(words),
-            question_tokens=np.array([_token_id(word) for word in question.split()], np.int32),
-            interaction=_half(np.array([values.max() for values in similarity])),
-            interaction_names=tuple(f"similarity_max_{scale}" for scale in self.ladder),
-        )
+        inputs = self._own(image).summarise(turns)
+        if "nan" in self._faults_of(turns[-1]):
+            return replace(inputs, grid_stats=np.full_like(inputs.grid_stats, np.nan))
+        return inputs
 
     def generate(
         self,
@@ -181,7 +124,7 @@ class FakeRunner:
             self._strike(turn)
         images = [(self._own(image), scale) for image, scale in request.images]
         visual = request.visual_tokens
-        prompt = visual + _text_tokens(request.turns)
+        prompt = visual + text_tokens(request.turns)
         if prompt + request.max_new_tokens > self.context_tokens:
             raise PromptTooLong(
                 f"The prompt has {prompt} tokens and {request.max_new_tokens} more are asked for; "
@@ -190,15 +133,15 @@ class FakeRunner:
         asked = "\n".join((*request.turns, *(image.content_hash for image, _ in images)))
         if request.temperature > 0:
             asked += f"\n{request.temperature} {request.top_p} {request.seed}"
-        enough = self.ladder.scales[_hash("enough " + asked) % len(self.ladder)]
+        enough = self.ladder.scales[stable_hash("enough " + asked) % len(self.ladder)]
         short = [scale for _, scale in images if scale < enough]
         seed = f"answer {asked} {short}"
-        n = self.answer_tokens or 1 + _hash("length " + seed) % 3
-        words = [_WORDS[_hash(f"{i} {seed}") % len(_WORDS)] for i in range(n)]
-        confidence = 0.05 + 0.9 * (_hash("sure " + seed) % 1000) / 1000 * (0.5 if short else 1.0)
+        n = self.answer_tokens or 1 + stable_hash("length " + seed) % 3
+        words = [_WORDS[stable_hash(f"{i} {seed}") % len(_WORDS)] for i in range(n)]
+        confidence = 0.05 + 0.9 * (stable_hash("sure " + seed) % 1000) / 1000 * (0.5 if short else 1.0)
         whole = Generation(
             text=" ".join(words),
-            token_ids=(*map(_token_id, words), _END),
+            token_ids=(*map(token_id, words), _END),
             logprobs=tuple(float(np.log(confidence)) / (1 + i) for i in range(n + 1)),
             first_margin=confidence / 2,
             finish_reason="stop",
@@ -271,20 +214,6 @@ class FakeEngine(QueueEngine):
         )
 
 
-def _grid_stats(grid: Float32, pooled: Mapping[int, Float32]) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-    """What each pooling step loses, as a share of the grid's energy, and how busy the grid is."""
-    energy = float(np.square(grid - grid.mean(axis=(0, 1))).mean()) + 1e-12
-    means = {scale: float(np.square(tokens - tokens.mean(axis=0)).mean()) for scale, tokens in pooled.items()}
-    stats = {f"lost_{small}": (means[large] - means[small]) / energy for small, large in pairwise(means)}
-    stats |= {
-        f"norm_{scale}": float(np.linalg.norm(tokens, axis=1).mean()) for scale, tokens in pooled.items()
-    }
-    stats["energy"] = float(np.log(energy))
-    stats["gradient_x"] = float(np.abs(np.diff(grid, axis=1)).mean()) if len(grid) > 1 else 0.0
-    stats["gradient_y"] = float(np.abs(np.diff(grid, axis=0)).mean()) if len(grid) > 1 else 0.0
-    return np.array(list(stats.values())), tuple(stats)
-
-
 def _cut(answer: Generation, n: int, reason: Literal["length", "abort"]) -> Generation:
     """The first ``n`` tokens of ``answer``."""
     return replace(
@@ -294,24 +223,3 @@ def _cut(answer: Generation, n: int, reason: Literal["length", "abort"]) -> Gene
         logprobs=answer.logprobs[:n],
         finish_reason=reason,
     )
-
-
-def _text_tokens(turns: Sequence[str]) -> int:
-    return _PROMPT_TOKENS + sum(len(turn.split()) for turn in turns)
-
-
-def _token_id(word: str) -> int:
-    return 3 + _hash(word) % (_VOCABULARY - 3)
-
-
-def _hash(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest()[:8], "big")
-
-
-def _numbers(text: str, n: int) -> NDArray[np.float64]:
-    return np.random.default_rng(_hash(text)).standard_normal(n)
-
-
-def _half(values: NDArray[Any]) -> Float32:
-    """float32 whose values are float16's."""
-    return values.astype(np.float16).astype(np.float32)

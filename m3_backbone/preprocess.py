@@ -47,13 +47,13 @@ def preprocess(image: Image.Image, config: M3Config, conditioning: Conditioning)
     side = conditioning.size
     tiles = None
     if config.aspect == "pad":
-        pictures = [_resize_and_crop(_pad_to_square(rgb, conditioning.mean), side)]
+        pictures = [resize_and_crop(pad_to_square(rgb, conditioning.mean), side)]
     elif config.aspect == "anyres":
         best = best_resolution(rgb.size, config.pinpoints)
         tiles = (best[0] // side, best[1] // side)
         pictures = [rgb.resize((side, side)), *_cut(_fit(rgb, best), side)]
     else:
-        pictures = [_resize_and_crop(rgb, side)]
+        pictures = [resize_and_crop(rgb, side)]
     table = _levels(conditioning.mean, conditioning.std)
     pixels = np.empty((len(pictures), 3, side, side), np.float32)
     for view, picture in zip(pixels, pictures, strict=True):
@@ -79,8 +79,11 @@ def best_resolution(size: tuple[int, int], pinpoints: Sequence[tuple[int, int]])
     return best
 
 
-def _pad_to_square(image: Image.Image, mean: tuple[float, float, float]) -> Image.Image:
-    """Centred on a square of CLIP's mean colour (LLaVA's ``expand2square``)."""
+def pad_to_square(image: Image.Image, mean: tuple[float, float, float]) -> Image.Image:
+    """Centred on a square of CLIP's mean colour (LLaVA's ``expand2square``).
+
+    image: RGB; a square one is returned as it is. mean: of each channel, 0 to 1.
+    """
     width, height = image.size
     if width == height:
         return image
@@ -90,8 +93,11 @@ def _pad_to_square(image: Image.Image, mean: tuple[float, float, float]) -> Imag
     return square
 
 
-def _resize_and_crop(image: Image.Image, side: int) -> Image.Image:
-    """Shortest edge to ``side``, bicubic, then the centre."""
+def resize_and_crop(image: Image.Image, side: int) -> Image.Image:
+    """Shortest edge to ``side``, bicubic, then the centre: side x side.
+
+    Raises ValueError for an image that is too stretched: its long side is resized too.
+    """
     width, height = image.size
     short, long = min(width, height), max(width, height)
     if long > _MAX_STRETCH * short:

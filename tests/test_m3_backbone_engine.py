@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from m3_backbone.engine import QueueEngine
-from m3_backbone.fake import FakeEngine, FakeImage, FakeRunner
+from m3_backbone.fake import FakeEngine, FakeRunner
+from m3_backbone.fake_image import FakeImage
 from m3_backbone.image_cache import ImageCache
 from m3_backbone.types import (
     DeadlineExceeded,

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from m3_backbone.config import Conditioning, M3Config
-from m3_backbone.preprocess import best_resolution, preprocess
+from m3_backbone.preprocess import best_resolution, pad_to_square, preprocess, resize_and_crop
 from m3_backbone.types import CheckpointError
 from tests.backbones import CONFIG, PREPROCESSOR, picture
 
@@ -69,6 +69,19 @@ def test_anyres_shows_the_whole_image_first_and_then_its_tiles_in_row_major_orde
     assert views.pixels.shape == (5, 3, 48, 48)
     bright = [(view > 1.0).all(axis=(1, 2)).tolist() for view in views.pixels[1:]]
     assert bright == [[True, False, False], [False, True, False], [False, False, True], [True, True, True]]
+
+
+def test_padding_and_cropping_are_the_8_bit_steps_of_the_pixels() -> None:
+    config = M3Config.parse(CONFIG | {"image_aspect_ratio": "pad"})
+    image = picture(size=(70, 31))
+    square = pad_to_square(image, CONDITIONING.mean)
+    assert square.size == (70, 70)
+    assert square.getpixel((0, 0)) == tuple(int(value * 255) for value in CONDITIONING.mean)
+    assert pad_to_square(square, CONDITIONING.mean) is square
+    small = resize_and_crop(square, CONDITIONING.size)
+    assert small.size == (48, 48)
+    expected = preprocess(image, config, CONDITIONING).pixels
+    assert np.array_equal(preprocess(small, config, CONDITIONING).pixels, expected)
 
 
 def test_the_best_resolution_keeps_most_pixels_and_then_wastes_least() -> None:
