@@ -7,11 +7,12 @@ defaults below.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from router.errors import M3Error
@@ -19,6 +20,9 @@ from router.errors import M3Error
 PREFIX = "M3_"
 
 MIB = 1024 * 1024
+
+_SECRET = frozenset({"api_keys"})
+_KEY = re.compile(r"[!-+\--~]{8,256}")  # printable ASCII without the comma
 
 
 class SettingsError(M3Error):
@@ -34,6 +38,9 @@ class Settings(BaseSettings):
     backbone: ``tiny`` (embedded) or an M3 checkpoint: a folder or a hub name.
     bundle: ``embedded`` (the router of m3-tiny), ``none`` (every request at the full scale), or a folder.
     engine: ``torch`` runs the checkpoint; ``fake`` is deterministic, without weights, for trying the API.
+    api_keys: a list with commas; whoever asks must send one of them. Unset, anybody may ask.
+    allowed_hosts: a list with commas of names that the header Host may hold, ``*`` for any. Unset: any, but
+        `m3-router serve` on a loopback address takes that machine's own names only.
     token_budget, price: what a request that asks for nothing gets; unset, the bundle's own default.
     """
 
@@ -51,6 +58,9 @@ class Settings(BaseSettings):
     conversation: str | None = None
     vision_tower: str | None = None
 
+    api_keys: SecretStr | None = None
+    allowed_hosts: str | None = None
+
     token_budget: float | None = Field(default=None, gt=0)
     price: float | None = Field(default=None, ge=0)
 
@@ -62,6 +72,7 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=20 * MIB, ge=1024)
     max_question_chars: int = Field(default=4096, ge=1)
     max_image_pixels: int = Field(default=40_000_000, ge=1, le=80_000_000)
+    head_timeout_s: float = Field(default=10.0, gt=0)
     body_timeout_s: float = Field(default=30.0, gt=0)
     request_timeout_s: float = Field(default=60.0, gt=0)
     route_timeout_s: float = Field(default=1.0, gt=0)
@@ -69,6 +80,18 @@ class Settings(BaseSettings):
 
     decision_log: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("api_keys")
+    @classmethod
+    def _sound_keys(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not all(_KEY.fullmatch(key) for key in _split(value)):
+            raise ValueError("Give keys of 8 to 256 printable ASCII characters, with commas between them")
+        return value
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The API keys; empty when anybody may ask."""
+        return () if self.api_keys is None else _split(self.api_keys)
 
     @model_validator(mode="after")
     def _one_target(self) -> Self:
@@ -93,7 +116,14 @@ def _sentence(error: Mapping[str, Any]) -> str:
     if not error["loc"]:
         return f"{error['msg'].removeprefix('Value error, ')}."
     name = PREFIX + str(error["loc"][0]).upper()
-    return f"{name} has value {str(error['input'])!r}. {error['msg']}."
+    reason = error["msg"].removeprefix("Value error, ")
+    if str(error["loc"][0]) in _SECRET:
+        return f"{name} cannot be used. {reason}."
+    return f"{name} has value {str(error['input'])!r}. {reason}."
+
+
+def _split(keys: SecretStr) -> tuple[str, ...]:
+    return tuple(key.strip() for key in keys.get_secret_value().split(","))
 
 
 ELSEWHERE = ("M3_DATA_DIR",)

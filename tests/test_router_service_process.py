@@ -61,9 +61,9 @@ class Server:
     address: str
     log: list[str]
 
-    def post(self, path: str, body: bytes) -> tuple[int, dict[str, object]]:
+    def post(self, path: str, body: bytes, **headers: str) -> tuple[int, dict[str, object]]:
         request = urllib.request.Request(
-            self.address + path, data=body, headers={"content-type": "application/json"}
+            self.address + path, data=body, headers={"content-type": "application/json", **headers}
         )
         try:
             with urllib.request.urlopen(request, timeout=30) as response:
@@ -121,9 +121,11 @@ def test_a_real_server_answers_refuses_and_leaves_with_exit_code_0_on_sigterm() 
         status, body = server.post("/v1/answer", json.dumps(good()).encode())
         bad, error = server.post("/v1/answer", json.dumps(good(scale=37)).encode())
         again, _ = server.post("/v1/route", json.dumps(good(scale=36)).encode())
+        elsewhere, rebound = server.post("/v1/route", json.dumps(good()).encode(), host="evil.example")
         server.process.send_signal(signal.SIGTERM)
         code = server.process.wait(30)
-    assert (status, bad, again, code) == (200, 400, 200, 0)
+    assert (status, bad, again, elsewhere, code) == (200, 400, 200, 400, 0)
+    assert "invalid_host" in json.dumps(rebound)
     assert body["scale"] == 576
     assert set(error) == {"error"}
     log = "".join(server.log)

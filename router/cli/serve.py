@@ -17,6 +17,8 @@ from router.cli.loading import MADE_UP, load_engine, load_router
 from router.cli.options import Backbone, BundleOption, EngineOption
 from router.errors import M3Error
 from router.service.app import create_app
+from router.service.hosts import LOOPBACK, is_loopback
+from router.service.protocol import HEAD_BYTES, Protocol
 from router.settings import Settings, unknown_variables
 
 logger = logging.getLogger("m3_router")
@@ -33,6 +35,9 @@ def command(
 ) -> None:
     """Serve answers over HTTP. Every option can also be set in the environment: M3_PORT, M3_BACKBONE, ..."""
     settings = Settings.load(host=host, port=port, backbone=backbone, bundle=bundle, engine=engine)
+    if settings.allowed_hosts is None and is_loopback(settings.host):
+        names = ",".join(sorted({*LOOPBACK, settings.host}))
+        settings = settings.model_copy(update={"allowed_hosts": names})
     logging.basicConfig(
         level=settings.log_level.upper(),
         stream=sys.stderr,
@@ -62,6 +67,8 @@ def _serve(settings: Settings) -> None:
             f"[{address}]" if ":" in address else address,
             bound_port,
         )
+        if not settings.keys and not is_loopback(settings.host):
+            logger.warning("Anybody who reaches this address may ask: M3_API_KEYS is not set.")
         if settings.engine == "fake":
             logger.warning("%s", MADE_UP)
         config = uvicorn.Config(
@@ -70,12 +77,20 @@ def _serve(settings: Settings) -> None:
             access_log=False,
             server_header=False,
             lifespan="on",
+            http=_protocol(settings),
+            ws="none",
+            h11_max_incomplete_event_size=HEAD_BYTES,
             timeout_graceful_shutdown=max(1, int(settings.drain_timeout_s)),
         )
         server = uvicorn.Server(config)
         server.run(sockets=[listener])
         if not server.started:
             raise M3Error("The service did not start; the lines above say why.", code="not_started")
+
+
+def _protocol(settings: Settings) -> type[Protocol]:
+    """The class of connections, with this service's deadline."""
+    return type("Connection", (Protocol,), {"head_timeout_s": settings.head_timeout_s})
 
 
 def _leave(signum: int, frame: FrameType | None) -> None:

@@ -16,6 +16,8 @@ from starlette.responses import Response
 from m3_backbone.types import Engine
 from router.decisions import DecisionLog
 from router.service.context import RequestContext
+from router.service.hosts import HostCheck, parse_hosts
+from router.service.keys import ApiKeys, KeyCheck
 from router.service.metrics import Metrics
 from router.service.pipeline import Pipeline, Routes
 from router.service.routes import asking, operations, playground
@@ -67,5 +69,8 @@ def create_app(settings: Settings, engine: Engine, router: Routes | None = None)
     for group in (asking, operations, playground):
         app.include_router(group.router)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    if settings.keys:
+        app.add_middleware(KeyCheck, keys=ApiKeys(settings.keys))
+    app.add_middleware(HostCheck, allowed=parse_hosts(settings.allowed_hosts or "*"))
     app.add_middleware(RequestContext, metrics=metrics)  # added last: the outermost
     return app

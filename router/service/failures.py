@@ -83,6 +83,8 @@ def error_response(error: Exception) -> tuple[Response, M3Error]:
         headers.update(error.headers)
     if shown.status == 503:
         headers["Retry-After"] = str(RETRY_AFTER_S)
+    if shown.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
     if shown.status in (408, 413):
         headers["Connection"] = "close"  # the rest of the body is not read
     content = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")

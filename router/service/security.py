@@ -1,6 +1,6 @@
 """What protects the service from its clients: a limit on bodies, and headers for browsers.
 
-Not covered yet: keys, allowed hosts, rates.
+Keys are in `router.service.keys`, names of the service in `router.service.hosts`. Not covered yet: rates.
 """
 
 from __future__ import annotations

@@ -1,0 +1,121 @@
+"""A real socket: heads that are too large, that trickle, or that are no HTTP; the next request is served."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import uvicorn
+
+from router.service.protocol import HEAD_BYTES, Protocol
+from tests.serving import app_of, good
+
+
+class Impatient(Protocol):
+    head_timeout_s = 0.3
+
+
+@contextmanager
+def listening() -> Iterator[int]:
+    """The port of a server in a thread of this process."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        config = uvicorn.Config(
+            app_of(),
+            http=Impatient,
+            ws="none",
+            h11_max_incomplete_event_size=HEAD_BYTES,
+            log_config=None,
+            access_log=False,
+            lifespan="on",
+        )
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join(30)
+
+
+def ask(connection: socket.socket) -> int:
+    """Asks a question, reads the whole answer, and leaves the connection open."""
+    body = json.dumps(good()).encode()
+    head = b"POST /v1/answer HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+    connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    with connection.makefile("rb") as reader:
+        status = int(reader.readline().split()[1])
+        headers = dict(line.split(b": ", 1) for line in iter(reader.readline, b"\r\n"))
+        assert len(reader.read(int(headers[b"content-length"]))) > 100
+    return status
+
+
+def everything(connection: socket.socket) -> bytes:
+    connection.settimeout(20)
+    parts = []
+    try:
+        while part := connection.recv(65536):
+            parts.append(part)
+    except ConnectionResetError:  # what was sent after the refusal was not read
+        pass
+    return b"".join(parts)
+
+
+def status_and_code(response: bytes) -> tuple[int, str]:
+    head, _, body = response.partition(b"\r\n\r\n")
+    assert b"x-request-id: " in head
+    assert b"connection: close" in head.lower()
+    error = json.loads(body)["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    return int(head.split()[1]), error["code"]
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "code"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"A: b\r\n" * 10_000 + b"\r\n", 431, "headers_too_large"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nA: " + b"b" * 50_000 + b"\r\n\r\n", 431, "headers_too_large"),
+        (b"GET /" + b"a" * 50_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 431, "headers_too_large"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n", 400, "malformed_request"),
+        (b"GET / HTTP/1.1\r\n\r\n", 400, "malformed_request"),  # no Host
+        (b"POST /v1/answer HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\n", 400, "malformed_request"),
+    ],
+)
+def test_a_head_that_is_none_is_refused_in_the_one_shape(head: bytes, status: int, code: str) -> None:
+    with listening() as port:
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(head)
+            assert status_and_code(everything(connection)) == (status, code)
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            assert ask(connection) == 200
+
+
+def test_headers_that_trickle_are_closed_within_the_deadline_also_on_a_connection_that_was_used() -> None:
+    with listening() as port:
+        for used in (False, True):
+            with socket.create_connection(("127.0.0.1", port)) as connection:
+                if used:
+                    assert ask(connection) == 200
+                connection.sendall(b"GET /health HTTP/1.1\r\n")
+                begin = time.monotonic()
+                assert status_and_code(everything(connection)) == (408, "head_timeout")
+                assert time.monotonic() - begin < 10
+
+
+def test_a_connection_on_which_nothing_is_asked_is_closed_and_one_that_waits_for_its_answer_is_not() -> None:
+    with listening() as port:
+        with socket.create_connection(("127.0.0.1", port)) as silent:
+            assert everything(silent) == b""
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(
+                b"POST /v1/answer HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+                b"Connection: close\r\nContent-Length: 2\r\n\r\n{"
+            )
+            time.sleep(0.6)  # the head was in time; the body has a deadline of its own
+            connection.sendall(b"}")
+            assert everything(connection).startswith(b"HTTP/1.1 400")
