@@ -169,6 +169,10 @@ def test_another_content_type_is_a_415(kind: str) -> None:
         ("multipart/form-data; boundary=x; charset=nonsense", b"--x\r\nA: b\r\n\r\nz\r\n--x--\r\n"),
         ("multipart/form-data; boundary=x", b"--x\r\nContent-Disposition: form-data\r\n\r\nz\r\n--x--\r\n"),
         ("multipart/form-data; boundary=x", b"--x\r\nContent-Disposition: form-data; name=q"),
+        (
+            "multipart/form-data; boundary=x",
+            b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\ncut off',
+        ),
     ],
 )
 def test_a_malformed_multipart_body_is_a_400(content_type: str, content: bytes) -> None:

@@ -43,6 +43,7 @@ def command(
         stream=sys.stderr,
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # a warning per malformed body of a client
     # Before uvicorn takes the signals over, and again when it hands them back after its drain.
     signal.signal(signal.SIGTERM, _leave)
     for sentence in unknown_variables(os.environ):

@@ -113,14 +113,15 @@ async def _read_form(request: Request, settings: Settings) -> dict[str, Any]:
                 max_part_size=settings.max_body_bytes,
             )
             parser.spool_max_size = settings.max_body_bytes + 1  # a client's picture never goes to disk
-            form = await parser.parse()
-        try:
-            for name, value in form.multi_items():
-                if name in fields:
-                    raise _given_twice(name)
-                fields[name] = await value.read() if isinstance(value, UploadFile) else value
-        finally:
-            await form.close()
+            try:
+                form = await parser.parse()
+                for name, value in form.multi_items():
+                    if name in fields:
+                        raise _given_twice(name)
+                    fields[name] = await value.read() if isinstance(value, UploadFile) else value
+            finally:  # a file that was cut off is in no form, but open
+                for file in parser._files_to_close_on_error:
+                    file.close()
     except (MultiPartException, ValueError, LookupError):
         raise InvalidRequest("The multipart body is malformed.", code="invalid_multipart") from None
     for name in ("scale", "min_scale", "max_visual_tokens"):
