@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.records import SCHEMA_VERSION, Outcome, OutcomeTable, RecordError, Sample
+from data.records import SCHEMA_VERSION, Outcome, OutcomeTable, RecordError, Sample, long_texts
 from m3_backbone.types import RouteInputs
 
 
@@ -84,7 +84,7 @@ class TableBuilder:
             image_ids=tuple(self._image_row),
             image_sizes=np.array([i.image_size for i in images], np.int64),
             image_views=np.array([i.views for i in images], np.int64),
-            answers=self._per_scale("answer", np.str_),
+            answers=long_texts([[o.answer for o in row] for row in self._outcomes]),
             scores=self._per_scale("score", np.float64),
             visual_tokens=self._per_scale("visual_tokens", np.int64),
             text_tokens=np.array([i.text_tokens for i in self._inputs], np.int64),

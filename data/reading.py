@@ -12,17 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from data.columns import DIFFICULTY, IMAGES, OUTCOMES, QUESTIONS, SAMPLES, check_columns
 from data.files import sha256
-from data.records import OutcomeTable, RecordError
+from data.records import OutcomeTable, RecordError, long_texts
 from data.validation import check_manifest, validate
 from data.writing import FILES, MANIFEST
-
-_SAMPLES = "sample_id image question references family kind dataset metric text_tokens interaction"
-_QUESTIONS = "text tokens vector"
-_IMAGES = "image_id width height views grid_stats pooled"
-_OUTCOMES = (
-    "sample scale answer score visual_tokens answer_tokens mean_logprob min_logprob first_margin flops"
-)
 
 
 def read_table(folder: Path, *, verify: bool = True) -> OutcomeTable:
@@ -30,11 +24,11 @@ def read_table(folder: Path, *, verify: bool = True) -> OutcomeTable:
     manifest = read_manifest(folder)
     if verify:
         _verify(folder, manifest)
-    samples = _read(folder / "samples.parquet", _SAMPLES)
-    questions = _read(folder / "questions.parquet", _QUESTIONS)
-    images = _read(folder / "images.parquet", _IMAGES)
-    outcomes = _read(folder / "outcomes.parquet", _OUTCOMES)
-    scales = tuple(int(s) for s in _list(manifest, "ladder"))
+    samples = _read(folder / "samples.parquet", SAMPLES)
+    questions = _read(folder / "questions.parquet", QUESTIONS)
+    images = _read(folder / "images.parquet", IMAGES)
+    outcomes = _read(folder / "outcomes.parquet", OUTCOMES)
+    scales = tuple(_list(manifest, "ladder"))
     n, m = samples.num_rows, images.num_rows
     question_row = _rows(samples, "question", questions.num_rows, folder / "samples.parquet")
     image_index = _rows(samples, "image", m, folder / "samples.parquet")
@@ -61,7 +55,7 @@ def read_table(folder: Path, *, verify: bool = True) -> OutcomeTable:
         image_ids=tuple(images["image_id"].to_pylist()),
         image_sizes=np.stack([images[c].to_numpy().astype(np.int64) for c in ("width", "height")], axis=1),
         image_views=images["views"].to_numpy().astype(np.int64),
-        answers=_texts(outcomes["answer"]).reshape(n, len(scales)),
+        answers=long_texts(outcomes["answer"].to_pylist()).reshape(n, len(scales)),
         scores=per_scale("score"),
         visual_tokens=per_scale("visual_tokens").astype(np.int64),
         text_tokens=samples["text_tokens"].to_numpy().astype(np.int64),
@@ -71,16 +65,16 @@ def read_table(folder: Path, *, verify: bool = True) -> OutcomeTable:
         first_margin=per_scale("first_margin").astype(np.float32),
         flops=per_scale("flops"),
         grid_stats=grid_stats,
-        grid_stat_names=tuple(str(s) for s in _list(manifest, "grid_stat_names")),
+        grid_stat_names=tuple(_list(manifest, "grid_stat_names")),
         pooled=_pooled(images["pooled"], m, manifest, folder),
         question=_floats(questions["vector"], questions.num_rows)[question_row],
         question_tokens=tuple(tokens[q] for q in question_row),
         interaction=_floats(samples["interaction"], n),
-        interaction_names=tuple(str(s) for s in _list(manifest, "interaction_names")),
+        interaction_names=tuple(_list(manifest, "interaction_names")),
         difficulty={
-            name.removeprefix("difficulty."): samples[name].to_numpy()
+            name.removeprefix(DIFFICULTY): samples[name].to_numpy().astype(np.float32)
             for name in samples.column_names
-            if name.startswith("difficulty.")
+            if name.startswith(DIFFICULTY)
         },
     )
     validate(table, str(folder))
@@ -97,7 +91,7 @@ def read_manifest(folder: Path) -> Mapping[str, object]:
             f"{folder} is not an outcome table: it has no {MANIFEST}. "
             "Make one with `m3-train label`; an interrupted one continues when run again."
         ) from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise RecordError(f"{path} is damaged: {error}.") from None
     check_manifest(manifest, str(path))
     return dict(manifest)
@@ -114,22 +108,14 @@ def _verify(folder: Path, manifest: Mapping[str, object]) -> None:
             raise RecordError(f"{path} is not the file that {MANIFEST} names (its hash differs): damaged?")
 
 
-def _read(path: Path, columns: str) -> pa.Table:
+def _read(path: Path, kinds: Mapping[str, str]) -> pa.Table:
     try:
         table = pq.read_table(path, memory_map=False)
     except FileNotFoundError:
         raise RecordError(f"{path} is missing. Copy the whole folder, or label again.") from None
     except (pa.ArrowException, OSError) as error:
         raise RecordError(f"{path} cannot be read as Parquet: {error}") from None
-    missing = [c for c in columns.split() if c not in table.column_names]
-    if missing:
-        raise RecordError(
-            f"{path} has no column {missing[0]!r}; its columns are {', '.join(table.column_names)}."
-        )
-    for name in columns.split():
-        if table[name].null_count:
-            row = int(np.flatnonzero(table[name].is_null().to_numpy())[0])
-            raise RecordError(f"{path}, row {row}: {name} is empty.")
+    check_columns(table, kinds, path)
     return table
 
 
@@ -180,7 +166,12 @@ def _pooled(column: Any, rows: int, manifest: Mapping[str, object], folder: Path
     flat = _floats(column, rows)
     shapes = manifest["shapes"]
     shape = shapes.get("pooled") if isinstance(shapes, Mapping) else None
-    if not isinstance(shape, list) or len(shape) != 2 or shape[0] * shape[1] != flat.shape[1]:
+    if not (
+        isinstance(shape, list)
+        and [type(side) for side in shape] == [int, int]
+        and min(shape) > 0
+        and shape[0] * shape[1] == flat.shape[1]
+    ):
         raise RecordError(
             f"{folder / MANIFEST}: shape {shape!r} of pooled does not fit its {flat.shape[1]} values."
         )

@@ -11,7 +11,7 @@ An outcome table is a folder (`data.writing` has the columns):
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -40,6 +40,16 @@ _EPS = 1e-9  # scores are sums of tenths: 0.3 + 0.6 must count as 0.9
 
 class RecordError(ValueError):
     """An outcome table or a sample that cannot be used; the message names the file, row and value."""
+
+
+Texts = NDArray[Any]
+"""An array of ``StringDType``: each text as long as it is, where ``np.str_`` pads all to the longest."""
+
+
+def long_texts(values: Any) -> Texts:
+    """Nested sequences of text as an array."""
+    texts: Texts = np.array(values, np.dtypes.StringDType())
+    return texts
 
 
 class ImageSource(Protocol):
@@ -101,7 +111,7 @@ class OutcomeTable:
     image_ids: tuple[str, ...]  # [m]
     image_sizes: NDArray[np.int64]  # [m, 2] width, height
     image_views: NDArray[np.int64]  # [m]
-    answers: NDArray[np.str_]  # [n, S]
+    answers: Texts  # [n, S]
     scores: NDArray[np.float64]  # [n, S]
     visual_tokens: NDArray[np.int64]  # [n, S]
     text_tokens: NDArray[np.int64]  # [n]
@@ -179,18 +189,19 @@ class OutcomeTable:
             raise RecordError(f"Sample {int(rows.max())} is not in a table of {len(self)} samples.")
         images, image_index = np.unique(self.image_index[rows], return_inverse=True)
         changed: dict[str, Any] = {"image_index": image_index.astype(np.int64)}
-        for name in _BY_SAMPLE:
-            changed[name] = _pick(getattr(self, name), rows)
-        for name in _BY_IMAGE:
-            changed[name] = _pick(getattr(self, name), images)
+        for name in BY_SAMPLE:
+            changed[name] = pick(getattr(self, name), rows)
+        for name in BY_IMAGE:
+            changed[name] = pick(getattr(self, name), images)
         changed["difficulty"] = {key: values[rows] for key, values in self.difficulty.items()}
         changed["manifest"] = {k: v for k, v in self.manifest.items() if k not in OF_FILES}
         return replace(self, **changed)
 
 
-_BY_IMAGE = ("image_ids", "image_sizes", "image_views", "grid_stats", "pooled")
+BY_IMAGE = ("image_ids", "image_sizes", "image_views", "grid_stats", "pooled")
 _WHOLE = ("manifest", "scales", "grid_stat_names", "interaction_names", "difficulty", "image_index")
-_BY_SAMPLE = tuple(f.name for f in fields(OutcomeTable) if f.name not in _BY_IMAGE + _WHOLE)
+BY_SAMPLE = tuple(f.name for f in fields(OutcomeTable) if f.name not in BY_IMAGE + _WHOLE)
+"""Fields with one row per image, and with one row per sample."""
 
 
 def read_outcomes(path: str | Path, *, verify: bool = True) -> OutcomeTable:
@@ -214,96 +225,9 @@ def write_outcomes(path: str | Path, table: OutcomeTable) -> None:
     write_table(Path(path), table)
 
 
-def concat(tables: Sequence[OutcomeTable]) -> OutcomeTable:
-    """One table of all samples, in order; images of the same id are merged.
-
-    Raises `RecordError` for tables of another backbone, ladder, prompt or summary version, for a sample id
-    that comes twice, and for an image id that names two different images.
-    """
-    if not tables:
-        raise RecordError("There is no table to concatenate.")
-    first = tables[0]
-    if len(tables) == 1:
-        return first
-    for table in tables[1:]:
-        _check_same_kind(first, table)
-    _check_unique([i for t in tables for i in t.sample_ids])
-    rows: dict[str, tuple[int, int]] = {}  # image id -> first (table, row) that has it
-    place: dict[str, int] = {}
-    for number, table in enumerate(tables):
-        for row, image in enumerate(table.image_ids):
-            if image not in rows:
-                rows[image] = (number, row)
-                place[image] = len(place)
-            else:
-                _check_same_image(tables[rows[image][0]], rows[image][1], table, row)
-    joined: dict[str, Any] = {}
-    for name in _BY_SAMPLE:
-        joined[name] = _join([getattr(t, name) for t in tables])
-    for name in _BY_IMAGE:
-        stacked = _join([getattr(t, name) for t in tables])
-        offsets = np.cumsum([0, *(len(t.image_ids) for t in tables)])
-        joined[name] = _pick(stacked, np.array([offsets[n] + r for n, r in rows.values()], dtype=np.int64))
-    joined["image_index"] = np.concatenate(
-        [np.array([place[i] for i in t.image_ids], dtype=np.int64)[t.image_index] for t in tables]
-    )
-    keys = list(dict.fromkeys(key for t in tables for key in t.difficulty))
-    joined["difficulty"] = {
-        key: np.concatenate([t.difficulty.get(key, np.full(len(t), np.nan, np.float32)) for t in tables])
-        for key in keys
-    }
-    return replace(first, manifest=_join_manifests([t.manifest for t in tables]), **joined)
-
-
-def _check_same_kind(first: OutcomeTable, other: OutcomeTable) -> None:
-    for key in IDENTITY:
-        a, b = first.manifest.get(key), other.manifest.get(key)
-        if a != b:
-            raise RecordError(
-                f"The tables cannot be mixed: {key} is {a!r} in one and {b!r} in the other. "
-                "Label both with the same backbone and prompt."
-            )
-    for name in ("scales", "grid_stat_names", "interaction_names"):
-        if getattr(first, name) != getattr(other, name):
-            raise RecordError(f"The tables cannot be mixed: their {name} differ.")
-
-
-def _check_unique(ids: Sequence[str]) -> None:
-    if len(set(ids)) != len(ids):
-        seen: set[str] = set()
-        twice = next(i for i in ids if i in seen or seen.add(i))  # type: ignore[func-returns-value]
-        raise RecordError(f"Sample id {twice!r} comes twice; every sample may be in the table once.")
-
-
-def _check_same_image(a: OutcomeTable, i: int, b: OutcomeTable, j: int) -> None:
-    if not (np.array_equal(a.grid_stats[i], b.grid_stats[j]) and np.array_equal(a.pooled[i], b.pooled[j])):
-        raise RecordError(
-            f"Image id {a.image_ids[i]!r} names two different images in the tables to be joined."
-        )
-
-
-def _join_manifests(manifests: Sequence[Mapping[str, object]]) -> dict[str, object]:
-    """What all agree on stays; texts that differ (split, data set, metric) are joined with '+'."""
-    joined: dict[str, object] = {}
-    for key in dict.fromkeys(key for m in manifests for key in m if key not in OF_FILES):
-        values = [m[key] for m in manifests if key in m]
-        if all(v == values[0] for v in values):
-            joined[key] = values[0]
-        elif all(isinstance(v, str) for v in values):
-            joined[key] = "+".join(dict.fromkeys(str(v) for v in values))
-        elif all(isinstance(v, Mapping) for v in values):
-            joined[key] = {k: v for m in values if isinstance(m, Mapping) for k, v in m.items()}
-    return joined
-
-
-def _pick(values: Any, rows: NDArray[np.int64]) -> Any:
+def pick(values: Any, rows: NDArray[np.int64]) -> Any:
+    """The rows of a tuple or an array."""
     return tuple(values[r] for r in rows) if isinstance(values, tuple) else values[rows]
-
-
-def _join(parts: Sequence[Any]) -> Any:
-    if isinstance(parts[0], tuple):
-        return tuple(value for part in parts for value in part)
-    return np.concatenate(parts)
 
 
 def _int(value: object) -> int:

@@ -4,7 +4,7 @@ The functions equal the official evaluators within 1e-9 (tests/golden/metrics.js
 Where an official evaluator guesses at random (MMMU) or asks another model (MMBench), an answer that it
 cannot read scores 0.
 
-Not covered: figures over a whole corpus (POPE's F1, MME's sums).
+Figures over a whole corpus (POPE's F1, MME's sums) are in `data.corpus`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from data import choices as letters
-from data import vqa_text
+from data import vqa_text, yes_no
 
 Metric = Callable[[str, Any], float]
 """(prediction, references): a sequence of texts; for multiple choice see `data.choices`."""
@@ -172,24 +172,17 @@ def levenshtein(a: str, b: str) -> int:
 
 def pope_llava(prediction: str, references: Sequence[str]) -> float:
     """LLaVA's POPE: yes, unless the first sentence has the word No, no or not."""
-    words = prediction.split(".")[0].replace(",", "").split(" ")
-    answer = "no" if {"No", "no", "not"} & set(words) else "yes"
-    return float(answer == _some(references)[0])
+    return float(yes_no.pope_llava(prediction) == _some(references)[0])
 
 
 def pope_lmms(prediction: str, references: Sequence[str]) -> float:
     """lmms-eval's POPE: exactly yes or no, but for case and outer white space."""
-    return float(prediction.lower().strip() == _some(references)[0].lower().strip())
+    return float(yes_no.pope_lmms(prediction) == yes_no.pope_lmms(_some(references)[0]))
 
 
 def mme_lmms(prediction: str, references: Sequence[str]) -> float:
     """lmms-eval's MME: yes or no within the first four characters."""
-    text = prediction.lower().strip().replace(".", "")
-    if len(text) == 1:
-        answer = {"y": "yes", "n": "no"}.get(text, "other")
-    else:
-        answer = next((word for word in ("yes", "no") if word in text[:4]), "other")
-    return float(answer == _some(references)[0].lower().strip().replace(".", ""))
+    return float(yes_no.mme(prediction) == _some(references)[0].lower().strip().replace(".", ""))
 
 
 # --- multiple choice -----------------------------------------------------------------------------

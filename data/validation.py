@@ -46,6 +46,12 @@ def check_manifest(manifest: object, where: str) -> None:
             "Label again with `m3-train label`, or use the program that wrote it."
         )
     _check_keys(manifest, {**_REQUIRED, **_WRITTEN}, where)
+    for key, kind in (("ladder", int), ("grid_stat_names", str), ("interaction_names", str)):
+        wrong = [value for value in manifest[key] if type(value) is not kind]
+        if wrong:
+            raise RecordError(f"{where}: manifest key {key!r} holds {wrong[0]!r}, not {_NAMES[kind]}.")
+    if not manifest["ladder"]:
+        raise RecordError(f"{where}: the table has no scales.")
 
 
 def validate(table: OutcomeTable, where: str) -> None:
@@ -68,10 +74,12 @@ def validate(table: OutcomeTable, where: str) -> None:
             f"{where}, sample {table.sample_ids[i]!r} at scale {table.scales[s]}: "
             f"score {scores[i, s]} is not in [0, 1]."
         )
-    for name in ("visual_tokens", "answer_tokens", "flops"):
+    for name in ("visual_tokens", "text_tokens", "answer_tokens", "flops"):
         _check(table, getattr(table, name) >= 0, name, "is negative", where)
     for name in ("mean_logprob", "min_logprob", "first_margin"):
-        _check(table, np.isfinite(getattr(table, name)), name, "is not finite", where)
+        with np.errstate(over="ignore"):  # it is stored in float16: what is beyond would come back infinite
+            stored = getattr(table, name).astype(np.float16)
+        _check(table, np.isfinite(stored), name, "is not finite in float16", where)
     for name in ("question", "interaction"):
         _check(table, _is_half(getattr(table, name)), name, _NOT_HALF, where)
     for name in ("grid_stats", "pooled"):

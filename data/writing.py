@@ -24,13 +24,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from data.columns import DIFFICULTY
 from data.files import sha256, write_atomically, write_bytes
 from data.records import OF_FILES, SCHEMA_VERSION, OutcomeTable
 from data.validation import validate
 
 MANIFEST = "manifest.json"
 FILES = ("samples.parquet", "questions.parquet", "images.parquet", "outcomes.parquet")
-
 Columns = dict[str, Any]  # name -> pyarrow array
 
 
@@ -95,7 +95,7 @@ def _samples(table: OutcomeTable, question_row: NDArray[np.int32]) -> Columns:
         "interaction": _halves(table.interaction),
     }
     for name, values in table.difficulty.items():
-        columns[f"difficulty.{name}"] = pa.array(values.astype(np.float32))
+        columns[f"{DIFFICULTY}{name}"] = pa.array(values.astype(np.float32))
     return columns
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,10 @@ from data.records import Outcome, OutcomeTable, Sample
 from m3_backbone.images import content_hash
 from m3_backbone.scales import Ladder
 from m3_backbone.types import Generation, GenerationRequest, RouteInputs
+from training.label import Settings
 
 LADDER = Ladder((1, 9, 36))
+SETTINGS = Settings(prompt="plain", shard_images=4, batch_images=2, process=False)
 
 
 @dataclass(frozen=True)
@@ -179,3 +182,29 @@ def table(images: int = 4, per_image: int = 2, *, first: int = 0, **manifest: ob
             ],
         )
     return builder.build()
+
+
+def assert_equal(a: OutcomeTable, b: OutcomeTable, *, ignore: tuple[str, ...] = ("manifest",)) -> None:
+    """Field by field; kinds of numbers included."""
+    for column in fields(OutcomeTable):
+        if column.name in ignore:
+            continue
+        x, y = getattr(a, column.name), getattr(b, column.name)
+        if isinstance(x, np.ndarray):
+            np.testing.assert_array_equal(x, y, err_msg=column.name)
+            assert x.dtype.kind == y.dtype.kind, column.name
+            if x.dtype.kind != "U":
+                assert x.dtype == y.dtype, column.name
+        elif column.name == "question_tokens":
+            assert [t.tolist() for t in x] == [t.tolist() for t in y]
+        elif column.name == "difficulty":
+            assert x.keys() == y.keys()
+            for key in x:
+                np.testing.assert_array_equal(x[key], y[key])
+        else:
+            assert x == y, column.name
+
+
+def content(out: Path) -> dict[str, bytes]:
+    """The final table's files."""
+    return {p.name: p.read_bytes() for p in sorted(out.glob("[!.]*.*")) if p.name != "run.json"}

@@ -46,7 +46,7 @@ def test_every_golden_record_of_a_known_metric_is_met() -> None:
             assert METRICS[name](prediction, references) == pytest.approx(score, abs=1e-9), (name, prediction)
         else:
             missing.add(name)
-    # a later parser, a known bug, and figures over a whole corpus
+    # a later parser, a known bug, and figures over a whole corpus (tests/test_data_corpus.py)
     assert missing == {"mcq_extract_lmms", "docvqa_task_m3_buggy", "pope_llava_corpus", "pope_lmms_corpus"}
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from data.records import RecordError, concat, write_outcomes
+from data.joining import concat
+from data.records import RecordError, write_outcomes
 from router.errors import BundleError, BundleMismatch
 from tests.reporting import LADDER, make_table, world
 from training.report.inputs import contenders, load_inputs, router_flops

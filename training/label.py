@@ -4,8 +4,7 @@ Work is cut into shards of some hundred images (`training.shards`). A kill at an
 flight and nothing else; the next run with the same backbone, prompt and data set continues, any other is
 refused. The result does not depend on where earlier runs were interrupted.
 
-Not covered: several machines on one table, retries of images that could not be opened (they are counted
-and listed in the manifest).
+Not covered: retries of images that could not be opened (they are counted and listed in the manifest).
 """
 
 from __future__ import annotations
@@ -22,11 +21,12 @@ from PIL import Image
 
 from data.builder import TableBuilder
 from data.records import SCHEMA_VERSION, Outcome, OutcomeTable, Sample
-from data.scoring import metric
+from data.scoring import ScoringError, metric
 from m3_backbone.scales import Ladder
 from m3_backbone.types import SUMMARY_VERSION, EncodedImage, Generation, GenerationRequest, RouteInputs
+from training.parts import KEY, Part
 from training.prefetch import Opened, open_all
-from training.shards import Group, LabelError, Shards, plan
+from training.shards import Group, LabelError, Shards, by_image, plan
 
 __all__ = ["Backbone", "LabelError", "Settings", "Tally", "label"]
 
@@ -52,6 +52,7 @@ class Settings:
     """prompt: name of the conversation template. dtype: what the weights run in; both are part of the labels.
 
     batch_images: images whose questions go to the model together. process: open images in a second process.
+    part: which part of the data set, where several machines share the work (`training.parts`).
     """
 
     prompt: str
@@ -60,6 +61,7 @@ class Settings:
     shard_images: int = 250
     batch_images: int = 8
     process: bool = True
+    part: Part | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +92,16 @@ def label(
     Raises `LabelError` when ``out`` was begun for another run, `ScoringError` for an unknown metric, and
     whatever the backbone raises; what was finished by then stays.
     """
-    shards = plan(samples, settings.shard_images)
+    groups: Sequence[Group] = by_image(samples)
+    images = len(groups)
+    if settings.part is not None:
+        groups = settings.part.cut(groups)
+    shards = plan(groups, settings.shard_images)
     everything = [s for shard in shards for group in shard for s in group]
-    for name in {s.metric for s in everything}:
-        metric(name)
+    _check_references(everything)
     manifest = _manifest(backbone, everything, settings)
+    if settings.part is not None:
+        manifest[KEY] = settings.part.describe(images)
     run = {**manifest, "schema_version": SCHEMA_VERSION, "shard_images": settings.shard_images}
     with Shards(out, run, shards) as store:
         scores, resumed, unreadable, missing = np.zeros(len(backbone.ladder)), 0, 0, []
@@ -124,6 +131,17 @@ def label(
                 store.write(number, builder.build() if len(builder) else None, faults)
                 unreadable += len(faults)
         return store.join()
+
+
+def _check_references(samples: Iterable[Sample]) -> None:
+    """Raises `ScoringError`, naming the sample, for references that its metric could choke on later."""
+    for sample in samples:
+        score = metric(sample.metric)
+        try:
+            for prediction in ("", "a"):
+                score(prediction, sample.answers)
+        except ScoringError as error:
+            raise ScoringError(f"Sample {sample.sample_id!r}: {error}") from None
 
 
 def _manifest(backbone: Backbone, samples: Sequence[Sample], settings: Settings) -> dict[str, object]:

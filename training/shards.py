@@ -16,7 +16,8 @@ from types import TracebackType
 from typing import IO, Any
 
 from data.files import write_bytes
-from data.records import OutcomeTable, RecordError, Sample, concat, read_outcomes, write_outcomes
+from data.joining import concat
+from data.records import OutcomeTable, RecordError, Sample, read_outcomes, write_outcomes
 
 Group = tuple[Sample, ...]
 """The samples of one image."""
@@ -28,10 +29,8 @@ class LabelError(ValueError):
     """Labels that cannot be made or continued; the message has the remedy."""
 
 
-def plan(samples: Iterable[Sample], images: int) -> list[list[Group]]:
-    """Samples grouped by image, in order of first appearance, ``images`` of them to a shard."""
-    if images < 1:
-        raise LabelError(f"A shard needs at least 1 image, got {images}.")
+def by_image(samples: Iterable[Sample]) -> list[Group]:
+    """Samples grouped by image, in order of first appearance."""
     groups: dict[tuple[str, str], list[Sample]] = {}
     seen: set[str] = set()
     for sample in samples:
@@ -41,8 +40,14 @@ def plan(samples: Iterable[Sample], images: int) -> list[list[Group]]:
         groups.setdefault((sample.dataset, sample.image_id), []).append(sample)
     if not groups:
         raise LabelError("The data set has no samples.")
-    whole = [tuple(group) for group in groups.values()]
-    return [whole[i : i + images] for i in range(0, len(whole), images)]
+    return [tuple(group) for group in groups.values()]
+
+
+def plan(groups: Sequence[Group], images: int) -> list[Sequence[Group]]:
+    """The shards: ``images`` of the groups to each."""
+    if images < 1:
+        raise LabelError(f"A shard needs at least 1 image, got {images}.")
+    return [groups[i : i + images] for i in range(0, len(groups), images)]
 
 
 class Shards:

@@ -10,17 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from data.records import Sample
-from data.sources.files import SHORT_ANSWER, ImageFile, json_rows, locate, unique
+from data.sources.files import SHORT_ANSWER, ImageFile, identified, json_rows, locate
 
 
 def read(where: str, data_dir: Path | None = None) -> Iterator[Sample]:
     path = locate(where, data_dir, "docvqa", f"{where}_v1.0.json", "rrc.cvc.uab.es, challenge 17")
-    seen: dict[str, int] = {}
-    for row in json_rows(path, "data"):
+    for sample_id, row in identified(json_rows(path, "data"), "docvqa", "questionId"):
         image = row.text("image")
-        kinds = row.values.get("question_types")
         yield Sample(
-            sample_id=unique(seen, f"docvqa/{row.text('questionId')}", row.where),
+            sample_id=sample_id,
             image_id=f"docvqa/{image}",
             open_image=ImageFile(path.parent / image),
             question=row.text("question") + SHORT_ANSWER,
@@ -28,5 +26,5 @@ def read(where: str, data_dir: Path | None = None) -> Iterator[Sample]:
             metric="anls_lmms",
             dataset="docvqa",
             split=path.stem.partition("_")[0],
-            family=str(kinds[0]) if isinstance(kinds, list) and kinds else "",
+            family=row.first("question_types"),
         )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from PIL import Image
 
@@ -46,7 +47,11 @@ class Row:
         """The first of ``names`` that the row has, as text; numbers are written out."""
         for name in names:
             value = self.values.get(name)
-            if isinstance(value, str) or (isinstance(value, int | float) and not isinstance(value, bool)):
+            if isinstance(value, str):
+                if any("\ud800" <= c <= "\udfff" for c in value):
+                    raise SourceError(f"{self.where}: {name} holds half a character: {value!r}.")
+                return value
+            if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
                 return str(value)
             if value is not None:
                 raise SourceError(f"{self.where}: {name} is {value!r}, not a text.")
@@ -63,11 +68,16 @@ class Row:
             raise SourceError(f"{self.where}: {name} is empty; at least one is needed.")
         return (self.text(name),)
 
+    def first(self, name: str) -> str:
+        """The first of a list of texts; empty where there is none."""
+        value = self.values.get(name)
+        return Row({name: value[0]}, self.where).text(name) if isinstance(value, list) and value else ""
+
 
 def jsonl_rows(path: Path) -> Iterator[Row]:
     """Rows of a JSON-lines file, one at a time. A byte-order mark, CRLF and blank lines are fine."""
     with open_text(path) as file:
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(decoded(file, path), 1):
             if not line.strip():
                 continue
             where = f"{path}, line {number}"
@@ -75,6 +85,8 @@ def jsonl_rows(path: Path) -> Iterator[Row]:
                 values = json.loads(line)
             except json.JSONDecodeError as error:
                 raise SourceError(f"{where} is not JSON: {error.msg}.") from None
+            except RecursionError:
+                raise SourceError(f"{where} is not a row: it is nested too deeply.") from None
             yield row(values, where)
 
 
@@ -82,9 +94,11 @@ def json_rows(path: Path, key: str | None = None) -> Iterator[Row]:
     """Rows of a JSON file that is a list, or has one under ``key``."""
     with open_text(path) as file:
         try:
-            content = json.load(file)
+            content = json.loads("".join(decoded(file, path)))
         except json.JSONDecodeError as error:
             raise SourceError(f"{path} is not JSON: {error}.") from None
+        except RecursionError:
+            raise SourceError(f"{path} is not a data set: it is nested too deeply.") from None
     rows = content.get(key) if key is not None and isinstance(content, dict) else content
     if not isinstance(rows, list):
         raise SourceError(f"{path} holds no list{f' under {key!r}' if key else ''}.")
@@ -98,12 +112,20 @@ def row(values: object, where: str) -> Row:
     return Row(values, where)
 
 
-def open_text(path: Path) -> Any:
+def open_text(path: Path) -> TextIO:
     """The file as UTF-8 text, with or without a byte-order mark; lines keep their ends."""
     try:
         return path.open(encoding="utf-8-sig", newline="")
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def decoded(file: TextIO, path: Path) -> Iterator[str]:
+    """The lines of ``file``; raises `SourceError` naming ``path`` where they are not UTF-8."""
+    try:
+        yield from file
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{path} is not UTF-8 text ({error.reason}). Save it as UTF-8.") from None
 
 
 def locate(where: str, data_dir: Path | None, name: str, relative: str, origin: str) -> Path:
@@ -122,6 +144,13 @@ def locate(where: str, data_dir: Path | None, name: str, relative: str, origin: 
     if not path.is_file():
         raise SourceError(f"{name}: {path} is missing. It comes from {origin}.")
     return path
+
+
+def identified(rows: Iterable[Row], prefix: str, name: str) -> Iterator[tuple[str, Row]]:
+    """Rows with the id ``prefix/NAME`` that each has; raises `SourceError` for one that comes twice."""
+    seen: dict[str, int] = {}
+    for row in rows:
+        yield unique(seen, f"{prefix}/{row.text(name)}", row.where), row
 
 
 def unique(seen: dict[str, int], sample_id: str, where: str) -> str:

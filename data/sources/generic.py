@@ -15,7 +15,7 @@ from pathlib import Path
 
 from data.records import Sample
 from data.scoring import METRICS
-from data.sources.files import ImageFile, Row, SourceError, jsonl_rows, open_text, unique
+from data.sources.files import ImageFile, Row, SourceError, decoded, jsonl_rows, open_text, unique
 
 DEFAULT_METRIC = "answer_match"
 
@@ -32,16 +32,19 @@ def read_csv(where: str, data_dir: Path | None = None) -> Iterator[Sample]:
 
 def _csv_rows(path: Path) -> Iterator[Row]:
     with open_text(path) as file:
-        reader = csv.DictReader(file, strict=True)
-        missing = [c for c in ("image", "question", "answers") if c not in (reader.fieldnames or ())]
-        if missing:
-            found = ", ".join(reader.fieldnames or ()) or "none"
-            raise SourceError(f"{path} has no column {missing[0]!r}; its columns are: {found}.")
+        reader = csv.DictReader(decoded(file, path), strict=True)
         try:
+            columns = list(reader.fieldnames or ())
+            missing = [c for c in ("image", "question", "answers") if c not in columns]
+            if missing:
+                found = ", ".join(columns) or "none"
+                raise SourceError(f"{path} has no column {missing[0]!r}; its columns are: {found}.")
+            if len(set(columns)) != len(columns):
+                raise SourceError(f"{path} has a column twice; its columns are: {', '.join(columns)}.")
             for values in reader:
                 where = f"{path}, line {reader.line_num}"
                 if None in values or None in values.values():
-                    raise SourceError(f"{where} does not have {len(reader.fieldnames or ())} fields.")
+                    raise SourceError(f"{where} does not have {len(columns)} fields.")
                 yield Row({**values, "answers": _csv_answers(values["answers"], where)}, where)
         except csv.Error as error:
             raise SourceError(f"{path}, line {reader.reader.line_num}: {error}.") from None
@@ -60,6 +63,8 @@ def _samples(path: Path, rows: Iterable[Row]) -> Iterator[Sample]:
     seen: dict[str, int] = {}
     for number, row in enumerate(rows):
         image = row.text("image")
+        if not image.strip():
+            raise SourceError(f"{row.where}: image is empty.")
         metric = row.text("metric") if row.values.get("metric") else DEFAULT_METRIC
         if metric not in METRICS:
             raise SourceError(

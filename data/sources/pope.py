@@ -10,20 +10,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from data.records import Sample
-from data.sources.files import SHORT_ANSWER, ImageFile, SourceError, jsonl_rows, locate, unique
+from data.sources.files import SHORT_ANSWER, ImageFile, SourceError, identified, jsonl_rows, locate
 
 
 def read(where: str, data_dir: Path | None = None) -> Iterator[Sample]:
     path = locate(where, data_dir, "pope", f"coco_pope_{where}.json", "github.com/RUCAIBox/POPE")
     category = path.stem.removeprefix("coco_pope_")
-    seen: dict[str, int] = {}
-    for row in jsonl_rows(path):
+    for sample_id, row in identified(jsonl_rows(path), f"pope/{category}", "question_id"):
         label = row.text("label")
         if label not in ("yes", "no"):
             raise SourceError(f"{row.where}: label is {label!r}, not 'yes' or 'no'.")
         image = row.text("image")
         yield Sample(
-            sample_id=unique(seen, f"pope/{category}/{row.text('question_id')}", row.where),
+            sample_id=sample_id,
             image_id=f"pope/{image}",
             open_image=ImageFile(path.parent / "val2014" / image),
             question=row.text("text") + SHORT_ANSWER,

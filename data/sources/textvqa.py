@@ -10,18 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from data.records import Sample
-from data.sources.files import SHORT_ANSWER, ImageFile, json_rows, locate, unique
+from data.sources.files import SHORT_ANSWER, ImageFile, identified, json_rows, locate
 
 
 def read(where: str, data_dir: Path | None = None) -> Iterator[Sample]:
     path = locate(where, data_dir, "textvqa", f"TextVQA_0.5.1_{where}.json", "textvqa.org/dataset")
     split = path.stem.rpartition("_")[2]
-    seen: dict[str, int] = {}
-    for row in json_rows(path, "data"):
+    for sample_id, row in identified(json_rows(path, "data"), "textvqa", "question_id"):
         image = row.text("image_id")
-        classes = row.values.get("image_classes")
         yield Sample(
-            sample_id=unique(seen, f"textvqa/{row.text('question_id')}", row.where),
+            sample_id=sample_id,
             image_id=f"textvqa/{image}",
             open_image=ImageFile(path.parent / "train_images" / f"{image}.jpg"),
             question=row.text("question") + SHORT_ANSWER,
@@ -29,5 +27,5 @@ def read(where: str, data_dir: Path | None = None) -> Iterator[Sample]:
             metric="textvqa_m4c",
             dataset="textvqa",
             split=split,
-            family=str(classes[0]) if isinstance(classes, list) and classes else "",
+            family=row.first("image_classes"),
         )

@@ -39,6 +39,10 @@ def command(
         Path | None,
         typer.Option(envvar="M3_DATA_DIR", help="Folder of the data sets that are named by split."),
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(help="I/N: label part I of N, on one of N machines; merge with m3-train merge."),
+    ] = None,
     shard_images: Annotated[int, typer.Option(min=1, help="Images per shard: what a kill can cost.")] = 250,
     batch_images: Annotated[int, typer.Option(min=1, help="Images whose questions run together.")] = 8,
 ) -> None:
@@ -47,13 +51,15 @@ def command(
     from m3_backbone import EngineError, load_backbone
     from m3_backbone.prompt import CONVERSATIONS
     from training.label import Settings, label
+    from training.parts import Part
     from training.prefetch import PrefetchError
 
     console = Console(stderr=True, highlight=False, markup=False)
     try:
+        part = None if shard is None else Part.parse(shard)
         samples = load(dataset, data_dir, limit)
         model = load_backbone(backbone, dtype=dtype, device=device, conversation=conversation)
-    except ValueError as error:  # SourceError, CheckpointError: the message has the remedy
+    except ValueError as error:  # SourceError, CheckpointError, LabelError: the message has the remedy
         console.print(f"Error: {error}")
         raise typer.Exit(1) from None
     settings = Settings(
@@ -62,6 +68,7 @@ def command(
         max_new_tokens=max_new_tokens,
         shard_images=shard_images,
         batch_images=batch_images,
+        part=part,
     )
     with _progress(console) as progress:
         task = progress.add_task("reading the data set", total=None, accuracy="")
@@ -90,7 +97,7 @@ def command(
             progress.stop()
             console.print(f"Error: {error}")
             raise typer.Exit(1) from None
-    Console().print(_summary(table, out))
+    Console().print(summary(table, out))
 
 
 class _Rate(ProgressColumn):
@@ -113,7 +120,8 @@ def _progress(console: Console) -> Progress:
     )
 
 
-def _summary(table: OutcomeTable, out: Path) -> Table:
+def summary(table: OutcomeTable, out: Path) -> Table:
+    """Scores and tokens by scale, for the terminal."""
     shown = Table(title=f"{len(table)} samples of {len(table.image_ids)} images in {out}")
     for column in ("scale", "score", "visual tokens", "answer tokens"):
         shown.add_column(column, justify="right")

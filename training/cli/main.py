@@ -16,6 +16,7 @@ VERBS: dict[str, tuple[str, str]] = {
         "training.cli.bench_backbone:command",
         "Measure the backbone against the reference's way.",
     ),
+    "merge": ("training.cli.merge:command", "Merge the parts of a table that several machines labelled."),
     "fit": ("training.cli.fit:command", "Fit a router on outcome tables and write its bundle."),
     "report": ("training.cli.report:command", "Write the report of cost against accuracy."),
 }

@@ -1,0 +1,103 @@
+"""Several machines label one data set: parts, and merging them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from data.records import RecordError, read_outcomes, write_outcomes
+from tests.labelling import SETTINGS, FakeBackbone, content, samples, table
+from training.cli.merge import command
+from training.label import label
+from training.parts import Part, merge
+from training.shards import LabelError
+
+
+def label_parts(home: Path, n: int, of: int, shard_images: int = 4) -> list[Path]:
+    folders = []
+    for number in range(1, of + 1):
+        settings = replace(SETTINGS, part=Part(number, of), shard_images=shard_images)
+        label(FakeBackbone(), samples(n, 3, broken=[1, 8]), home / f"part-{number}", settings)
+        folders.append(home / f"part-{number}")
+    return folders
+
+
+@pytest.mark.parametrize(("n", "of"), [(11, 3), (10, 2), (5, 5), (6, 1)])
+def test_merged_parts_are_the_table_of_one_machine_to_the_byte(tmp_path: Path, n: int, of: int) -> None:
+    if of == 5:
+        n = 12  # part 2 of 5 would be the unreadable image alone
+    folders = label_parts(tmp_path, n, of)
+    whole = label(FakeBackbone(), samples(n, 3, broken=[1, 8]), tmp_path / "whole", SETTINGS)
+    merged = merge(folders[::-1], tmp_path / "merged")
+    assert merged.sample_ids == whole.sample_ids
+    assert content(tmp_path / "merged") == content(tmp_path / "whole")
+    assert sum(len(read_outcomes(folder)) for folder in folders) == len(whole)
+
+
+def test_parts_may_be_cut_into_shards_of_their_own_size(tmp_path: Path) -> None:
+    (first, _), (_, second) = label_parts(tmp_path / "a", 11, 2, 2), label_parts(tmp_path / "b", 11, 2, 5)
+    label(FakeBackbone(), samples(11, 3, broken=[1, 8]), tmp_path / "whole", SETTINGS)
+    merge([first, second], tmp_path / "merged")
+    assert content(tmp_path / "merged") == content(tmp_path / "whole")
+
+
+def test_a_part_is_continued_as_that_part_alone(tmp_path: Path) -> None:
+    (first, _) = label_parts(tmp_path, 6, 2)
+    backbone = FakeBackbone()
+    label(backbone, samples(6, 3, broken=[1, 8]), first, replace(SETTINGS, part=Part(1, 2)))
+    assert backbone.encoded == []
+    for part in (None, Part(2, 2), Part(1, 3)):
+        with pytest.raises(LabelError, match="labels of another run: part was"):
+            label(backbone, samples(6, 3, broken=[1, 8]), first, replace(SETTINGS, part=part))
+
+
+def test_what_cannot_be_merged_is_refused(tmp_path: Path) -> None:
+    first, second, third = label_parts(tmp_path / "a", 12, 3)
+    with pytest.raises(RecordError, match=r"Missing parts: 1/3, 3/3"):
+        merge([second], tmp_path / "out")
+    with pytest.raises(RecordError, match=r"part-1 and .*part-1 are both part 1 of 3"):
+        merge([first, second, first], tmp_path / "out")
+    other, _ = label_parts(tmp_path / "b", 12, 2)
+    with pytest.raises(RecordError, match="not parts of one table: of is 2 and 3"):
+        merge([first, other], tmp_path / "out")
+    longer = label_parts(tmp_path / "c", 15, 3)
+    with pytest.raises(RecordError, match=r"images is 15 and 12.*same --limit"):
+        merge([first, second, longer[2]], tmp_path / "out")
+    with pytest.raises(RecordError, match="Missing parts: all"):
+        merge([], tmp_path / "out")
+    write_outcomes(tmp_path / "alone", table())
+    with pytest.raises(RecordError, match=r"alone is not a part of a table.*--shard I/N"):
+        merge([tmp_path / "alone"], tmp_path / "out")
+    rounded = read_outcomes(third)
+    write_outcomes(third, replace(rounded, manifest={**rounded.manifest, "dtype": "bfloat16"}))
+    with pytest.raises(RecordError, match="labelled differently: dtype is 'bfloat16' and 'float32'"):
+        merge([first, second, third], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("text", ["", "2", "0/3", "4/3", "1/0", "-1/3", "1/3/5", "a/b", "１/２"])
+def test_a_part_is_written_i_of_n(text: str) -> None:
+    with pytest.raises(LabelError, match="Part"):
+        Part.parse(text)
+    assert Part.parse("2/4") == Part(2, 4)
+
+
+def test_an_empty_part_is_refused() -> None:
+    with pytest.raises(LabelError, match="Part 1/5 would be empty: the data set has 3 images"):
+        Part(1, 5).cut([1, 2, 3])
+
+
+def test_the_command_merges_and_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:
+    app = typer.Typer()
+    app.command()(command)
+    folders = [str(folder) for folder in label_parts(tmp_path, 6, 2)]
+    done = CliRunner().invoke(app, [*folders, "--out", str(tmp_path / "out")], env={"COLUMNS": "200"})
+    assert done.exit_code == 0, done.output
+    assert len(read_outcomes(tmp_path / "out")) == 15
+    wrong = CliRunner().invoke(app, [folders[0], "--out", str(tmp_path / "other")])
+    assert wrong.exit_code == 1
+    assert "Missing parts: 2/2" in " ".join(wrong.output.split())

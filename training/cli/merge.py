@@ -1,0 +1,25 @@
+"""``m3-train merge``: the parts that several machines labelled -> one outcome table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+
+def command(
+    parts: Annotated[list[Path], typer.Argument(help="Folders made by `m3-train label --shard I/N`.")],
+    out: Annotated[Path, typer.Option(help="Folder of the whole table; a table there is replaced.")],
+) -> None:
+    """Merge the parts of a table; none may be missing."""
+    from training.cli.label import summary
+    from training.parts import merge
+
+    try:
+        table = merge(parts, out)
+    except (ValueError, OSError) as error:  # RecordError is a ValueError: the message has the remedy
+        Console(stderr=True).print(f"Error: {error}", markup=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+    Console().print(summary(table, out))
