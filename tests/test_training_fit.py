@@ -201,3 +201,28 @@ def test_tables_that_are_not_there_or_of_another_split_are_refused(tmp_path: Pat
     with pytest.raises(RecordError, match="holds the split 'test'"):
         read_tables(tmp_path)
     assert shipped_outcomes().parts[-3:] == ("data", "outcomes", "tiny")
+
+
+def test_what_is_wrong_with_tables_or_disk_is_one_line_and_an_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.candidates.candidates", lambda: (quick(), Lookup()))
+    app = typer.Typer()
+    app.command()(command)
+
+    def run(*arguments: str) -> str:
+        out = ["--outcomes", str(tmp_path / "tables"), "--out", str(tmp_path / "bundle")]
+        result = CliRunner().invoke(app, [*out, *arguments])
+        assert result.exit_code == 1, result.output
+        assert "Traceback" not in result.output
+        assert isinstance(result.exception, SystemExit)
+        return " ".join(result.output.split())
+
+    assert "Error: " in run()
+    write_outcomes(tmp_path / "tables" / "router-train", outcomes(60))
+    write_outcomes(tmp_path / "tables" / "tune", outcomes(2, split="tune"))
+    assert "2 images cannot be put into 5 folds: label more images" in run()
+    write_outcomes(tmp_path / "tables" / "tune", outcomes(40, split="tune"))
+    assert "serves comparison only" in run("--candidate", "lookup")
+    (tmp_path / "bundle").write_text("a file where the folder should be")
+    assert "bundle" in run()

@@ -1,4 +1,4 @@
-"""LightGBM's settings and the small machinery that its candidates share: bins, held-out fits, threads.
+"""LightGBM's settings and what its candidates share: bins, the search on folds by image, threads.
 
 LightGBM's own threads wait for each other by spinning: on a shared machine two of them were seen to take
 forty times as long as one. Every fit has one thread, and fits run side by side instead.
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from router.features import Float32
 from router.predictor import Predictions
-from training.candidates.base import Ensemble, Examples
+from training.candidates.base import Ensemble, Examples, Trees, image_folds
 
 Labels = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -77,38 +77,6 @@ class Bins:
             return part if start is None else part.set_init_score(start[mask])
 
 
-@dataclass(frozen=True)
-class HeldOut:
-    """loss: lowest log loss on the held-out rows; trees: how many reached it; booster: cut there."""
-
-    loss: float
-    trees: int
-    booster: Any
-
-
-def fit_held_out(
-    bins: Bins, held: Mask, labels: Labels, params: dict[str, Any], rounds: int, start: Labels | None = None
-) -> HeldOut:
-    """Fit on the rows that are not ``held`` until the loss on those that are stops falling."""
-    booster = lgb.train(
-        params,
-        bins.rows(~held, labels, start),
-        num_boost_round=rounds,
-        valid_sets=[bins.rows(held, labels, start)],
-        callbacks=[lgb.early_stopping(PATIENCE, verbose=False)],
-    )
-    return HeldOut(
-        float(booster.best_score["valid_0"]["cross_entropy"]), int(booster.best_iteration), booster
-    )
-
-
-def fit_all(
-    bins: Bins, labels: Labels, params: dict[str, Any], rounds: int, start: Labels | None = None
-) -> Any:
-    """A booster of ``rounds`` trees on every row."""
-    return lgb.train(params, bins.rows(np.ones(len(labels), np.bool_), labels, start), num_boost_round=rounds)
-
-
 def head_labels(examples: Examples) -> tuple[Labels, bool]:
     """([n, C] a column per head and scale, whether the heads share columns).
 
@@ -121,8 +89,122 @@ def head_labels(examples: Examples) -> tuple[Labels, bool]:
     return np.concatenate([sufficient, examples.scores], axis=1), False
 
 
-def run_all(
-    pool: ThreadPoolExecutor, run: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]
-) -> list[Any]:
-    """Results in the order of ``arguments``, whatever order they finish in."""
-    return [future.result() for future in [pool.submit(run, *a) for a in arguments]]
+@dataclass(frozen=True)
+class HeldOut:
+    """loss: lowest log loss on the held-out rows; trees: how many reached it; booster: cut there."""
+
+    loss: float
+    trees: int
+    booster: Any
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search found for some targets. setting: of the grid; runs: [fold][target]; start: as given."""
+
+    targets: Sequence[Labels]
+    start: Labels | None
+    setting: dict[str, Any]
+    runs: Sequence[Sequence[HeldOut]]
+
+    @property
+    def trees(self) -> list[int]:
+        """Per target, the mean over the folds."""
+        folds = zip(*self.runs, strict=True)
+        return [max(1, round(float(np.mean([run.trees for run in column])))) for column in folds]
+
+    @property
+    def losses(self) -> list[float]:
+        """Per target, mean held-out log loss over the folds."""
+        return [float(np.mean([run.loss for run in column])) for column in zip(*self.runs, strict=True)]
+
+
+class Search:
+    """Finds settings and numbers of trees on folds by image, then fits on everything; a context manager.
+
+    grid: the settings to try. rounds: trees at most. threads: fits that run side by side.
+    """
+
+    def __init__(
+        self,
+        examples: Examples,
+        *,
+        grid: Sequence[dict[str, Any]],
+        folds: int,
+        rounds: int,
+        seed: int,
+        threads: int,
+    ) -> None:
+        self.fold = image_folds(examples.groups, folds, seed)
+        self._folds, self._grid, self._rounds, self._seed = folds, grid, rounds, seed
+        self._bins = Bins(examples.features, seed)
+        self._pool = ThreadPoolExecutor(threads)
+
+    def __enter__(self) -> Search:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.shutdown()
+
+    def choose(self, targets: Sequence[Labels], start: Labels | None = None) -> Found:
+        """The setting that is best on the first fold, and its fits on all folds.
+
+        targets: labels [n] each. start: raw predictions [n] from which all of them go on.
+        """
+        n = len(targets)
+        tried = self._run(self._held_out, [(0, t, s, start) for s in self._grid for t in targets])
+        losses = np.array([run.loss for run in tried]).reshape(len(self._grid), n)
+        best = int(losses.mean(axis=1).argmin())
+        setting = self._grid[best]
+        rest = self._run(
+            self._held_out, [(k, t, setting, start) for k in range(1, self._folds) for t in targets]
+        )
+        runs = [*tried[best * n : (best + 1) * n], *rest]
+        return Found(targets, start, setting, [runs[k * n : (k + 1) * n] for k in range(self._folds)])
+
+    def fit(self, found: Found) -> list[Any]:
+        """A booster per target on every row, with the setting and the numbers of trees that were found."""
+        return self._run(
+            self._everything,
+            [(t, found.setting, n, found.start) for t, n in zip(found.targets, found.trees, strict=True)],
+        )
+
+    def _held_out(self, k: int, labels: Labels, setting: dict[str, Any], start: Labels | None) -> HeldOut:
+        """Fit on the rows outside fold ``k`` until the loss on those in it stops falling."""
+        held = self.fold == k
+        booster = lgb.train(
+            {**FIXED, **setting, "seed": self._seed},
+            self._bins.rows(~held, labels, start),
+            num_boost_round=self._rounds,
+            valid_sets=[self._bins.rows(held, labels, start)],
+            callbacks=[lgb.early_stopping(PATIENCE, verbose=False)],
+        )
+        return HeldOut(
+            float(booster.best_score["valid_0"]["cross_entropy"]), int(booster.best_iteration), booster
+        )
+
+    def _everything(self, labels: Labels, setting: dict[str, Any], rounds: int, start: Labels | None) -> Any:
+        data = self._bins.rows(np.ones(len(labels), np.bool_), labels, start)
+        return lgb.train({**FIXED, **setting, "seed": self._seed}, data, num_boost_round=rounds)
+
+    def _run(self, work: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Results in the order of ``arguments``, whatever order they finish in."""
+        return [future.result() for future in [self._pool.submit(work, *a) for a in arguments]]
+
+
+def fitted_trees(
+    trees: Sequence[Trees], n_scales: int, found: Found, shared: bool, more: dict[str, Any] | None = None
+) -> FittedTrees:
+    """The fitted candidate: columns as `head_labels` orders them, and what is worth knowing about the fit."""
+    n_columns = len(found.targets)
+    return FittedTrees(
+        Ensemble(tuple(trees), tuple(range(n_scales)), tuple(range(n_columns - n_scales, n_columns))),
+        notes={
+            "setting": dict(found.setting),
+            "trees": found.trees,
+            **(more or {}),
+            "held_out_log_loss": [round(loss, 5) for loss in found.losses],
+            "heads_shared": shared,
+            "lightgbm": lgb.__version__,
+        },
+    )

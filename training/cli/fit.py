@@ -33,6 +33,7 @@ def command(
     threads: Annotated[int, typer.Option(min=1, help="Fits that run side by side, one thread each.")] = 2,
 ) -> None:
     """Fit a router on router-train, calibrate it on tune, and write its bundle."""
+    from router.errors import M3Error
     from training.candidates import candidates
     from training.candidates.base import by_name
     from training.fit import fit, read_tables, shipped_outcomes
@@ -43,17 +44,21 @@ def command(
         chosen = by_name(candidate, candidates())
     except ValueError as err:
         raise typer.BadParameter(str(err), param_hint="--candidate") from err
-    train, tune = read_tables(folder)
-    result = fit(
-        train,
-        tune,
-        chosen,
-        tolerance=tolerance,
-        seed=seed,
-        threads=threads,
-        provenance={"outcomes": {split: _hash(folder / split) for split in ("router-train", "tune")}},
-    )
-    result.bundle.write(out)
+    try:
+        train, tune = read_tables(folder)
+        result = fit(
+            train,
+            tune,
+            chosen,
+            tolerance=tolerance,
+            seed=seed,
+            threads=threads,
+            provenance={"outcomes": {split: _hash(folder / split) for split in ("router-train", "tune")}},
+        )
+        result.bundle.write(out)
+    except (ValueError, M3Error, OSError) as err:  # RecordError is a ValueError; messages have the remedy
+        Console(stderr=True).print(f"Error: {err}", markup=False, soft_wrap=True)
+        raise typer.Exit(1) from None
     _tell(result, out, time.monotonic() - start)
 
 
