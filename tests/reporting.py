@@ -6,10 +6,12 @@ the fineness with noise, a lookup sees the kind alone.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -20,7 +22,12 @@ from m3_backbone.scales import Ladder
 from m3_backbone.types import RouteInputs
 from training.candidates.lightgbm_per_scale import LightGBMPerScale
 from training.fit import fit
+from training.report.analysis import Report
+from training.report.inputs import load_inputs
+from training.report.provenance import collect
+from training.report.write import make_report
 
+DRAWS = 200
 LADDER = (1, 9, 36, 144, 576)
 FAMILIES = {"scenes": ("colour", "count"), "text": ("read", "place"), "tables": ("cell", "sum")}
 NEED = {"colour": -0.3, "count": 0.8, "read": 2.6, "place": 1.0, "cell": 2.2, "sum": 3.2}
@@ -111,3 +118,16 @@ def world() -> Path:
     train, tune = make_table("router-train", 500, 1), make_table("tune", 250, 2)
     fit(train, tune, LightGBMPerScale(), threads=1).bundle.write(home / "bundle")
     return home
+
+
+@functools.cache
+def report(*, router: bool = True) -> Report:
+    inputs = load_inputs(world() / "outcomes", world() / "bundle" if router else None)
+    provenance = collect(inputs, command="m3-train report --out out", draws=DRAWS, seed=0)
+    return make_report(inputs, provenance, draws=DRAWS)
+
+
+def changed(**changes: Any) -> Report:
+    """The report of the same table with some of its arrays exchanged."""
+    inputs = dataclasses.replace(report().inputs, table=dataclasses.replace(report().inputs.table, **changes))
+    return make_report(inputs, report().provenance, draws=100)

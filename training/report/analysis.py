@@ -17,6 +17,7 @@ from training.evaluation.oracle import ZONES
 from training.evaluation.resampling import measure
 from training.evaluation.results import TOKENS, PolicyResult
 from training.evaluation.settings import Settings
+from training.report.corpus import CorpusRow, corpus_rows
 from training.report.inputs import Inputs
 
 UNNAMED = "(all)"
@@ -59,6 +60,7 @@ class Report:
     reliability: Mapping[int, Reliability]
     fallbacks: int
     provenance: Mapping[str, Any]
+    corpus: tuple[CorpusRow, ...] = ()
 
     @property
     def dataset(self) -> str:
@@ -83,12 +85,21 @@ def analyse(inputs: Inputs, evaluation: Evaluation, provenance: Mapping[str, Any
         truth = np.where(evaluation.oracle.choice < 0, len(table.scales), evaluation.oracle.choice)
         confusion = np.zeros((len(table.scales) + 1, len(table.scales)), np.int64)
         np.add.at(confusion, (truth, operating.choice), 1)
-        sufficient = table.sufficient()
+        sufficient = table.sufficient(inputs.tolerance)
         for s, scale in enumerate(table.scales):
             reliability[scale] = Reliability.of(inputs.predictions.sufficient[:, s], sufficient[:, s])
         fallbacks = int(inputs.router.is_novel(inputs.predictions).sum())
     return Report(
-        inputs, evaluation, operating, families, overall, confusion, reliability, fallbacks, provenance
+        inputs=inputs,
+        evaluation=evaluation,
+        operating=operating,
+        families=families,
+        overall=overall,
+        confusion=confusion,
+        reliability=reliability,
+        fallbacks=fallbacks,
+        provenance=provenance,
+        corpus=corpus_rows(table, operating),
     )
 
 

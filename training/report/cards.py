@@ -8,6 +8,10 @@ from numpy.typing import NDArray
 from training.report.analysis import Report
 from training.report.examples import Example
 from training.report.markup import Raw, paragraph, text
+from training.report.words import clipped
+
+LONGEST = 600
+"""Characters of a question, an answer or all references that a card shows at most."""
 
 
 def confusion_table(report: Report, counts: NDArray[np.int64]) -> str:
@@ -36,8 +40,8 @@ def confusion_table(report: Report, counts: NDArray[np.int64]) -> str:
 def card(report: Report, example: Example) -> str:
     """One example: picture, question, references, and the answer at every scale."""
     t, i = report.inputs.table, example.row
-    where = " / ".join(part for part in (str(t.families[i]), str(t.kinds[i])) if part)
-    alternative = text(f"Image {t.image_ids[int(t.image_index[i])]}")
+    where = " / ".join(clipped(part, 80) for part in (str(t.families[i]), str(t.kinds[i])) if part)
+    alternative = text(clipped(f"Image {t.image_ids[int(t.image_index[i])]}", 200))
     picture = (
         f'<img src="{example.picture}" alt="{alternative}">'
         if example.picture
@@ -48,13 +52,14 @@ def card(report: Report, example: Example) -> str:
         notes = [n for n, here in (("chosen", s == example.chosen), ("oracle", s == example.oracle)) if here]
         label = f"{scale} <small>{', '.join(notes)}</small>" if notes else f"{scale}"
         css = ' class="chosen"' if s == example.chosen else ""
-        answer = text(str(t.answers[i, s]) or "(empty)")
-        rows.append(f"<tr{css}><td>{label}</td><td>{answer}</td><td>{_mark(float(t.scores[i, s]))}</td></tr>")
-    references = ", ".join(dict.fromkeys(t.references[i]))
+        answer = text(clipped(str(t.answers[i, s]), LONGEST) or "(empty)")
+        mark = _mark(float(t.scores[i, s]))
+        rows.append(f'<tr{css}><th scope="row">{label}</th><td>{answer}</td><td>{mark}</td></tr>')
+    references = clipped(", ".join(dict.fromkeys(t.references[i])), LONGEST)
     head = "".join(f'<th scope="col">{name}</th>' for name in ("scale", "answer", "right"))
     return (
         f'<article class="card"><h3>{text(example.title)}</h3>{picture}'
-        f"<p><b>{text(t.questions[i])}</b></p>{paragraph(f'Reference: {references}')}"
+        f"<p><b>{text(clipped(t.questions[i], LONGEST))}</b></p>{paragraph(f'Reference: {references}')}"
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
         f"{paragraph(where, 'soft')}</article>"
     )

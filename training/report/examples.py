@@ -90,7 +90,10 @@ def with_pictures(
             break
         example = wanted.get(sample.sample_id)
         if example is not None:
-            pictures[example.row] = data_uri(sample.open_image())
+            try:
+                pictures[example.row] = data_uri(sample.open_image())
+            except (OSError, ValueError):  # one file that is gone or damaged leaves the others their pictures
+                pictures[example.row] = ""
     return [Example(e.row, e.title, e.chosen, e.oracle, pictures.get(e.row, "")) for e in examples]
 
 

@@ -46,6 +46,12 @@ class Inputs:
     def split(self) -> str:
         return self.table.split
 
+    @property
+    def tolerance(self) -> float:
+        """Of the labels that the router was fitted on: what its "sufficient" means."""
+        known = 0.0 if self.router is None else self.router.bundle.provenance.get("tolerance")
+        return float(known) if isinstance(known, int | float) else 0.0
+
 
 def load_inputs(outcomes: Path, bundle: Path | None, split: str = "dev", *, final: bool = False) -> Inputs:
     """Read the tables under ``outcomes`` and the bundle, and predict.

@@ -25,6 +25,8 @@ def markdown(report: Report) -> str:
         parts += ["## At equal accuracy", sheet(tables.equal_accuracy(report, TOKENS))]
         parts += ["## Headroom", sheet(tables.headrooms(report))]
     parts += ["## Families", sheet(tables.families(report)), "## Labels", sheet(tables.zones(report))]
+    if report.corpus:
+        parts += ["## Official figures", sheet(tables.corpus(report))]
     if report.reliability:
         parts += ["## Calibration", sheet(tables.calibration(report))]
     p = report.provenance
@@ -50,4 +52,4 @@ def _row(cells: list[str] | tuple[str, ...]) -> str:
 
 
 def _escape(value: str) -> str:
-    return value.replace("|", "\\|").replace("\n", " ")
+    return " ".join(value.splitlines()).replace("|", "\\|")

@@ -28,6 +28,7 @@ def html_page(report: Report, examples: Sequence[Example], missing_pictures: str
         _costs(report),
         _comparison(report),
         section("Families", sheet(tables.families(report))),
+        section("Official figures", sheet(tables.corpus(report))) if report.corpus else "",
         _labels(report),
         _router(report),
         _examples(report, examples, missing_pictures),
@@ -143,10 +144,12 @@ def _comparison(report: Report) -> str:
 
 
 def _labels(report: Report) -> str:
+    more = len(report.families) > figures.FAMILIES
+    cut = f" The {figures.FAMILIES} largest are drawn, the table has all." if more else ""
     return section(
         "How many tokens the questions need",
         '<div class="figures">',
-        figure(figures.labels(report), "Smallest sufficient scale, by family."),
+        figure(figures.labels(report), f"Smallest sufficient scale, by family.{cut}"),
         f"<div>{sheet(tables.zones(report))}</div></div>",
         paragraph(
             "Only where the scale matters can a router gain accuracy; where every scale is right it can only "

@@ -43,6 +43,7 @@ def as_json(report: Report) -> dict[str, Any]:
             "over": {name: _estimate(gain) for name, gain in e.mean_gain.items()},
         },
         "families": [_family(report, f) for f in report.families],
+        "corpus": [{"family": row.family, "policy": row.policy, **row.figures} for row in report.corpus],
         "labels": _family(report, report.overall)["labels"],
         "zones": _family(report, report.overall)["zones"],
         "confusion": None if report.confusion is None else report.confusion.tolist(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +15,7 @@ SIZE = (5.6, 4.1)
 
 _STYLE = {
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a family may be called "$5 to $10"
     "font.size": 11,
     "axes.titlesize": 11,
     "axes.labelsize": 11,
@@ -57,7 +59,9 @@ def inline(figure: Any, name: str, alternative: str, colours: Mapping[str, str])
     import matplotlib as mpl
 
     buffer = io.StringIO()
-    with mpl.rc_context(_STYLE | {"svg.hashsalt": name}):
+    with mpl.rc_context(_STYLE | {"svg.hashsalt": name}), warnings.catch_warnings():
+        # The page's font draws the text; that matplotlib's own lacks a script is no matter.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]

@@ -6,13 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from data.corpus import CORPUS
 from training.evaluation.comparison import HULL, Estimate
 from training.evaluation.oracle import NONE_SUFFICIENT, ZONES
 from training.evaluation.resampling import interval
 from training.evaluation.results import COSTS, TOKENS, PolicyResult
 from training.report import words
 from training.report.analysis import Report
-from training.report.words import number, percent, points, points_range
+from training.report.words import clipped, number, percent, points, points_range
 
 ROLES = ("default", "thrifty", "accurate", "budget")
 """Roles that get a row of their own; the frontier is drawn."""
@@ -197,17 +198,32 @@ def families(report: Report) -> Sheet:
     head += ["oracle", "its tokens"]
     rows = []
     for f in (*report.families, report.overall):
-        row = [Value(f.name), Value(f"{f.n:,}"), *(Value(percent(a)) for a in f.accuracy)]
+        row = [Value(clipped(f.name, 60)), Value(f"{f.n:,}"), *(Value(percent(a)) for a in f.accuracy)]
         if routed and f.router is not None and f.router_tokens is not None and f.versus_best is not None:
             row += [Value(percent(f.router)), Value(number(f.router_tokens)), _points(f.versus_best)]
         rows.append([*row, Value(percent(f.oracle_accuracy)), Value(number(f.oracle_tokens))])
     return _sheet("Accuracy by family; router at its operating point.", head, rows, [len(rows) - 1])
 
 
+def corpus(report: Report) -> Sheet:
+    """The data set's official figures over the whole corpus; only where there are some."""
+    names = list(report.corpus[0].figures)
+    shares = CORPUS[str(report.inputs.table.metrics[0])].shares
+    rows = [
+        [
+            Value(" ".join(part for part in (clipped(row.family, 60), row.policy) if part)),
+            *(Value(percent(row.figures[n]) if shares else number(row.figures[n])) for n in names),
+        ]
+        for row in report.corpus
+    ]
+    heads = [name.replace("_", " ") for name in names]
+    return _sheet("Figures of the official evaluator over the whole corpus.", ["policy", *heads], rows)
+
+
 def zones(report: Report) -> Sheet:
     """How much of the data can profit from routing at all."""
     rows = [
-        [Value(f.name), Value(f"{f.n:,}"), *(Value(percent(z)) for z in f.zones)]
+        [Value(clipped(f.name, 60)), Value(f"{f.n:,}"), *(Value(percent(z)) for z in f.zones)]
         for f in (*report.families, report.overall)
     ]
     names = [zone.replace("-", " ") for zone in ZONES]
@@ -221,6 +237,7 @@ def calibration(report: Report) -> Sheet:
         [Value(str(scale)), Value(percent(r.base_rate)), Value(f"{r.ece:.3f}"), Value(f"{r.brier:.3f}")]
         for scale, r in report.reliability.items()
     ]
-    return _sheet(
-        "Predicted probability that a scale is sufficient.", ["scale", "share", "ECE", "Brier"], rows
-    )
+    tolerance = report.inputs.tolerance
+    within = f" Sufficient as it was fitted: within {tolerance:g} of the best score." if tolerance else ""
+    caption = f"Predicted probability that a scale is sufficient.{within}"
+    return _sheet(caption, ["scale", "share", "ECE", "Brier"], rows)

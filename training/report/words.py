@@ -37,6 +37,11 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
+def clipped(value: str, most: int) -> str:
+    """A text of the data as far as a page has room for it."""
+    return value if len(value) <= most else f"{value[: most - 1]}…"
+
+
 def points_range(e: Estimate) -> str:
     return f"{points(e.low)} to {points(e.high)}"
 

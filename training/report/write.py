@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from data.files import write_bytes
 from m3_backbone.cost import Architecture
 from training.evaluate import evaluate
 from training.evaluation.pricing import price
@@ -48,7 +49,7 @@ def write_report(
         "report.json": json.dumps(as_json(report), indent=1, ensure_ascii=False, allow_nan=False) + "\n",
     }
     for name, content in contents.items():
-        (out / name).write_text(content, encoding="utf-8")
+        write_bytes(out / name, content.encode("utf-8", "replace"))
     return tuple(out / name for name in contents)
 
 
@@ -61,4 +62,4 @@ def _pictures(report: Report, examples: list[Example], data_dir: Path | None) ->
     except (ValueError, OSError, ImportError):
         # A report is made of outcomes; pictures are a courtesy, and their absence is said on the page.
         return examples, NO_PICTURES
-    return shown, "" if all(example.picture for example in shown) else NO_PICTURES
+    return shown, "" if any(example.picture for example in shown) else NO_PICTURES

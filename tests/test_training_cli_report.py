@@ -1,0 +1,78 @@
+"""``m3-train report``, and the log of openings of the test split."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from tests.reporting import report, world
+from training.cli.report import command
+from training.report.openings import record_opening
+
+
+def app() -> typer.Typer:
+    made = typer.Typer()
+    made.command()(command)
+    return made
+
+
+def run(*arguments: object) -> Any:
+    return CliRunner().invoke(app(), [str(a) for a in arguments], env={"COLUMNS": "200"})
+
+
+def test_the_command_writes_the_report_and_says_the_headline(tmp_path: Path) -> None:
+    home = world()
+    done = run(
+        "--outcomes", home / "outcomes", "--bundle", home / "bundle", "--out", tmp_path, "--draws", 100
+    )
+    assert done.exit_code == 0, done.output
+    assert "fewer visual tokens than scale" in done.output
+    said = json.loads((tmp_path / "report.json").read_text())["provenance"]["command"]
+    assert said.startswith("m3-train report --outcomes outcomes --bundle bundle --draws 100 --out ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--split", "test"], "--final"),
+        (["--split", "certify"], "splits there: dev"),
+        (["--bundle", "/nowhere/at/all"], "There is no bundle"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_an_exit_code(tmp_path: Path, arguments: list[str], said: str) -> None:
+    home = world()
+    done = run("--outcomes", home / "outcomes", "--bundle", home / "bundle", "--out", tmp_path, *arguments)
+    assert done.exit_code == 1
+    assert said in done.output
+    assert "Traceback" not in done.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_final_logs_the_opening_before_it_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from training.report import openings
+
+    monkeypatch.setattr(openings, "PROJECT", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    home = world()
+    done = run("--final", "--outcomes", home / "outcomes", "--bundle", "none", "--out", "out", "--draws", 100)
+    assert done.exit_code == 0, done.output
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["split"] == "test"
+    (line,) = (tmp_path / "docs" / "test_openings.jsonl").read_text().splitlines()
+    assert json.loads(line)["bundle"] is None
+    assert "Opening 1 of the test split" in done.output
+
+
+def test_openings_are_appended_with_commit_and_hashes(tmp_path: Path) -> None:
+    log = tmp_path / "docs" / "openings.jsonl"
+    provenance = report().provenance
+    assert record_opening(provenance, log) == 1
+    assert record_opening(provenance, log) == 2
+    line = json.loads(log.read_text().splitlines()[0])
+    assert set(line) >= {"created", "commit", "backbone_fingerprint", "outcomes", "bundle", "command"}
+    assert line["outcomes"]["dev"]["manifest_sha256"]
+    assert line["bundle"]["onnx_sha256"]
