@@ -184,6 +184,12 @@ def _first_of_each_image(table: OutcomeTable) -> NDArray[np.int64]:
 
 
 def _check_tables(train: OutcomeTable, tune: OutcomeTable) -> None:
+    for split, table in (("router-train", train), ("tune", tune)):
+        if table.manifest.get("route_inputs") == "none":
+            raise RecordError(
+                f"{split} was imported and has no route inputs: a router has nothing to look at there. "
+                "Label with `m3-train label` instead."
+            )
     for key in IDENTITY:
         ours, theirs = train.manifest.get(key), tune.manifest.get(key)
         if ours != theirs:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -88,6 +89,27 @@ def jsonl_rows(path: Path) -> Iterator[Row]:
             except RecursionError:
                 raise SourceError(f"{where} is not a row: it is nested too deeply.") from None
             yield row(values, where)
+
+
+def csv_rows(path: Path, needed: Sequence[str] = ()) -> Iterator[Row]:
+    """Rows of a CSV file with headings, cells as text. needed: columns that it must have."""
+    with open_text(path) as file:
+        reader = csv.DictReader(decoded(file, path), strict=True)
+        try:
+            columns = list(reader.fieldnames or ())
+            missing = [c for c in needed if c not in columns]
+            if missing:
+                found = ", ".join(columns) or "none"
+                raise SourceError(f"{path} has no column {missing[0]!r}; its columns are: {found}.")
+            if len(set(columns)) != len(columns):
+                raise SourceError(f"{path} has a column twice; its columns are: {', '.join(columns)}.")
+            for values in reader:
+                where = f"{path}, line {reader.line_num}"
+                if None in values or None in values.values():
+                    raise SourceError(f"{where} does not have {len(columns)} fields.")
+                yield Row(values, where)
+        except csv.Error as error:
+            raise SourceError(f"{path}, line {reader.reader.line_num}: {error}.") from None
 
 
 def json_rows(path: Path, key: str | None = None) -> Iterator[Row]:

@@ -8,14 +8,13 @@ one, samples are called #1, #2, ...
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from data.records import Sample
 from data.scoring import METRICS
-from data.sources.files import ImageFile, Row, SourceError, decoded, jsonl_rows, open_text, unique
+from data.sources.files import ImageFile, Row, SourceError, csv_rows, jsonl_rows, unique
 
 DEFAULT_METRIC = "answer_match"
 
@@ -31,23 +30,9 @@ def read_csv(where: str, data_dir: Path | None = None) -> Iterator[Sample]:
 
 
 def _csv_rows(path: Path) -> Iterator[Row]:
-    with open_text(path) as file:
-        reader = csv.DictReader(decoded(file, path), strict=True)
-        try:
-            columns = list(reader.fieldnames or ())
-            missing = [c for c in ("image", "question", "answers") if c not in columns]
-            if missing:
-                found = ", ".join(columns) or "none"
-                raise SourceError(f"{path} has no column {missing[0]!r}; its columns are: {found}.")
-            if len(set(columns)) != len(columns):
-                raise SourceError(f"{path} has a column twice; its columns are: {', '.join(columns)}.")
-            for values in reader:
-                where = f"{path}, line {reader.line_num}"
-                if None in values or None in values.values():
-                    raise SourceError(f"{where} does not have {len(columns)} fields.")
-                yield Row({**values, "answers": _csv_answers(values["answers"], where)}, where)
-        except csv.Error as error:
-            raise SourceError(f"{path}, line {reader.reader.line_num}: {error}.") from None
+    for row in csv_rows(path, needed=("image", "question", "answers")):
+        answers = _csv_answers(row.values["answers"], row.where)
+        yield Row({**row.values, "answers": answers}, row.where)
 
 
 def _csv_answers(text: str, where: str) -> object:

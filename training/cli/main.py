@@ -17,6 +17,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "Measure the backbone against the reference's way.",
     ),
     "merge": ("training.cli.merge:command", "Merge the parts of a table that several machines labelled."),
+    "import": (
+        "training.cli.import_outcomes:command",
+        "Make an outcome table of what another program answered.",
+    ),
     "fit": ("training.cli.fit:command", "Fit a router on outcome tables and write its bundle."),
     "report": ("training.cli.report:command", "Write the report of cost against accuracy."),
 }

@@ -1,0 +1,1 @@
+"""Outcomes that another program recorded -> an outcome table."""
