@@ -20,7 +20,8 @@ from m3_backbone.types import (
 )
 
 if TYPE_CHECKING:
-    from m3_backbone.model import M3Model, load_backbone
+    from m3_backbone.loading import load_backbone
+    from m3_backbone.model import M3Model
     from m3_backbone.torch_runner import torch_engine
 
 __all__ = [
@@ -41,7 +42,7 @@ __all__ = [
     "torch_engine",
 ]
 
-_TORCH = {"load_backbone": "model", "M3Model": "model", "torch_engine": "torch_runner"}
+_TORCH = {"load_backbone": "loading", "M3Model": "model", "torch_engine": "torch_runner"}
 
 
 def embedded_path() -> Path:

@@ -16,7 +16,7 @@ import torch
 
 from m3_backbone.config import Conditioning, M3Config, read_json
 from m3_backbone.filling import fill
-from m3_backbone.hub import local_folder
+from m3_backbone.hub import local_folder, model_name
 from m3_backbone.modules import M3Modules, build_modules, official_names
 from m3_backbone.official_layout import official_source
 from m3_backbone.scales import Ladder
@@ -47,6 +47,14 @@ class Checkpoint:
     conditioning: Conditioning
     modules: M3Modules
     fingerprint: str
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """Ends of sequence that generation_config.json names: one, several or none."""
+        path = self.folder / "generation_config.json"
+        named = read_json(path).get("eos_token_id") if path.is_file() else None
+        listed = named if isinstance(named, list) else [named]
+        return frozenset(value for value in listed if isinstance(value, int))
 
 
 def load_checkpoint(
@@ -79,7 +87,7 @@ def load_checkpoint(
         )
     fill(modules, source, dtype=dtype, device=torch.device(device))
     return Checkpoint(
-        name=folder.name,
+        name=model_name(folder),
         folder=folder,
         config=source.config,
         conditioning=source.conditioning,

@@ -40,9 +40,26 @@ class Block:
         larger[:, :, :, :, : self.length] = self.cache[:, :, :, :, : self.length]
         self.cache = larger
 
-    def select(self, rows: Tensor) -> None:
-        """Keeps only ``rows`` (int64 indices)."""
-        self.cache = self.cache.index_select(2, rows)
+    def select(self, rows: Tensor, *, in_place: bool = False) -> None:
+        """Keeps only ``rows`` (int64 indices, ascending); in place, no memory is taken or freed."""
+        if not in_place:
+            self.cache = self.cache.index_select(2, rows)
+            return
+        for new, old in enumerate(rows.tolist()):
+            if new != old:
+                self.cache[:, :, new] = self.cache[:, :, old]
+        self.cache = self.cache[:, :, : len(rows)]
+
+    def part(self, first: int, rows: int) -> Block:
+        """A view of some rows, empty: what is written to it is here."""
+        view = Block.__new__(Block)
+        view.cache, view.length = self.cache[:, :, first : first + rows], 0
+        return view
+
+    def start_with(self, head: Block) -> None:
+        """Copies the keys of ``head`` (one row) to the start of every row."""
+        self.cache[:, :, :, :, : head.length] = head.cache[:, :, :, :, : head.length]
+        self.length = head.length
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +112,12 @@ class Decoder:
     def logits(self, states: Tensor) -> Tensor:
         """[n, hidden] -> float32 [n, vocabulary]."""
         return self._head(states).float()  # type: ignore[no-any-return]
+
+    def causal_mask(self, rows: int, queries: int, before: int) -> Tensor:
+        """Additive [rows, 1, queries, before + queries]: each sees itself and all that came earlier."""
+        seen = torch.ones(queries, before + queries, dtype=torch.bool, device=self.device).tril(before)
+        mask = torch.zeros(queries, before + queries, dtype=self.dtype, device=self.device)
+        return mask.masked_fill_(~seen, float("-inf")).expand(rows, 1, -1, -1)
 
     def forward(self, steps: Sequence[Step]) -> Tensor:
         """Runs all steps together, stores their keys; [sum of kept tokens, hidden] after the last norm."""

@@ -27,3 +27,10 @@ def local_folder(path: str | Path) -> Path:
         raise CheckpointError(
             f"{path} is no folder here and could not be fetched from the hub: {reason}."
         ) from error
+
+
+def model_name(folder: Path) -> str:
+    """The folder's name; for a snapshot in the hub's cache, whose folder is a hash, the repository's."""
+    if folder.parent.name == "snapshots":
+        return folder.parent.parent.name.rsplit("--", 1)[-1]
+    return folder.name

@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from m3_backbone.answers import Answer
-from m3_backbone.batch import Member, Row, run
-from m3_backbone.checkpoint import Checkpoint, load_checkpoint
-from m3_backbone.config import read_json
+from m3_backbone.batch import run
+from m3_backbone.checkpoint import Checkpoint
 from m3_backbone.cost import Architecture
 from m3_backbone.decoder import Block, Decoder, Step
 from m3_backbone.encoded import TorchEncodedImage
-from m3_backbone.images import content_hash
-from m3_backbone.pooling import REDUCERS, Layout
-from m3_backbone.preprocess import preprocess
+from m3_backbone.image_encoder import ImageEncoder
+from m3_backbone.limits import Limits
 from m3_backbone.prompt import Prompt, build_prompt, conversation
+from m3_backbone.rows import Member, Row
 from m3_backbone.sampling import Sampler
-from m3_backbone.scales import Ladder
 from m3_backbone.summary import summarise
 from m3_backbone.tokenizer import Tokenizer
 from m3_backbone.types import (
-    CheckpointError,
     EncodedImage,
     Generation,
     GenerationRequest,
-    PromptTooLong,
     RouteInputs,
     TokenEvent,
 )
@@ -44,32 +40,48 @@ OnToken = Callable[[int, TokenEvent], None]
 class M3Model:
     """A frozen M3 model. Made by `load_backbone`; not thread-safe: one thread at a time.
 
-    model: the torch modules (tower, projector, language model). ladder, name, fingerprint: as served.
+    model: the torch modules (tower, projector, language model). ladder, name, fingerprint: as served; what
+    is pooled in another way than the checkpoint was trained for has another fingerprint.
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, tokenizer: Tokenizer, template: str, *, reducer: str = "average"
+        self,
+        checkpoint: Checkpoint,
+        tokenizer: Tokenizer,
+        template: str,
+        *,
+        reducer: str = "average",
+        kv_budget_bytes: int | None = None,
+        prompt_limit: int | None = None,
     ) -> None:
-        if reducer not in REDUCERS:
-            raise ValueError(f"Reducer {reducer!r} is not known. Known: {', '.join(REDUCERS)}.")
+        """Parameters as in `m3_backbone.loading.load_backbone`; raises ValueError for one out of range."""
         self.checkpoint = checkpoint
         self.config = checkpoint.config
         self.name = checkpoint.name
-        self.fingerprint = checkpoint.fingerprint
+        self.fingerprint = _fingerprint(checkpoint, reducer)
         self.ladder = checkpoint.config.ladder
         self.tokenizer = tokenizer
         self.model = checkpoint.modules
         self.model.drop_unused_layers()
+        self._encoder = ImageEncoder(
+            self.model, self.config, checkpoint.conditioning, owner=self.fingerprint, reducer=reducer
+        )
         self.decoder = Decoder(self.model.language_model)
         self.conversation = template
         self.template = conversation(template)
-        self.stop_ids = _stop_ids(checkpoint, tokenizer)
-        self._reducer = REDUCERS[reducer]
+        self.stop_ids = checkpoint.stop_ids | {tokenizer.eos_id}
         self._content = _content_ids(tokenizer)
-        positions = self.config.context_tokens
-        limit = self.config.raw.get("tokenizer_model_max_length")
-        self.context_tokens = positions
-        self.prompt_limit = min(positions, limit) if isinstance(limit, int) and limit > 0 else positions
+        self.limits = Limits.of(
+            self.config.raw,
+            self.config.context_tokens,
+            self.decoder.kv_bytes(1),
+            prompt_tokens=prompt_limit,
+            kv_budget_bytes=kv_budget_bytes,
+        )
+
+    @property
+    def context_tokens(self) -> int:
+        return self.limits.context_tokens
 
     @property
     def device(self) -> torch.device:
@@ -85,33 +97,9 @@ class M3Model:
         """Tower and projector, once. ``image``: any mode; alpha is dropped, EXIF orientation ignored."""
         return self.encode_images([image])[0]
 
-    @torch.inference_mode()
     def encode_images(self, images: Sequence[Image.Image]) -> list[TorchEncodedImage]:
         """Like `encode_image`, with all views of all images in one batch."""
-        rgb = [image if image.mode == "RGB" else image.convert("RGB") for image in images]
-        views = [preprocess(image, self.config, self.checkpoint.conditioning) for image in rgb]
-        if not views:
-            return []
-        pixels = torch.cat([torch.from_numpy(view.pixels) for view in views])
-        features = self.model.patch_features(pixels.to(device=self.device, dtype=self.dtype))
-        side = self.ladder.grid_side
-        grids = self.model.project(features).reshape(len(pixels), side, side, -1)
-        encoded = []
-        for image, view, grid in zip(
-            rgb, views, torch.split(grids, [len(v.pixels) for v in views]), strict=True
-        ):
-            encoded.append(
-                TorchEncodedImage(
-                    grid=grid.clone() if len(views) > 1 else grid,  # a slice would keep the batch alive
-                    layout=Layout(view.size, view.tiles, self.config.merge),
-                    ladder=self.ladder,
-                    content_hash=content_hash(image),
-                    owner=self.fingerprint,
-                    reducer=self._reducer,
-                    newline=self.model.image_newline,
-                )
-            )
-        return encoded
+        return self._encoder.encode(images)
 
     # Prompts
 
@@ -123,17 +111,7 @@ class M3Model:
         images = [self._own(image) for image, _ in request.images]
         visual = sum(image.n_tokens(scale) for image, (_, scale) in zip(images, request.images, strict=True))
         prompt = self.prompt(request.turns, len(images))
-        total = prompt.text_tokens + visual
-        if total > self.prompt_limit:
-            raise PromptTooLong(
-                f"The prompt has {total} tokens ({visual} visual, {prompt.text_tokens} text); "
-                f"the model takes at most {self.prompt_limit}. Ask for less, or choose a smaller scale."
-            )
-        if total + request.max_new_tokens > self.context_tokens:
-            raise PromptTooLong(
-                f"The prompt has {total} tokens and {request.max_new_tokens} new ones are asked for; "
-                f"the context holds {self.context_tokens}. Lower max_new_tokens or the scale."
-            )
+        self.limits.check(text=prompt.text_tokens, visual=visual, new=request.max_new_tokens)
         return prompt, images
 
     def _own(self, image: EncodedImage) -> TorchEncodedImage:
@@ -179,7 +157,8 @@ class M3Model:
                 scales = [scale for _, scale in request.images]
                 key = (prompt.chunks[:-1], *map(id, images), *scales)
                 if key not in rows:
-                    rows[key] = Row(self._embed(prompt.chunks[:-1], images, scales))
+                    head = prompt.chunks[0] if images else ()
+                    rows[key] = Row(self._embed(prompt.chunks[:-1], images, scales), head=head)
                 rows[key].members.append(
                     Member(index, torch.tensor(prompt.chunks[-1]), request.max_new_tokens, _sampler(request))
                 )
@@ -193,7 +172,13 @@ class M3Model:
                 return not answer.finished
 
             if rows:
-                run(self.decoder, list(rows.values()), picked, cancelled)
+                run(
+                    self.decoder,
+                    list(rows.values()),
+                    picked,
+                    cancelled,
+                    kv_budget_bytes=self.limits.kv_budget_bytes,
+                )
         for index, answer in answers.items():
             results[index] = answer.generation()
         return cast(list[Generation | Exception], results)
@@ -263,55 +248,24 @@ class M3Model:
     @cached_property
     def architecture(self) -> Architecture:
         """Sizes of this model, for what a request costs."""
-        return Architecture.from_config(self.config.raw, self.model.tower.config.to_dict())
-
-
-def load_backbone(
-    path: str | Path,
-    dtype: str = "float32",
-    device: str = "cpu",
-    vision_tower: str | Path | None = None,
-    conversation: str | None = None,
-    *,
-    ladder: Ladder | None = None,
-    reducer: str = "average",
-) -> M3Model:
-    """The model in a checkpoint folder, a hub name, or the embedded one (``"tiny"``).
-
-    vision_tower: the CLIP folder, where config.json's does not resolve. conversation: name of the template;
-    default is config.json's ``m3_conversation``, else vicuna_v1. ladder: for a plain LLaVA without scales.
-    Raises `CheckpointError` naming everything that does not fit.
-    """
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype {dtype!r} is not known. Known: {', '.join(DTYPES)}.")
-    if str(path) == "tiny" and not Path(path).is_dir():
-        from m3_backbone import embedded_path
-
-        path = embedded_path()
-    checkpoint = load_checkpoint(
-        path, dtype=DTYPES[dtype], device=device, vision_tower=vision_tower, ladder=ladder
-    )
-    tokenizer = Tokenizer.load(checkpoint.folder)
-    vocabulary = int(checkpoint.modules.language_model.config.vocab_size)
-    if tokenizer.size > vocabulary:
-        raise CheckpointError(
-            f"The tokenizer has {tokenizer.size} pieces, the model {vocabulary} embeddings."
-        )
-    template = conversation or checkpoint.config.conversation or "vicuna_v1"
-    return M3Model(checkpoint, tokenizer, template, reducer=reducer)
+        llama: Any = self.model.language_model.config  # with the defaults that config.json leaves out
+        sizes = llama.to_dict() | {key: value for key, value in self.config.raw.items() if value is not None}
+        return Architecture.from_config(sizes, self.model.tower.config.to_dict())
 
 
 def _sampler(request: GenerationRequest) -> Sampler | None:
     return Sampler(request.temperature, request.top_p, request.seed) if request.temperature > 0 else None
 
 
-def _stop_ids(checkpoint: Checkpoint, tokenizer: Tokenizer) -> frozenset[int]:
-    path = checkpoint.folder / "generation_config.json"
-    named = read_json(path).get("eos_token_id") if path.is_file() else None
-    listed = named if isinstance(named, list) else [named]
-    return frozenset({tokenizer.eos_id, *(value for value in listed if isinstance(value, int))})
-
-
 def _content_ids(tokenizer: Tokenizer) -> Tensor:
     """bool [pieces]: those with a letter or a digit."""
     return torch.tensor([re.search(r"\w", piece) is not None for piece in tokenizer.pieces()])
+
+
+def _fingerprint(checkpoint: Checkpoint, reducer: str) -> str:
+    """The checkpoint's own for what it was trained for; else answers differ, and so must fingerprints."""
+    own = checkpoint.config.raw.get("matryoshka_vis_token_scale") is not None
+    ladder = "" if own else " ".join(map(str, checkpoint.config.ladder))
+    if reducer == "average" and not ladder:
+        return checkpoint.fingerprint
+    return hashlib.sha256(f"{checkpoint.fingerprint}\0{reducer}\0{ladder}".encode()).hexdigest()

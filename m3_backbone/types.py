@@ -203,6 +203,10 @@ class PromptTooLong(EngineError, ValueError):
     """Prompt plus new tokens exceed the context; the message has the numbers."""
 
 
+class KvBudgetExceeded(PromptTooLong):
+    """Prompt plus new tokens need more KV cache than the engine may use; the message has the numbers."""
+
+
 class Engine(Protocol):
     """What the service sees of a model. Fake, torch and vLLM engines pass one set of conformance tests."""
 

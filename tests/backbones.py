@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from m3_backbone.checkpoint import build_modules, save_checkpoint
-from m3_backbone.model import M3Model, load_backbone
+from m3_backbone.loading import load_backbone
+from m3_backbone.model import M3Model
 from m3_backbone.modules import M3Modules
 
 GOLDEN = Path(__file__).parent / "golden" / "m3"

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import random
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+import torch
 
 from m3_backbone import Generation, GenerationRequest, PromptTooLong, load_backbone
+from m3_backbone.decoder import Block, Decoder, Step
 from m3_backbone.model import M3Model
-from m3_backbone.types import TokenEvent
-from tests.backbones import LADDER, golden_backbone, picture, write_checkpoint
+from m3_backbone.types import KvBudgetExceeded, TokenEvent
+from tests.backbones import CLIP, GOLDEN, LADDER, golden_backbone, picture, write_checkpoint
 
 WORDS = ("what", "is", "the", "colour", "of", "a", "red", "square", "in", "this", "picture", "between", "two")
 
@@ -155,3 +158,99 @@ def test_sampling_depends_on_the_seed_and_not_on_batch_mates(small: M3Model) -> 
     narrow = replace(requests[0], top_p=0.0)
     assert small.generate([narrow])[0].token_ids == small.generate([greedy])[0].token_ids
     small.generate([replace(requests[0], seed=None)])
+
+
+def track_blocks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Bytes of all blocks alive, noted whenever one is made; none may move to a larger buffer."""
+    live: list[weakref.ref[Block]] = []
+    sizes: list[int] = []
+    real = Block.__init__
+
+    def noted(block: Block, decoder: Decoder, rows: int, capacity: int) -> None:
+        real(block, decoder, rows, capacity)
+        live.append(weakref.ref(block))
+        blocks = [ref() for ref in live]
+        sizes.append(sum(one.cache.untyped_storage().nbytes() for one in blocks if one is not None))
+
+    monkeypatch.setattr(Block, "__init__", noted)
+    monkeypatch.setattr(Block, "grow", None)
+    return sizes
+
+
+def test_a_batch_beyond_the_kv_budget_runs_in_portions_and_gives_the_same_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    free = golden_backbone("llava-v1.5-7b-m3")
+    requests = [replace(request, max_new_tokens=1 + 7 * n) for n, request in enumerate(mixed(free, 16))]
+    expected = free.generate(requests)
+    one = free.decoder.kv_bytes(1)
+    needed = [answer.prompt_tokens + 7 * n for n, answer in enumerate(expected)]
+    for slots in (max(needed), 2500):
+        model = load_backbone(GOLDEN / "llava-v1.5-7b-m3", vision_tower=CLIP, kv_budget_bytes=slots * one)
+        with monkeypatch.context() as patch:
+            sizes = track_blocks(patch)
+            answers = model.generate(requests)
+        assert [answer.token_ids for answer in answers] == [answer.token_ids for answer in expected]
+        assert slots * one // 2 < max(sizes) <= slots * one
+        assert len(sizes) > 3
+    largest = needed.index(max(needed))
+    model = load_backbone(
+        GOLDEN / "llava-v1.5-7b-m3", vision_tower=CLIP, kv_budget_bytes=(max(needed) - 1) * one
+    )
+    results = model.generate_each(requests)
+    refused = results.pop(largest)
+    assert isinstance(refused, KvBudgetExceeded)
+    assert f"{max(needed) * one} bytes, the budget is {(max(needed) - 1) * one}" in str(refused)
+    assert [r.token_ids for r in results if isinstance(r, Generation)] == [
+        answer.token_ids for n, answer in enumerate(expected) if n != largest
+    ]
+
+
+def test_tokens_of_portions_are_streamed_and_cancelled_like_others(small: M3Model) -> None:
+    image = small.encode_image(picture())
+    requests = [GenerationRequest((words(3, n),), ((image, (1, 9, 36)[n % 3]),), 6) for n in range(6)]
+    expected = small.generate(requests)
+    model = M3Model(small.checkpoint, small.tokenizer, "m3_tiny", kv_budget_bytes=small.decoder.kv_bytes(80))
+    seen: dict[int, list[int | None]] = {n: [] for n in range(6)}
+    results = model.generate_each(
+        requests, lambda n, event: seen[n].append(event.token_id), lambda n: n == 4 and len(seen[4]) == 2
+    )
+    for n, (result, wanted) in enumerate(zip(results, expected, strict=True)):
+        assert isinstance(result, Generation)
+        assert result.token_ids == tuple(seen[n]) == wanted.token_ids[: 2 if n == 4 else None]
+
+
+def test_the_text_before_the_image_is_computed_once_for_all_scales_and_images() -> None:
+    backbone = golden_backbone("llava-v1.5-7b-m3")
+    images = backbone.encode_images([picture(seed) for seed in range(2)])
+    questions = [["What is it?", "How many are there?"], ["Where?"]]
+    requests = [
+        GenerationRequest((question,), ((image, scale),), max_new_tokens=6)
+        for image, asked in zip(images, questions, strict=True)
+        for question in asked
+        for scale in LADDER
+    ]
+    prompts = [backbone.prompt(request.turns, 1) for request in requests]
+    head = len(prompts[0].chunks[0])
+    passed: list[int] = []
+
+    class Counting(Decoder):
+        def forward(self, steps: Sequence[Step]) -> torch.Tensor:
+            passed.extend(step.hidden.shape[0] for step in steps)
+            return super().forward(steps)
+
+    alone = singles(backbone, requests)
+    real = backbone.decoder
+    backbone.decoder = Counting(real.model)
+    try:
+        together = backbone.answer_many(images, LADDER, questions, 6)
+    finally:
+        backbone.decoder = real
+    found = [answer for asked in together for by_scale in asked for answer in by_scale]
+    for answer, wanted in zip(found, alone, strict=True):
+        assert answer.token_ids == wanted.token_ids
+        assert answer.logprobs == pytest.approx(wanted.logprobs, abs=1e-4)
+    decoded = sum(len(answer.token_ids) - 1 for answer in alone)
+    own = sum(len(prompt.chunks[1]) for prompt in prompts)
+    assert head > 30
+    assert sum(passed) == head + 2 * sum(LADDER) + own + decoded

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,9 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from m3_backbone import GenerationRequest, PromptTooLong, ScaleError, load_backbone
+from m3_backbone import GenerationRequest, Ladder, PromptTooLong, ScaleError, load_backbone
 from m3_backbone.decoder import Block
 from m3_backbone.model import M3Model
+from m3_backbone.pooling import REDUCERS
 from m3_backbone.types import EncodedImage
 from tests.backbones import CLIP, GOLDEN, golden_backbone, picture, write_checkpoint
 
@@ -90,6 +93,27 @@ def test_several_images_each_have_their_own_scale_and_slot(small: M3Model) -> No
     assert answer.token_ids != turned.token_ids
 
 
+def test_a_clip_may_have_more_tokens_than_the_model_was_trained_with() -> None:
+    """The paper's zero-shot test: the reference cuts at tokenizer_model_max_length, positions go further."""
+    folder = GOLDEN / "llava-v1.5-7b-m3"
+    frames = [picture(seed, (90, 60)) for seed in range(5)]
+    request = GenerationRequest(("What happens?",), max_new_tokens=2)
+    usual = golden_backbone("llava-v1.5-7b-m3")
+    many = tuple((image, 576) for image in usual.encode_images(frames))
+    with pytest.raises(PromptTooLong, match="2880 visual"):
+        usual.generate([replace(request, images=many)])
+    longer = load_backbone(folder, vision_tower=CLIP, prompt_limit=4096)
+    images = longer.encode_images(frames)
+    (answer,) = longer.generate([replace(request, images=tuple((image, 576) for image in images))])
+    assert answer.visual_tokens == 2880
+    assert len(answer.token_ids) == 2
+    scales = (576, 144, 36, 9, 1)
+    mixed = replace(request, images=tuple(zip(images, scales, strict=True)))
+    (single,) = longer.generate([mixed])
+    assert single.visual_tokens == sum(scales)
+    assert longer.generate([request, mixed, request])[1].token_ids == single.token_ids
+
+
 def test_encoding_many_images_equals_encoding_each(small: M3Model) -> None:
     images = [picture(seed, (40 + 7 * seed, 50)) for seed in range(4)]
     for alone, together in zip(map(small.encode_image, images), small.encode_images(images), strict=True):
@@ -130,7 +154,7 @@ def test_a_prompt_that_is_too_long_is_an_error_with_the_numbers(small: M3Model) 
 
 def test_the_prompt_limit_is_where_the_reference_would_cut() -> None:
     backbone = golden_backbone("llava-v1.5-7b-m3")
-    assert (backbone.prompt_limit, backbone.context_tokens) == (2048, 4096)
+    assert (backbone.limits.prompt_tokens, backbone.context_tokens) == (2048, 4096)
     with pytest.raises(PromptTooLong, match="at most 2048"):
         backbone.prefill_logits(GenerationRequest(("dog " * 2100,)))
 
@@ -152,6 +176,20 @@ def test_words_that_look_special_are_answered_as_text(small: M3Model) -> None:
         request = GenerationRequest((words,), ((image, 1),), max_new_tokens=2)
         (answer,) = small.generate([request])
         assert answer.prompt_tokens == small.prefill_logits(request).shape[0]
+
+
+def test_what_is_pooled_in_another_way_has_a_fingerprint_of_its_own(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "m3")
+    prints = {load_backbone(folder, reducer=name).fingerprint for name in REDUCERS}
+    assert len(prints) == 3
+    assert load_backbone(folder).fingerprint == load_backbone(folder).checkpoint.fingerprint
+    image = load_backbone(folder).encode_image(picture())
+    with pytest.raises(ValueError, match="made by another model"):
+        load_backbone(folder, reducer="spatial").generate([GenerationRequest(("a",), ((image, 1),))])
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"matryoshka_vis_token_scale": None}))
+    pooled = {load_backbone(folder, ladder=Ladder(scales)).fingerprint for scales in ((4, 36), (1, 9, 36))}
+    assert len({*pooled, load_backbone(folder, ladder=Ladder((4, 36)), reducer="spatial").fingerprint}) == 3
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

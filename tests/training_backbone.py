@@ -15,7 +15,8 @@ import torch
 
 from data.scalebench import corpus
 from m3_backbone.checkpoint import build_modules, save_checkpoint
-from m3_backbone.model import M3Model, load_backbone
+from m3_backbone.loading import load_backbone
+from m3_backbone.model import M3Model
 from m3_backbone.modules import M3Modules
 from m3_backbone.tokenizer import Tokenizer
 from training.backbone.recipe import PREPROCESSOR, Recipe
