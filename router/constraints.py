@@ -17,19 +17,21 @@ PolicyName = Literal["fixed", "utility", "token_budget"]
 class Constraints:
     """What a request (or an operator's default) asks of the router; everything may be left out.
 
-    scale: forced, wins over all else. min_scale: floor. max_visual_tokens: ceiling on this request's own
-    visual tokens. token_budget: mean visual tokens per request. price: expected score that one visual
-    token must buy. Raises `ConstraintError` for a value that can mean nothing.
+    scale: forced, wins over all else. min_scale: floor. max_scale: ceiling on the scale, whatever the image
+    costs at it. max_visual_tokens: ceiling on this request's own visual tokens. token_budget: mean visual
+    tokens per request. price: expected score that one visual token must buy. Raises `ConstraintError` for a
+    value that can mean nothing.
     """
 
     scale: int | None = None
     min_scale: int | None = None
+    max_scale: int | None = None
     max_visual_tokens: int | None = None
     token_budget: float | None = None
     price: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("scale", "min_scale", "max_visual_tokens"):
+        for name in ("scale", "min_scale", "max_scale", "max_visual_tokens"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise ConstraintError(f"{name} must be a whole number above 0, got {value!r}.", param=name)

@@ -94,11 +94,19 @@ def allowed_scales(costs: Costs, ladder: Ladder, constraints: Constraints) -> Ma
                 f"this image costs {costs.min(axis=1).max():g} visual tokens.",
                 param="max_visual_tokens",
             )
+    if constraints.max_scale is not None:
+        allowed &= np.asarray(ladder.scales) <= constraints.max_scale
+        if not allowed.any(axis=1).all():
+            raise ConstraintError(
+                f"max_scale {constraints.max_scale} cannot be met: the smallest scale is {ladder.smallest}.",
+                param="max_scale",
+            )
     if constraints.min_scale is not None:
         allowed &= np.asarray(ladder.scales) >= constraints.min_scale
         if not allowed.any(axis=1).all():
+            ceiling = "max_scale" if constraints.max_visual_tokens is None else "max_visual_tokens"
             raise ConstraintError(
-                f"min_scale {constraints.min_scale} and max_visual_tokens {constraints.max_visual_tokens} "
+                f"min_scale {constraints.min_scale} and {ceiling} {getattr(constraints, ceiling)} "
                 "exclude each other: raise the ceiling or lower the floor.",
                 code="conflicting_constraints",
                 param="min_scale",
@@ -189,6 +197,8 @@ def _limits(constraints: Constraints) -> str:
     words = []
     if constraints.min_scale is not None:
         words.append(f"at least scale {constraints.min_scale}")
+    if constraints.max_scale is not None:
+        words.append(f"at most scale {constraints.max_scale}")
     if constraints.max_visual_tokens is not None:
         words.append(f"at most {constraints.max_visual_tokens} visual tokens")
     return f", {' and '.join(words)}" if words else ""

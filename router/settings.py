@@ -41,6 +41,7 @@ class Settings(BaseSettings):
     api_keys: a list with commas; whoever asks must send one of them. Unset, anybody may ask.
     allowed_hosts: a list with commas of names that the header Host may hold, ``*`` for any. Unset: any, but
         `m3-router serve` on a loopback address takes that machine's own names only.
+    detail_high: what an image of ``detail: high`` in a chat gets: ``route`` (as ``auto``) or ``full`` scale.
     token_budget, price: what a request that asks for nothing gets; unset, the bundle's own default.
     """
 
@@ -61,6 +62,7 @@ class Settings(BaseSettings):
     api_keys: SecretStr | None = None
     allowed_hosts: str | None = None
 
+    detail_high: Literal["route", "full"] = "route"
     token_budget: float | None = Field(default=None, gt=0)
     price: float | None = Field(default=None, ge=0)
 

@@ -13,8 +13,8 @@ from router.cli import options
 from router.cli.loading import deadline
 from router.cli.pictures import generated
 from router.cli.question import Posed, posed
-from router.service.pipeline import Answered
 from router.service.replies import answer_body
+from router.service.results import Answered
 from router.settings import Settings
 
 
@@ -61,14 +61,14 @@ async def _answer(asked: Posed, compare: bool) -> dict[str, Any]:
 
     if compare:  # first passes pay for lazy set-up; on another picture, for encodings are kept
         (other,) = generated(1)
-        await pipeline.answer(other, asked.text, asked.constraints, deadline=until(), request_id="")
-        await pipeline.answer_at(other, asked.text, full_scale, deadline=until())
+        await pipeline.answer(other, asked.turns, asked.constraints, deadline=until(), request_id="")
+        await pipeline.answer_at(other, asked.turns, full_scale, deadline=until())
     done = await pipeline.answer(
-        asked.image, asked.text, asked.constraints, deadline=until(), request_id=request_id
+        asked.image, asked.turns, asked.constraints, deadline=until(), request_id=request_id
     )
     report = answer_body(done, pipeline, request_id).model_dump()
     if compare:
-        full = await pipeline.answer_at(asked.image, asked.text, full_scale, deadline=until())
+        full = await pipeline.answer_at(asked.image, asked.turns, full_scale, deadline=until())
         report["full"] = _full(done, full)
     return report
 

@@ -26,7 +26,8 @@ from router.cli.loading import MADE_UP, deadline, running
 from router.cli.options import Backbone, BundleOption, EngineOption
 from router.cli.pictures import from_folder, generated
 from router.constraints import Constraints
-from router.service.pipeline import Answered, Pipeline
+from router.service.pipeline import Pipeline
+from router.service.results import Answered
 from router.settings import Settings
 
 _QUESTIONS = ("What colour is the circle?", "How many squares are there?", "What is in the top left?")
@@ -149,8 +150,8 @@ async def _round(
 async def _one(pipeline: Pipeline, name: str, image: bytes, question: str) -> Answered:
     until = deadline(pipeline.settings)
     if name == ROUTED:
-        return await pipeline.answer(image, question, Constraints(), deadline=until, request_id="")
-    return await pipeline.answer_at(image, question, int(name), deadline=until)
+        return await pipeline.answer(image, (question,), Constraints(), deadline=until, request_id="")
+    return await pipeline.answer_at(image, (question,), int(name), deadline=until)
 
 
 def _table(rows: dict[str, dict[str, float]], ratios: dict[str, dict[str, float]], full: str) -> Table:

@@ -121,7 +121,7 @@ def _try_out(settings: Settings, engine: Engine, router: Router | None) -> Check
         try:
             done = await pipeline.answer(
                 generated(1)[0],
-                "What colour is the background?",
+                ("What colour is the background?",),
                 Constraints(),
                 deadline=deadline(settings),
                 request_id="doctor",

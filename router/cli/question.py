@@ -23,7 +23,7 @@ class Posed:
 
     pipeline: Pipeline
     image: bytes
-    text: str
+    turns: tuple[str]
     constraints: Constraints
 
 
@@ -38,7 +38,7 @@ async def posed(
     data = read_image(image, settings.max_body_bytes)
     async with running(settings) as pipeline:
         checked = constraints_of(constraints, pipeline.engine.ladder, settings)
-        yield Posed(pipeline, data, question_of(question, settings), checked)
+        yield Posed(pipeline, data, (question_of(question, settings),), checked)
     if settings.engine == "fake":
         typer.echo(MADE_UP, err=True)
 

@@ -12,8 +12,8 @@ import typer
 from router.cli import options
 from router.cli.loading import deadline
 from router.cli.question import posed
-from router.service.pipeline import Stopwatch
 from router.service.replies import route_body
+from router.service.timing import Stopwatch
 from router.settings import Settings
 
 
@@ -38,7 +38,7 @@ def command(
             settings, image, question, scale=scale, token_budget=token_budget, **limits
         ) as asked:
             routed = await asked.pipeline.route(
-                asked.image, asked.text, asked.constraints, watch=Stopwatch(), deadline=deadline(settings)
+                asked.image, asked.turns, asked.constraints, watch=Stopwatch(), deadline=deadline(settings)
             )
             return route_body(routed, asked.pipeline, uuid.uuid4().hex).model_dump()
 

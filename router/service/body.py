@@ -42,8 +42,11 @@ class BodyTimeout(InvalidRequest):
     status = 408
 
 
-async def read_fields(request: Request, settings: Settings) -> dict[str, Any]:
-    """The body's fields as sent; ``image`` may be text (JSON) or bytes (an uploaded file)."""
+async def read_fields(request: Request, settings: Settings, *, multipart: bool = True) -> dict[str, Any]:
+    """The body's fields as sent; ``image`` may be text (JSON) or bytes (an uploaded file).
+
+    multipart: whether the endpoint takes that too, besides JSON.
+    """
     content_type = request.headers.get("content-type", "")
     media = content_type.partition(";")[0].strip().lower()
     encoding = request.headers.get("content-encoding", "identity")
@@ -56,15 +59,14 @@ async def read_fields(request: Request, settings: Settings) -> dict[str, Any]:
         async with asyncio.timeout(settings.body_timeout_s):
             if media == "application/json" or (media.startswith("application/") and media.endswith("+json")):
                 return parse_json(await request.body())
-            if media == "multipart/form-data":
+            if multipart and media == "multipart/form-data":
                 return await _read_form(request, settings)
     except TimeoutError:
         raise BodyTimeout(f"The body did not arrive within {settings.body_timeout_s:g} s.") from None
     except ClientDisconnect:
         raise ClientGone("The client left while it was sending.") from None
-    raise UnsupportedType(
-        f"Content-Type has value '{clean(content_type)}'. Send application/json or multipart/form-data."
-    )
+    wanted = "application/json or multipart/form-data" if multipart else "application/json"
+    raise UnsupportedType(f"Content-Type has value '{clean(content_type)}'. Send {wanted}.")
 
 
 def parse_json(body: bytes) -> dict[str, Any]:

@@ -74,15 +74,23 @@ def as_m3_error(error: Exception) -> M3Error:
             return M3Error("Something went wrong on our side. The request id finds it in the log.")
 
 
+def error_body(error: Exception) -> tuple[dict[str, dict[str, str | None]], M3Error]:
+    """The one shape of an error, and the family member that it was built from."""
+    shown = as_m3_error(error)
+    fields = {"message": shown.message, "type": shown.type, "param": shown.param, "code": shown.code}
+    return {"error": fields}, shown
+
+
 def error_response(error: Exception) -> tuple[Response, M3Error]:
     """The response for ``error``, and the family member that it was built from."""
-    shown = as_m3_error(error)
-    body = {"error": {"message": shown.message, "type": shown.type, "param": shown.param, "code": shown.code}}
+    body, shown = error_body(error)
     headers: dict[str, str] = {}
     if isinstance(error, HTTPException) and error.headers:
         headers.update(error.headers)
     if shown.status == 503:
         headers["Retry-After"] = str(RETRY_AFTER_S)
+    if shown.code == "out_of_memory":
+        headers["x-should-retry"] = "false"  # OpenAI's clients obey: the same request fails again
     if shown.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if shown.status in (408, 413):

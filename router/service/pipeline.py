@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import Protocol
 
 from m3_backbone import images
 from m3_backbone.types import (
-    DeadlineExceeded,
     EncodedImage,
     Engine,
     EngineError,
@@ -23,15 +20,22 @@ from m3_backbone.types import (
     GenerationRequest,
     QueueFull,
     RouteInputs,
+    TokenEvent,
 )
 from router.constraints import Constraints
 from router.errors import ConstraintError
 from router.policy import Decision, decide
 from router.prices import Prices
+from router.service.results import Answered, Cost, Routed
+from router.service.sampling import Sampling
 from router.service.threads import Busy, Threads
+from router.service.timing import Stopwatch, until
 from router.settings import Settings
 
 logger = logging.getLogger("m3_router")
+
+Turns = Sequence[str]
+"""What was said: user, assistant, user, ...; the user's is the last."""
 
 _NO_PRICES = Prices(default=0.0, prices=(0.0,), mean_tokens=(0.0,))  # for a decision that nothing predicts
 
@@ -43,78 +47,6 @@ class Routes(Protocol):
     def version(self) -> str: ...
 
     def route(self, inputs: RouteInputs, constraints: Constraints | None = None) -> Decision: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What a request costs at the chosen scale, and would have cost at the full one.
-
-    FLOPs are of the whole path, tower included, with the same number of new tokens on both sides.
-    """
-
-    visual_tokens: int
-    full_visual_tokens: int
-    flops: int
-    full_flops: int
-
-
-@dataclass(frozen=True, slots=True)
-class Routed:
-    """An encoded image with the decision about it.
-
-    fallback: ``no_router``, ``late``, ``error``, ``predictor``, ``novelty`` or None: a label for metrics;
-        the words for people are in ``decision.fallback``.
-    cost: of the prompt and one new token, until an answer says how many there were.
-    """
-
-    image: EncodedImage
-    inputs: RouteInputs
-    decision: Decision
-    fallback: str | None
-    cost: Cost
-    timings_ms: dict[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """A finished request and its cost. ``routed`` is None when the caller fixed the scale (`answer_at`)."""
-
-    scale: int
-    generation: Generation
-    cost: Cost
-    timings_ms: dict[str, float]
-    routed: Routed | None = None
-
-
-class Stopwatch:
-    """Wall-clock milliseconds by stage, and in total since it was made."""
-
-    def __init__(self) -> None:
-        self._start = time.perf_counter()
-        self._stages: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        begin = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._stages[name] = (time.perf_counter() - begin) * 1000
-
-    def read(self) -> dict[str, float]:
-        """The stages so far and ``total``, in milliseconds, to the microsecond."""
-        total = (time.perf_counter() - self._start) * 1000
-        return {name: round(value, 3) for name, value in (*self._stages.items(), ("total", total))}
-
-
-@asynccontextmanager
-async def until(deadline: float) -> AsyncIterator[None]:
-    """Cancels its block at ``deadline`` (a `time.monotonic` instant); raises `DeadlineExceeded` then."""
-    try:
-        async with asyncio.timeout(deadline - time.monotonic()):
-            yield
-    except TimeoutError as error:
-        raise DeadlineExceeded("The request's deadline passed.") from error
 
 
 class Pipeline:
@@ -139,35 +71,91 @@ class Pipeline:
         self._routers.close()
 
     async def route(
-        self, image: bytes, question: str, constraints: Constraints, *, watch: Stopwatch, deadline: float
+        self, image: bytes, turns: Turns, constraints: Constraints, *, watch: Stopwatch, deadline: float
     ) -> Routed:
         """Decode, encode, summarise, decide. Raises `ImageError`, `ConstraintError`, `EngineError`."""
         async with until(deadline):
             encoded = await self._encode(image, watch)
             with watch.stage("route"):
-                inputs = await self.engine.summarise(encoded, (question,))
+                inputs = await self.engine.summarise(encoded, turns)
                 decision, fallback = await self._decide(inputs, constraints)
         cost = self._cost(encoded, decision.scale, inputs.text_tokens, new_tokens=1)
         return Routed(encoded, inputs, decision, fallback, cost, watch.read())
 
     async def answer(
-        self, image: bytes, question: str, constraints: Constraints, *, deadline: float, request_id: str
+        self,
+        image: bytes,
+        turns: Turns,
+        constraints: Constraints,
+        *,
+        deadline: float,
+        request_id: str,
+        sampling: Sampling | None = None,
     ) -> Answered:
         """`route`, then generate at the chosen scale. Raises what `route` raises, and `EngineError`."""
         watch = Stopwatch()
-        routed = await self.route(image, question, constraints, watch=watch, deadline=deadline)
+        routed = await self.route(image, turns, constraints, watch=watch, deadline=deadline)
         scale = routed.decision.scale
-        generation = await self._generate(routed.image, question, scale, watch, deadline, request_id)
-        cost = self._cost_of(routed.image, scale, generation)
-        return Answered(scale, generation, cost, watch.read(), routed)
+        with watch.stage("generate"):
+            tokens = self.tokens(
+                routed.image, turns, scale, sampling, deadline=deadline, request_id=request_id
+            )
+            generation = await _last(tokens)
+        return self.answered(routed, generation, watch)
 
-    async def answer_at(self, image: bytes, question: str, scale: int, *, deadline: float) -> Answered:
+    async def answer_at(self, image: bytes, turns: Turns, scale: int, *, deadline: float) -> Answered:
         """Decode, encode, generate at ``scale``: the path without a router, for comparisons."""
         watch = Stopwatch()
         async with until(deadline):
             encoded = await self._encode(image, watch)
-        generation = await self._generate(encoded, question, scale, watch, deadline, request_id="")
+        with watch.stage("generate"):
+            generation = await _last(self.tokens(encoded, turns, scale, deadline=deadline))
         return Answered(scale, generation, self._cost_of(encoded, scale, generation), watch.read())
+
+    async def tokens(
+        self,
+        image: EncodedImage,
+        turns: Turns,
+        scale: int,
+        sampling: Sampling | None = None,
+        *,
+        deadline: float,
+        request_id: str = "",
+    ) -> AsyncGenerator[TokenEvent, None]:
+        """The answer at ``scale`` as it is made; the last event has the generation. Greedy by default.
+
+        Closing it aborts what is still running: a client that left. Raises `EngineError`.
+        """
+        how = sampling or Sampling(self.settings.max_new_tokens)
+        request = GenerationRequest(
+            turns=tuple(turns),
+            images=((image, scale),),
+            max_new_tokens=how.max_new_tokens,
+            temperature=how.temperature,
+            top_p=how.top_p,
+            seed=how.seed,
+            request_id=request_id,
+        )
+        events = self.engine.generate(request, deadline=deadline)
+        try:
+            while True:
+                # A deadline for each step: steps may be taken by different tasks.
+                async with until(deadline):
+                    event = await anext(events, None)
+                if event is None:
+                    raise EngineError("The engine ended its stream without an answer.")
+                yield event
+                if event.generation is not None:
+                    return
+        finally:
+            if (close := getattr(events, "aclose", None)) is not None:
+                await close()
+
+    def answered(self, routed: Routed, generation: Generation, watch: Stopwatch) -> Answered:
+        """``generation`` with what it cost, and the times until now."""
+        scale = routed.decision.scale
+        cost = self._cost_of(routed.image, scale, generation)
+        return Answered(scale, generation, cost, watch.read(), routed)
 
     async def _encode(self, image: bytes, watch: Stopwatch) -> EncodedImage:
         with watch.stage("decode"):
@@ -177,33 +165,6 @@ class Pipeline:
                 raise QueueFull("Too many images wait to be decoded. Try again later.") from None
         with watch.stage("encode"):
             return await self.engine.encode(pixels)
-
-    async def _generate(
-        self,
-        image: EncodedImage,
-        question: str,
-        scale: int,
-        watch: Stopwatch,
-        deadline: float,
-        request_id: str,
-    ) -> Generation:
-        request = GenerationRequest(
-            turns=(question,),
-            images=((image, scale),),
-            max_new_tokens=self.settings.max_new_tokens,
-            request_id=request_id,
-        )
-        events = self.engine.generate(request, deadline=deadline)
-        try:
-            with watch.stage("generate"):
-                async with until(deadline):
-                    async for event in events:
-                        if event.generation is not None:
-                            return event.generation
-        finally:  # closing aborts what is still running: a client that left, a deadline
-            if (close := getattr(events, "aclose", None)) is not None:
-                await close()
-        raise EngineError("The engine ended its stream without an answer.")
 
     async def _decide(self, inputs: RouteInputs, constraints: Constraints) -> tuple[Decision, str | None]:
         if self.router is None:
@@ -244,3 +205,11 @@ class Pipeline:
             for n in (chosen, full)
         )
         return Cost(chosen, full, flops, full_flops)
+
+
+async def _last(tokens: AsyncGenerator[TokenEvent, None]) -> Generation:
+    async with aclosing(tokens):
+        async for event in tokens:
+            if event.generation is not None:
+                return event.generation
+    raise AssertionError("`Pipeline.tokens` ends with a generation or an exception")

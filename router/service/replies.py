@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from router.service.pipeline import Answered, Cost, Pipeline, Routed
+from router.service.pipeline import Pipeline
+from router.service.results import Answered, Cost, Routed
 from router.service.schemas import AnswerBody, CostBody, DecisionBody, RouteBody
 
 
@@ -13,7 +14,7 @@ def answer_body(done: Answered, pipeline: Pipeline, request_id: str) -> AnswerBo
         answer=done.generation.text,
         scale=done.scale,
         visual_tokens=done.cost.visual_tokens,
-        decision=_decision(done.routed),
+        decision=decision_body(done.routed),
         cost=_cost(done.cost),
         timings_ms=done.timings_ms,
         model=pipeline.engine.name,
@@ -27,7 +28,7 @@ def route_body(routed: Routed, pipeline: Pipeline, request_id: str) -> RouteBody
     return RouteBody(
         scale=routed.decision.scale,
         visual_tokens=routed.cost.visual_tokens,
-        decision=_decision(routed),
+        decision=decision_body(routed),
         cost=_cost(routed.cost),
         timings_ms=routed.timings_ms,
         model=pipeline.engine.name,
@@ -36,7 +37,8 @@ def route_body(routed: Routed, pipeline: Pipeline, request_id: str) -> RouteBody
     )
 
 
-def _decision(routed: Routed) -> DecisionBody:
+def decision_body(routed: Routed) -> DecisionBody:
+    """Why this scale."""
     decision = routed.decision
     return DecisionBody(
         policy=decision.policy,

@@ -32,6 +32,35 @@ class AskBody(BaseModel):
     token_budget: Annotated[float | None, Field(description="Mean visual tokens per request")] = None
 
 
+class ChatExtras(BaseModel):
+    """What a chat completion may say in ``m3``; a scale may also be forced by header or model name."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    scale: Annotated[int | None, Field(description=f"Forced. {_SCALE_HELP}")] = None
+    min_scale: Annotated[int | None, Field(description=f"Floor. {_SCALE_HELP}")] = None
+    max_visual_tokens: Annotated[int | None, Field(description="Ceiling on this request's tokens")] = None
+    token_budget: Annotated[float | None, Field(description="Mean visual tokens per request")] = None
+
+
+class ChatBody(BaseModel):
+    """OpenAI's chat completions, as far as they are read here; other fields are ignored."""
+
+    model: Annotated[str, Field(description="NAME, NAME@auto or NAME@SCALE, see /v1/models")]
+    messages: Annotated[
+        list[dict[str, Any]],
+        Field(min_length=1, description="Text and one image_url part (a data URI; detail auto, low or high)"),
+    ]
+    stream: bool | None = None
+    stream_options: dict[str, Any] | None = None
+    max_tokens: Annotated[int | None, Field(ge=1)] = None
+    max_completion_tokens: Annotated[int | None, Field(ge=1)] = None
+    temperature: Annotated[float | None, Field(ge=0, le=2, description="Greedy when left out")] = None
+    top_p: Annotated[float | None, Field(ge=0, le=1)] = None
+    seed: int | None = None
+    m3: ChatExtras | None = None
+
+
 class DecisionBody(BaseModel):
     """Why this scale. ``fallback`` is present only when the full scale replaced the router's choice."""
 
@@ -110,25 +139,25 @@ class ErrorBody(BaseModel):
     error: ErrorDetail
 
 
-def question_of(value: Any, settings: Settings) -> str:
-    """``value`` as a question; raises `InvalidRequest` naming the field otherwise."""
+def question_of(value: Any, settings: Settings, param: str = "question") -> str:
+    """``value`` as a question; raises `InvalidRequest` naming the field ``param`` otherwise."""
     if value is None:
         raise InvalidRequest("The field 'question' is missing.", code="missing_field", param="question")
     if not isinstance(value, str):
         raise InvalidRequest("The field 'question' must be a string.", code="invalid_type", param="question")
     if not value.strip():
-        raise InvalidRequest("The question is empty.", code="empty_question", param="question")
+        raise InvalidRequest("The question is empty.", code="empty_question", param=param)
     if len(value) > settings.max_question_chars:
         raise InvalidRequest(
             f"The question has {len(value)} characters; at most {settings.max_question_chars} are accepted.",
             code="question_too_long",
-            param="question",
+            param=param,
         )
     if any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value):
         raise InvalidRequest(
             "The question holds a NUL or half of a surrogate pair, which no text has.",
             code="invalid_text",
-            param="question",
+            param=param,
         )
     return value
 

@@ -14,9 +14,11 @@ from starlette.requests import Request
 from router.constraints import Constraints
 from router.decisions import DecisionLog, DecisionRecord
 from router.service.body import image_bytes, read_fields
+from router.service.chat import Chat, chat_of
 from router.service.failures import ClientGone
 from router.service.metrics import Metrics
-from router.service.pipeline import Pipeline, Routed
+from router.service.pipeline import Pipeline
+from router.service.results import Routed
 from router.service.schemas import constraints_of, question_of, refuse_unknown
 from router.settings import Settings
 
@@ -65,6 +67,17 @@ class Service:
             constraints=constraints,
             deadline=time.monotonic() + self.settings.request_timeout_s,
             request_id=request.state.request_id,
+        )
+
+    async def read_chat(self, request: Request) -> Chat:
+        """The body of a chat completion, validated. Raises members of `M3Error` only."""
+        fields = await read_fields(request, self.settings, multipart=False)
+        return chat_of(
+            fields,
+            request.headers.get("x-m3-scale"),
+            model=self.model,
+            ladder=self.pipeline.engine.ladder,
+            settings=self.settings,
         )
 
     def record(self, routed: Routed, timings_ms: dict[str, float], *, endpoint: str, request_id: str) -> None:

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
 
-from router.service.pipeline import Stopwatch
 from router.service.replies import answer_body, route_body
 from router.service.schemas import AnswerBody, AskBody, ErrorBody, RouteBody
 from router.service.state import Service, service_of, while_connected
+from router.service.timing import Stopwatch
 
 router = APIRouter(prefix="/v1", tags=["asking"])
 
@@ -25,19 +25,19 @@ _BODY: dict[str, Any] = {
         "content": {"application/json": {"schema": _FIELDS}, "multipart/form-data": {"schema": _UPLOAD}},
     }
 }
-_ERRORS: dict[int | str, dict[str, Any]] = {
+ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorBody} for status in (400, 408, 413, 415, 500, 503, 504)
 }
 
 
-@router.post("/answer", openapi_extra=_BODY, responses=_ERRORS)
+@router.post("/answer", openapi_extra=_BODY, responses=ERRORS)
 async def answer(request: Request, service: Annotated[Service, Depends(service_of)]) -> AnswerBody:
     """Answer a question about an image at the scale that they need, and say what that cost."""
     ask = await service.read(request)
     done = await while_connected(
         request,
         service.pipeline.answer(
-            ask.image, ask.question, ask.constraints, deadline=ask.deadline, request_id=ask.request_id
+            ask.image, (ask.question,), ask.constraints, deadline=ask.deadline, request_id=ask.request_id
         ),
     )
     assert done.routed is not None
@@ -47,14 +47,14 @@ async def answer(request: Request, service: Annotated[Service, Depends(service_o
     return answer_body(done, service.pipeline, ask.request_id)
 
 
-@router.post("/route", openapi_extra=_BODY, responses=_ERRORS)
+@router.post("/route", openapi_extra=_BODY, responses=ERRORS)
 async def route(request: Request, service: Annotated[Service, Depends(service_of)]) -> RouteBody:
     """The decision alone: nothing is generated."""
     ask = await service.read(request)
     routed = await while_connected(
         request,
         service.pipeline.route(
-            ask.image, ask.question, ask.constraints, watch=Stopwatch(), deadline=ask.deadline
+            ask.image, (ask.question,), ask.constraints, watch=Stopwatch(), deadline=ask.deadline
         ),
     )
     service.record(routed, routed.timings_ms, endpoint="/v1/route", request_id=ask.request_id)

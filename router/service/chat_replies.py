@@ -1,0 +1,114 @@
+"""An answer in the words of OpenAI's chat completions: one body, or chunks of a stream; and our headers."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from router.service.pipeline import Pipeline
+from router.service.replies import decision_body
+from router.service.results import Answered, Routed
+
+
+@dataclass(frozen=True, slots=True)
+class ChatReply:
+    """What all parts of one reply share. created: seconds since 1970."""
+
+    pipeline: Pipeline
+    routed: Routed
+    request_id: str
+    created: int
+
+    @classmethod
+    def now(cls, pipeline: Pipeline, routed: Routed, request_id: str) -> ChatReply:
+        return cls(pipeline, routed, request_id, int(time.time()))
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The routing facts that are known before the first token."""
+        decision = self.routed.decision
+        return {
+            "x-m3-scale": str(decision.scale),
+            "x-m3-visual-tokens": str(self.routed.cost.visual_tokens),
+            "x-m3-decision": decision.policy,
+            "x-m3-certified": str(decision.certified).lower(),
+            "x-m3-router-version": self.pipeline.router_version or "none",
+        }
+
+    def body(self, done: Answered) -> dict[str, Any]:
+        """The whole answer (``chat.completion``)."""
+        message = {"role": "assistant", "content": done.generation.text, "refusal": None}
+        choice = {
+            "index": 0,
+            "message": message,
+            "logprobs": None,
+            "finish_reason": _finish_reason(done),
+        }
+        return {
+            **self._head("chat.completion"),
+            "choices": [choice],
+            "usage": _usage(done),
+            "m3_routing": self._routing(done),
+        }
+
+    def chunk(self, delta: dict[str, str], done: Answered | None = None) -> dict[str, Any]:
+        """A piece of a stream; ``done`` makes it the last one with a choice."""
+        choice = {
+            "index": 0,
+            "delta": delta,
+            "logprobs": None,
+            "finish_reason": None if done is None else _finish_reason(done),
+        }
+        routing = {} if done is None else {"m3_routing": self._routing(done)}
+        return {**self._head("chat.completion.chunk"), "choices": [choice], **routing}
+
+    def usage_chunk(self, done: Answered) -> dict[str, Any]:
+        """What ``stream_options.include_usage`` asks for: usage without a choice."""
+        return {**self._head("chat.completion.chunk"), "choices": [], "usage": _usage(done)}
+
+    def _head(self, kind: str) -> dict[str, Any]:
+        return {
+            "id": f"chatcmpl-{self.request_id}",
+            "object": kind,
+            "created": self.created,
+            "model": f"{self.pipeline.engine.name}@{self.routed.decision.scale}",
+            "system_fingerprint": self.pipeline.router_version,
+        }
+
+    def _routing(self, done: Answered) -> dict[str, Any]:
+        """All passes; there is one, until a cascade makes more."""
+        cost = done.cost
+        return {
+            "scale": done.scale,
+            **decision_body(self.routed).model_dump(),
+            "passes": [{"scale": done.scale, "visual_tokens": cost.visual_tokens, "flops": cost.flops}],
+            "visual_tokens": cost.visual_tokens,
+            "full_visual_tokens": cost.full_visual_tokens,
+            "flops": cost.flops,
+            "full_flops": cost.full_flops,
+            "timings_ms": done.timings_ms,
+        }
+
+
+def event(value: dict[str, Any]) -> bytes:
+    """``value`` as one server-sent event."""
+    return b"data: " + json.dumps(value, separators=(",", ":"), allow_nan=False).encode() + b"\n\n"
+
+
+DONE = b"data: [DONE]\n\n"
+
+
+def _finish_reason(done: Answered) -> str:
+    return "length" if done.generation.finish_reason == "length" else "stop"
+
+
+def _usage(done: Answered) -> dict[str, Any]:
+    prompt, completion = done.generation.prompt_tokens, len(done.generation.token_ids)
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"image_tokens": done.generation.visual_tokens, "cached_tokens": 0},
+    }

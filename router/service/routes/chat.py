@@ -1,0 +1,135 @@
+"""``POST /v1/chat/completions`` and ``GET /v1/models``: what clients of OpenAI's API expect."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from m3_backbone.types import TokenEvent
+from router.service.chat import Chat, scale_of_model
+from router.service.chat_replies import DONE, ChatReply, event
+from router.service.failures import error_body
+from router.service.results import Answered
+from router.service.routes.asking import ERRORS
+from router.service.schemas import ChatBody
+from router.service.state import Service, service_of, while_connected
+from router.service.stream import EventStream
+from router.service.timing import Stopwatch
+
+router = APIRouter(prefix="/v1", tags=["openai"])
+logger = logging.getLogger("m3_router")
+
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": ChatBody.model_json_schema()}},
+    }
+}
+_PATH = "/v1/chat/completions"
+
+
+@router.post("/chat/completions", openapi_extra=_BODY, responses={**ERRORS, 404: ERRORS[400]})
+async def completions(request: Request, service: Annotated[Service, Depends(service_of)]) -> Response:
+    """OpenAI's chat completions about one image. Routing facts are in the headers and in `m3_routing`."""
+    chat = await service.read_chat(request)
+    request_id, pipeline = request.state.request_id, service.pipeline
+    deadline = time.monotonic() + service.settings.request_timeout_s
+    if chat.stream:
+        return await while_connected(request, _stream(request, service, chat, deadline))
+    done = await while_connected(
+        request,
+        pipeline.answer(
+            chat.image,
+            chat.turns,
+            chat.constraints,
+            sampling=chat.sampling,
+            deadline=deadline,
+            request_id=request_id,
+        ),
+    )
+    assert done.routed is not None
+    _count(service, done, request_id)
+    reply = ChatReply.now(pipeline, done.routed, request_id)
+    return JSONResponse(reply.body(done), headers=reply.headers)
+
+
+@router.get("/models")
+async def models(service: Annotated[Service, Depends(service_of)]) -> dict[str, Any]:
+    """The model under every name: routed (`NAME`, `NAME@auto`), and at each scale of its ladder."""
+    suffixes = ("", "@auto", *(f"@{scale}" for scale in service.pipeline.engine.ladder))
+    return {"object": "list", "data": [_model(service.model + suffix) for suffix in suffixes]}
+
+
+@router.get("/models/{name:path}", responses={404: ERRORS[400]})
+async def model(name: str, service: Annotated[Service, Depends(service_of)]) -> dict[str, Any]:
+    """One of these names, or a 404."""
+    scale_of_model(name, service.model, service.pipeline.engine.ladder)
+    return _model(name)
+
+
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "m3-router"}
+
+
+def _count(service: Service, done: Answered, request_id: str) -> None:
+    assert done.routed is not None
+    service.record(done.routed, done.timings_ms, endpoint=_PATH, request_id=request_id)
+    cost = done.cost
+    service.metrics.answered(cost.visual_tokens, cost.full_visual_tokens, cost.flops, cost.full_flops)
+
+
+async def _stream(request: Request, service: Service, chat: Chat, deadline: float) -> EventStream:
+    """A response that begins when the first token is there: what fails before that is a proper error."""
+    pipeline, watch, request_id = service.pipeline, Stopwatch(), request.state.request_id
+    routed = await pipeline.route(chat.image, chat.turns, chat.constraints, watch=watch, deadline=deadline)
+    reply = ChatReply.now(pipeline, routed, request_id)
+    tokens = pipeline.tokens(
+        routed.image,
+        chat.turns,
+        routed.decision.scale,
+        chat.sampling,
+        deadline=deadline,
+        request_id=request_id,
+    )
+    try:
+        with watch.stage("generate"):
+            first = await anext(tokens)
+    except BaseException:
+        await tokens.aclose()
+        raise
+
+    async def parts(token: TokenEvent) -> AsyncGenerator[dict[str, Any], None]:
+        yield reply.chunk({"role": "assistant", "content": ""})
+        with watch.stage("generate"):
+            while True:
+                if token.text:
+                    yield reply.chunk({"content": token.text})
+                if token.generation is not None:
+                    break
+                token = await anext(tokens)
+        done = pipeline.answered(routed, token.generation, watch)
+        _count(service, done, request_id)
+        yield reply.chunk({}, done)
+        if chat.include_usage:
+            yield reply.usage_chunk(done)
+
+    async def events() -> AsyncGenerator[bytes, None]:
+        try:
+            async with aclosing(tokens), aclosing(parts(first)) as chunks:
+                async for chunk in chunks:
+                    yield event(chunk)
+            yield DONE
+        except Exception as error:  # in the stream: its status was sent long ago
+            body, told = error_body(error)
+            service.metrics.error(told.code)
+            logger.warning("%s failed while streaming: %s", request_id, told.code)
+            yield event(body)
+
+    return EventStream(request, events(), reply.headers)

@@ -1,0 +1,67 @@
+"""How an answer's tokens are drawn: OpenAI's fields, checked."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from router.errors import InvalidRequest
+from router.service.text import shown
+from router.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Temperature 0 is greedy, the only kind that a certificate may ever speak of."""
+
+    max_new_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int | None = None
+
+
+def sampling_of(fields: dict[str, Any], settings: Settings) -> Sampling:
+    """temperature, top_p, seed and the two spellings of max_tokens. Raises `InvalidRequest`.
+
+    Without a temperature decoding is greedy. More tokens than the operator allows are cut to that: clients
+    ask for thousands by habit, and ``finish_reason`` tells when an answer was cut.
+    """
+    limits = [
+        _whole(fields, name, 1, 2**31) or settings.max_new_tokens
+        for name in ("max_tokens", "max_completion_tokens")
+    ]
+    temperature = _number(fields, "temperature", 0, 2)
+    top_p = _number(fields, "top_p", 0, 1)
+    if top_p == 0:  # nothing is left to draw from but the most likely token
+        temperature, top_p = 0.0, None
+    return Sampling(
+        max_new_tokens=min(*limits, settings.max_new_tokens),
+        temperature=0.0 if temperature is None else temperature,
+        top_p=1.0 if top_p is None else top_p,
+        seed=_whole(fields, "seed", -(2**63), 2**63 - 1),
+    )
+
+
+def _whole(fields: dict[str, Any], name: str, low: int, high: int) -> int | None:
+    value = fields.get(name)
+    if value is None:
+        return None
+    if type(value) is not int or not low <= value <= high:
+        raise _invalid(name, value, f"a whole number from {low} to {high}")
+    return value
+
+
+def _number(fields: dict[str, Any], name: str, low: float, high: float) -> float | None:
+    value = fields.get(name)
+    if value is None:
+        return None
+    if type(value) not in (int, float) or not math.isfinite(value) or not low <= value <= high:
+        raise _invalid(name, value, f"a number from {low:g} to {high:g}")
+    return float(value)
+
+
+def _invalid(name: str, value: Any, valid: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"{name} has value {shown(value)}. Valid: {valid}.", code=f"invalid_{name}", param=name
+    )

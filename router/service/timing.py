@@ -1,0 +1,41 @@
+"""A request's time: how long each stage took, and until when it may take."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from m3_backbone.types import DeadlineExceeded
+
+
+class Stopwatch:
+    """Wall-clock milliseconds by stage, and in total since it was made."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+        self._stages: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._stages[name] = (time.perf_counter() - begin) * 1000
+
+    def read(self) -> dict[str, float]:
+        """The stages so far and ``total``, in milliseconds, to the microsecond."""
+        total = (time.perf_counter() - self._start) * 1000
+        return {name: round(value, 3) for name, value in (*self._stages.items(), ("total", total))}
+
+
+@asynccontextmanager
+async def until(deadline: float) -> AsyncIterator[None]:
+    """Cancels its block at ``deadline`` (a `time.monotonic` instant); raises `DeadlineExceeded` then."""
+    try:
+        async with asyncio.timeout(deadline - time.monotonic()):
+            yield
+    except TimeoutError as error:
+        raise DeadlineExceeded("The request's deadline passed.") from error
