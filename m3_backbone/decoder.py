@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import LlamaForCausalLM
 
+from m3_backbone.compiling import maybe_compiled
+
 
 class Block:
     """Keys and values of R rows of about one length: [layers, 2, R, heads, capacity, head size]."""
@@ -81,9 +83,9 @@ class Step:
 
 
 class Decoder:
-    """The language model's layers, run over steps."""
+    """The language model's layers, run over steps. compiled: with what surrounds attention fused."""
 
-    def __init__(self, model: LlamaForCausalLM) -> None:
+    def __init__(self, model: LlamaForCausalLM, *, compiled: bool = False) -> None:
         config: Any = model.config
         self.model = model
         self.n_layers: int = config.num_hidden_layers
@@ -92,6 +94,9 @@ class Decoder:
         self.head_size: int = getattr(config, "head_dim", None) or config.hidden_size // self.heads
         self._head: Any = model.lm_head
         self._llama: Any = model.model
+        self._before = maybe_compiled(_before, compiled)
+        self._queries = maybe_compiled(_queries, compiled)
+        self._after = maybe_compiled(_after, compiled)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -141,10 +146,7 @@ class Decoder:
         *,
         last: bool,
     ) -> Tensor:
-        attention = layer.self_attn
-        normed = layer.input_layernorm(hidden)
-        keys = _rotate(attention.k_proj(normed).unflatten(-1, (self.kv_heads, self.head_size)), *angles)
-        values = attention.v_proj(normed).unflatten(-1, (self.kv_heads, self.head_size))
+        normed, keys, values = self._before(layer, hidden, *angles)
         start = 0
         for step in steps:
             stop = start + step.hidden.shape[0]
@@ -158,7 +160,7 @@ class Decoder:
             angles = (angles[0][kept], angles[1][kept])
         if hidden.shape[0] == 0:
             return hidden
-        queries = _rotate(attention.q_proj(normed).unflatten(-1, (self.heads, self.head_size)), *angles)
+        queries = self._queries(layer, normed, *angles)
         outputs = []
         start = 0
         for step in steps:
@@ -168,8 +170,7 @@ class Decoder:
                 outputs.append(self._attend(index, queries[start:stop], step, keep))
             start = stop
         attended = torch.cat(outputs) if len(outputs) > 1 else outputs[0]
-        hidden = hidden + attention.o_proj(attended)
-        return hidden + layer.mlp(layer.post_attention_layernorm(hidden))  # type: ignore[no-any-return]
+        return self._after(layer, hidden, attended)
 
     def _attend(self, index: int, queries: Tensor, step: Step, keep: Tensor | None) -> Tensor:
         """[n, heads, head size] -> [n, heads * head size]; ``keep``: which of the step's tokens they are."""
@@ -191,6 +192,25 @@ class Decoder:
         slotted = slotted.view(block.rows, step.queries, self.heads, self.head_size).transpose(1, 2)
         out = scaled_dot_product_attention(slotted, keys, values, attn_mask=mask, is_causal=mask is None)
         return out.transpose(1, 2).flatten(2).flatten(0, 1)[spots]
+
+
+def _before(layer: Any, hidden: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """[n, hidden] -> normed [n, hidden], keys and values [n, key heads, size]."""
+    normed = layer.input_layernorm(hidden)
+    shape = (-1, cos.shape[-1])
+    keys = _rotate(layer.self_attn.k_proj(normed).unflatten(-1, shape), cos, sin)
+    return normed, keys, layer.self_attn.v_proj(normed).unflatten(-1, shape)
+
+
+def _queries(layer: Any, normed: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """[n, hidden] -> [n, heads, size]."""
+    return _rotate(layer.self_attn.q_proj(normed).unflatten(-1, (-1, cos.shape[-1])), cos, sin)
+
+
+def _after(layer: Any, hidden: Tensor, attended: Tensor) -> Tensor:
+    """What attention gave, projected, and the MLP: [n, hidden]."""
+    hidden = hidden + layer.self_attn.o_proj(attended)
+    return hidden + layer.mlp(layer.post_attention_layernorm(hidden))  # type: ignore[no-any-return]
 
 
 def _slotted(tensor: Tensor, step: Step) -> Tensor:

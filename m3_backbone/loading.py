@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from m3_backbone.checkpoint import load_checkpoint
+from m3_backbone.compiling import require_compiler
 from m3_backbone.hub import local_folder
 from m3_backbone.model import DTYPES, M3Model
 from m3_backbone.prompt import conversation as template_named
@@ -24,6 +27,7 @@ def load_backbone(
     reducer: str = "average",
     kv_budget_bytes: int | None = None,
     prompt_limit: int | None = None,
+    compiled: bool = False,
 ) -> M3Model:
     """The model in a checkpoint folder, a hub name, or the embedded one (``"tiny"``).
 
@@ -35,6 +39,8 @@ def load_backbone(
         a request that needs more is refused (`KvBudgetExceeded`). None: no limit.
     prompt_limit: tokens of a prompt at most; default is ``tokenizer_model_max_length``, where the reference
         cuts. Up to the model's positions: many images, or frames of a clip, beyond what was trained with.
+    compiled: torch.compile for what surrounds attention: the first requests are slow, and answers agree with
+        those of the plain model to rounding only.
 
     Raises `CheckpointError` naming everything that does not fit, ValueError for a parameter out of range.
     """
@@ -48,6 +54,8 @@ def load_backbone(
     tokenizer = Tokenizer.load(folder)  # small things first: they fail before gigabytes are read
     if conversation is not None:
         template_named(conversation)
+    if compiled:
+        require_compiler(torch.device(device))
     checkpoint = load_checkpoint(
         folder, dtype=DTYPES[dtype], device=device, vision_tower=vision_tower, ladder=ladder
     )
@@ -64,4 +72,5 @@ def load_backbone(
         reducer=reducer,
         kv_budget_bytes=kv_budget_bytes,
         prompt_limit=prompt_limit,
+        compiled=compiled,
     )

@@ -15,6 +15,7 @@ from torch import Tensor
 from m3_backbone.answers import Answer
 from m3_backbone.batch import run
 from m3_backbone.checkpoint import Checkpoint
+from m3_backbone.compiling import compile_vision, require_compiler
 from m3_backbone.cost import Architecture
 from m3_backbone.decoder import Block, Decoder, Step
 from m3_backbone.encoded import TorchEncodedImage
@@ -53,6 +54,7 @@ class M3Model:
         reducer: str = "average",
         kv_budget_bytes: int | None = None,
         prompt_limit: int | None = None,
+        compiled: bool = False,
     ) -> None:
         """Parameters as in `m3_backbone.loading.load_backbone`; raises ValueError for one out of range."""
         self.checkpoint = checkpoint
@@ -66,7 +68,10 @@ class M3Model:
         self._encoder = ImageEncoder(
             self.model, self.config, checkpoint.conditioning, owner=self.fingerprint, reducer=reducer
         )
-        self.decoder = Decoder(self.model.language_model)
+        self.decoder = Decoder(self.model.language_model, compiled=compiled)
+        if compiled:
+            require_compiler(self.device)
+            compile_vision(self.model)
         self.conversation = template
         self.template = conversation(template)
         self.stop_ids = checkpoint.stop_ids | {tokenizer.eos_id}
