@@ -21,7 +21,7 @@ from training.bench.waiting import Waiting
 from training.bench.workload import Workload
 from training.report.provenance import commit
 
-_SHORT = 4
+_SHORT = 3
 """Turns of the short measurements for one of the labelling."""
 
 

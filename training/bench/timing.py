@@ -43,11 +43,15 @@ class Turns:
 
     def take(self, ours: Callable[[], A], reference: Callable[[], B]) -> tuple[A, B]:
         """One turn each; what they returned."""
-        seconds, mine = self.clock.time(ours)
-        self.ours.append(seconds)
-        seconds, theirs = self.clock.time(reference)
-        self.reference.append(seconds)
+        ours_s, mine = self.clock.time(ours)
+        reference_s, theirs = self.clock.time(reference)
+        self.note(ours_s, reference_s)
         return mine, theirs
+
+    def note(self, ours_s: float, reference_s: float) -> None:
+        """A turn that was measured elsewhere."""
+        self.ours.append(ours_s)
+        self.reference.append(reference_s)
 
     @property
     def ours_s(self) -> float:

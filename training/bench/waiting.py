@@ -91,8 +91,11 @@ def measure(sides: Sides, work: Workload, clock: Clock, repeats: int, *, endless
             ties = check_same(reference, asks, mine, theirs, backbone.dtype)
             check_same(reference, asks, together(), theirs, backbone.dtype)
             for _ in range(repeats):
-                through_engine.take(waiting, one_by_one)
-                through_model.take(together, one_by_one)
+                engine_s, _ = clock.time(waiting)
+                reference_s, _ = clock.time(one_by_one)
+                model_s, _ = clock.time(together)
+                through_engine.note(engine_s, reference_s)
+                through_model.note(model_s, reference_s)
         finally:
             runner.run(engine.close())
     prompts = [reference.prompt(ask).shape[1] for ask in asks]
