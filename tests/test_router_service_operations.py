@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import logging
 import re
 from typing import Any
@@ -155,3 +156,17 @@ def test_the_api_is_described_in_both_encodings() -> None:
     content = paths["/v1/answer"]["post"]["requestBody"]["content"]
     assert set(content) == {"application/json", "multipart/form-data"}
     assert set(content["application/json"]["schema"]["required"]) == {"image", "question"}
+
+
+def test_a_form_is_described_without_null_and_every_reference_can_be_followed() -> None:
+    with talking(app_of()) as http:
+        document = http.get("/openapi.json").json()
+    form = document["paths"]["/v1/answer"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert form["properties"]["scale"]["type"] == "integer"
+    assert "null" not in json.dumps(form)
+    references = re.findall(r'"\$ref": "([^"]+)"', json.dumps(document))
+    assert references
+    for reference in references:
+        found = document
+        for step in reference.removeprefix("#/").split("/"):
+            found = found[step]

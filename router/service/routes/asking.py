@@ -14,10 +14,22 @@ from router.service.timing import Stopwatch
 
 router = APIRouter(prefix="/v1", tags=["asking"])
 
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """A form has no null: there a field is given or left out."""
+    if "anyOf" not in schema:
+        return schema
+    (kind,) = (kind for kind in schema["anyOf"] if kind != {"type": "null"})
+    return {**kind, **{key: value for key, value in schema.items() if key not in ("anyOf", "default")}}
+
+
 _FIELDS = AskBody.model_json_schema()
 _UPLOAD = {
     **_FIELDS,
-    "properties": {**_FIELDS["properties"], "image": {"type": "string", "format": "binary"}},
+    "properties": {
+        **{name: _without_null(schema) for name, schema in _FIELDS["properties"].items()},
+        "image": {"type": "string", "format": "binary"},
+    },
 }
 _BODY: dict[str, Any] = {
     "requestBody": {
@@ -26,7 +38,7 @@ _BODY: dict[str, Any] = {
     }
 }
 ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorBody} for status in (400, 408, 413, 415, 500, 503, 504)
+    status: {"model": ErrorBody} for status in (400, 401, 408, 413, 415, 500, 503, 504)
 }
 
 

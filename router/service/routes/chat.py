@@ -26,11 +26,11 @@ from router.service.timing import Stopwatch
 router = APIRouter(prefix="/v1", tags=["openai"])
 logger = logging.getLogger("m3_router")
 
+_SCHEMA = ChatBody.model_json_schema()
+_EXTRAS = _SCHEMA.pop("$defs")["ChatExtras"]  # in place: nothing at the root of the document refers to it
+_SCHEMA["properties"]["m3"] = {"anyOf": [_EXTRAS, {"type": "null"}], "default": None}
 _BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": ChatBody.model_json_schema()}},
-    }
+    "requestBody": {"required": True, "content": {"application/json": {"schema": _SCHEMA}}}
 }
 _PATH = "/v1/chat/completions"
 
@@ -60,14 +60,14 @@ async def completions(request: Request, service: Annotated[Service, Depends(serv
     return JSONResponse(reply.body(done), headers=reply.headers)
 
 
-@router.get("/models")
+@router.get("/models", responses={401: ERRORS[401]})
 async def models(service: Annotated[Service, Depends(service_of)]) -> dict[str, Any]:
     """The model under every name: routed (`NAME`, `NAME@auto`), and at each scale of its ladder."""
     suffixes = ("", "@auto", *(f"@{scale}" for scale in service.pipeline.engine.ladder))
     return {"object": "list", "data": [_model(service.model + suffix) for suffix in suffixes]}
 
 
-@router.get("/models/{name:path}", responses={404: ERRORS[400]})
+@router.get("/models/{name:path}", responses={401: ERRORS[401], 404: ERRORS[400]})
 async def model(name: str, service: Annotated[Service, Depends(service_of)]) -> dict[str, Any]:
     """One of these names, or a 404."""
     scale_of_model(name, service.model, service.pipeline.engine.ladder)
