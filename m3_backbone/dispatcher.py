@@ -16,8 +16,15 @@ from m3_backbone.worker import Outcome, Worker
 logger = logging.getLogger("m3_backbone")
 
 
+_CALLERS_TURNS = 5
+"""Turns of the loop in which a caller that was just told of its encoding comes back with its request."""
+
+
 class Dispatcher:
     """Calls that wait, then one batch of generations, then the calls that wait by then, and so on.
+
+    Calls that come meanwhile are run too as long as they can feed the batch: requests that came together
+    are answered together, and not in as many batches as their encodings happened to end in.
 
     Made in the event loop whose callers it serves; used from that loop's thread alone.
 
@@ -82,14 +89,28 @@ class Dispatcher:
                 await self._work.wait()
                 self._work.clear()
                 while (self.calls or self.waiting) and not self.dead:
-                    for _ in range(len(self.calls)):
-                        if self.calls:  # callers may leave meanwhile
-                            await self._run_call(self.calls.popleft())
+                    await self._run_calls()
                     await self._run_batch()
                 self._idle.set()
         except Exception as error:  # ours, not the runner's: better refused than waited for without end
             logger.error("The dispatcher failed with %s.", type(error).__name__, exc_info=True)
             self._die("its dispatcher failed")
+
+    async def _run_calls(self) -> None:
+        """Those that wait by now; then what comes meanwhile, until the next batch is full.
+
+        A request brings an encoding and a summary: beyond two calls each, what waits goes first.
+        """
+        due, more = len(self.calls), 2 * self._batch_size
+        while not self.dead:
+            for _ in range(_CALLERS_TURNS):
+                if not self.calls:
+                    await asyncio.sleep(0)
+            full = more <= 0 or len(self.waiting) >= self._batch_size
+            if not self.calls or (due <= 0 and full):
+                return
+            await self._run_call(self.calls.popleft())
+            due, more = due - 1, more - 1
 
     async def _run_call(self, call: Call) -> None:
         self.current = call

@@ -126,6 +126,49 @@ def test_encodings_come_between_batches() -> None:
     during(engine_of(gate, batch_size=1), talk)
 
 
+def test_requests_whose_images_came_together_are_answered_together() -> None:
+    class Encoder(Gate):
+        def encode(self, pixels: Any) -> FakeImage:
+            self.encoding.wait()
+            return super().encode(pixels)
+
+        encoding = threading.Event()
+
+    gate = Encoder()
+    gate.open.set()
+
+    async def talk(engine: Engine) -> None:
+        async def one(number: int) -> None:
+            image = await engine.encode(picture(number))
+            await answer(engine, text(str(number), images=((image, 9),)))
+
+        tasks = [asyncio.create_task(one(number)) for number in range(6)]
+        await until(lambda: engine.health().queued == 5)
+        gate.encoding.set()
+        await asyncio.gather(*tasks)
+        assert sorted(gate.asked[0]) == list("012345")
+
+    during(engine_of(gate, batch_size=6), talk)
+
+
+def test_a_full_batch_does_not_wait_for_encodings_without_end() -> None:
+    gate = Gate()
+    gate.open.set()
+    done = asyncio.Event()
+
+    async def talk(engine: Engine) -> None:
+        async def encode_on(number: int) -> None:
+            while not done.is_set():
+                await engine.encode(picture(number))
+
+        crowd = [asyncio.create_task(encode_on(number)) for number in range(4)]
+        await answer(engine, text("through"))
+        done.set()
+        await asyncio.gather(*crowd)
+
+    during(engine_of(gate, batch_size=2, image_cache_bytes=0), talk)
+
+
 # Deadlines and cancellation
 
 
