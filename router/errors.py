@@ -67,10 +67,16 @@ class TooLarge(InvalidRequest):
 
 
 class Overloaded(M3Error):
-    """The queue is full: the same request may succeed later."""
+    """Too much is asked at once: the same request may succeed in ``retry_after_s``."""
 
     code = "overloaded"
     status = 429
+
+    def __init__(
+        self, message: str, code: str | None = None, status: int | None = None, retry_after_s: int = 1
+    ) -> None:
+        super().__init__(message, code=code, status=status)
+        self.retry_after_s = retry_after_s
 
 
 class Unavailable(M3Error):

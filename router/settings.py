@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     api_keys: a list with commas; whoever asks must send one of them. Unset, anybody may ask.
     allowed_hosts: a list with commas of names that the header Host may hold, ``*`` for any. Unset: any, but
         `m3-router serve` on a loopback address takes that machine's own names only.
+    rate_limit: requests in a minute of each API key (of all together when there are no keys); unset, any.
+    max_in_flight: requests in hand at once, those whose body is still coming included.
     detail_high: what an image of ``detail: high`` in a chat gets: ``route`` (as ``auto``) or ``full`` scale.
     token_budget, price: what a request that asks for nothing gets; unset, the bundle's own default.
     """
@@ -61,6 +63,8 @@ class Settings(BaseSettings):
 
     api_keys: SecretStr | None = None
     allowed_hosts: str | None = None
+    rate_limit: int | None = Field(default=None, ge=1)
+    max_in_flight: int = Field(default=256, ge=1)
 
     detail_high: Literal["route", "full"] = "route"
     token_budget: float | None = Field(default=None, gt=0)

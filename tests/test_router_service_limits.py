@@ -151,7 +151,7 @@ def test_a_stream_that_ends_without_an_answer_is_an_error() -> None:
 
 def test_a_request_past_its_deadline_is_a_504_and_its_work_is_closed() -> None:
     engine = Endless()
-    with talking(app_of(engine, config=settings(request_timeout_s=0.2))) as http:
+    with talking(app_of(engine, config=settings(request_timeout_s=1))) as http:
         response = http.answer()
     assert response.status_code == 504
     assert error_of(response)["code"] == "deadline_exceeded"

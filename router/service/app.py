@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from m3_backbone.types import Engine
 from router.decisions import DecisionLog
+from router.service.admission import InFlightLimit, RateLimit
 from router.service.context import RequestContext
 from router.service.hosts import HostCheck, parse_hosts
 from router.service.keys import ApiKeys, KeyCheck
@@ -69,6 +70,9 @@ def create_app(settings: Settings, engine: Engine, router: Routes | None = None)
     for group in (asking, chat, operations, playground):
         app.include_router(group.router)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(InFlightLimit, limit=settings.max_in_flight)
+    if settings.rate_limit is not None:
+        app.add_middleware(RateLimit, per_minute=settings.rate_limit)
     if settings.keys:
         app.add_middleware(KeyCheck, keys=ApiKeys(settings.keys))
     app.add_middleware(HostCheck, allowed=parse_hosts(settings.allowed_hosts or "*"))

@@ -87,7 +87,9 @@ def error_response(error: Exception) -> tuple[Response, M3Error]:
     headers: dict[str, str] = {}
     if isinstance(error, HTTPException) and error.headers:
         headers.update(error.headers)
-    if shown.status == 503:
+    if isinstance(shown, Overloaded):
+        headers["Retry-After"] = str(shown.retry_after_s)
+    elif shown.status == 503:
         headers["Retry-After"] = str(RETRY_AFTER_S)
     if shown.code == "out_of_memory":
         headers["x-should-retry"] = "false"  # OpenAI's clients obey: the same request fails again

@@ -1,6 +1,7 @@
 """What protects the service from its clients: a limit on bodies, and headers for browsers.
 
-Keys are in `router.service.keys`, names of the service in `router.service.hosts`. Not covered yet: rates.
+Keys are in `router.service.keys`, names of the service in `router.service.hosts`, limits on how many requests
+there may be in `router.service.admission`.
 """
 
 from __future__ import annotations
