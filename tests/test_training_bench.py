@@ -231,6 +231,9 @@ def test_every_measurement_is_in_the_tables_and_in_json(sides: Sides, work: Work
     assert row["waiting"][0]["new_tokens"] == 4 * waiting.NEW_TOKENS
     assert row["waiting"][1]["new_tokens"] <= 4 * waiting.NEW_TOKENS
     assert 0 <= row["waiting"][0]["padding_waste"] < 1
+    assert row["waiting"][0]["limit"] > 0
+    assert row["waiting"][0]["flops"] >= row["waiting"][1]["flops"] > 0
+    assert row["matmul_flops_per_s"] > 0
     assert row["labelling"]["pairs"] == 8
     assert row["labelling"]["pictures"] == 2
     assert 0 < row["labelling"]["share_in_model"] <= 1

@@ -9,8 +9,7 @@ from typing import Any
 
 from training.bench import ours
 from training.bench.equality import check_same
-from training.bench.models import Sides
-from training.bench.reference import Ask
+from training.bench.models import Sides, request_cost
 from training.bench.timing import Clock, Turns
 from training.bench.workload import Workload
 
@@ -70,22 +69,14 @@ def measure(sides: Sides, work: Workload, clock: Clock, repeats: int) -> Cold:
                 encoding.take(
                     partial(backbone.encode_image, ask.picture), partial(reference.encode, ask.picture)
                 )
-    costs = {scale: [_cost(sides, ask) for ask in by_picture] for scale, by_picture in asks.items()}
+    costs = {
+        scale: [request_cost(sides, ask, ask.new_tokens) for ask in by_picture]
+        for scale, by_picture in asks.items()
+    }
     return Cold(
         turns=turns,
         visual_tokens={scale: mean(visual for visual, _ in of) for scale, of in costs.items()},
         flops={scale: mean(flops for _, flops in of) for scale, of in costs.items()},
         encoding=encoding,
         ties=ties,
-    )
-
-
-def _cost(sides: Sides, ask: Ask) -> tuple[int, int]:
-    """(visual tokens, FLOPs of the whole path)."""
-    backbone = sides.backbone
-    image = backbone.encode_image(ask.picture)
-    visual = image.n_tokens(ask.scale)
-    text = backbone.prompt((ask.question,), 1).text_tokens
-    return visual, backbone.flops(
-        views=image.views, visual_tokens=visual, text_tokens=text, new_tokens=ask.new_tokens
     )

@@ -17,7 +17,7 @@ from m3_backbone.modules import build_modules
 from m3_backbone.tokenizer import Tokenizer
 from training.backbone.recipe import PREPROCESSOR
 from training.bench.equality import BenchError
-from training.bench.reference import Reference, whole_tower
+from training.bench.reference import Ask, Reference, whole_tower
 
 _CLIP_L: dict[str, Any] = {
     "hidden_size": 1024,
@@ -112,6 +112,17 @@ def random(
         fingerprint=f"random-{seed}",
     )
     return Sides.of(checkpoint)
+
+
+def request_cost(sides: Sides, ask: Ask, new_tokens: int) -> tuple[int, int]:
+    """(visual tokens, FLOPs of the whole path) as the cost model has them."""
+    backbone = sides.backbone
+    image = backbone.encode_image(ask.picture)
+    visual = image.n_tokens(ask.scale)
+    text = backbone.prompt((ask.question,), 1).text_tokens
+    return visual, backbone.flops(
+        views=image.views, visual_tokens=visual, text_tokens=text, new_tokens=new_tokens
+    )
 
 
 def _dtype(name: str) -> torch.dtype:

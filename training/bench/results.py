@@ -15,6 +15,7 @@ import torch
 from training.bench import cold, labelling, waiting
 from training.bench.cold import Cold
 from training.bench.labelling import Labelling
+from training.bench.machine import matmul_flops_per_s
 from training.bench.models import Sides
 from training.bench.timing import Clock
 from training.bench.waiting import Waiting
@@ -27,9 +28,13 @@ _SHORT = 3
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """waiting: answers of a fixed length, then answers to their end."""
+    """waiting: answers of a fixed length, then answers to their end.
+
+    matmul_flops_per_s: see `training.bench.machine`.
+    """
 
     provenance: dict[str, Any]
+    matmul_flops_per_s: float
     cold: Cold
     labelling: Labelling
     waiting: tuple[Waiting, Waiting]
@@ -38,10 +43,15 @@ class Results:
         return {
             "bench": "m3-backbone",
             "provenance": self.provenance,
+            "matmul_flops_per_s": round(self.matmul_flops_per_s),
             "cold": self.cold.json(),
             "labelling": self.labelling.json(),
-            "waiting": [each.json() for each in self.waiting],
+            "waiting": [{**each.json(), "limit": round(self.limit(each), 3)} for each in self.waiting],
         }
+
+    def limit(self, waiting: Waiting) -> float:
+        """How many times faster than the reference it would be at the speed of bare matrix products."""
+        return waiting.model.reference_s / (waiting.flops / self.matmul_flops_per_s)
 
 
 def measure(
@@ -55,6 +65,7 @@ def measure(
 ) -> Results:
     """Runs everything; raises `BenchError` when the two ways do not say the same."""
     clock = Clock(sides.backbone.device)
+    speed = matmul_flops_per_s(clock, sides.backbone.dtype)
     on_progress("(a) one cold request")
     of_cold = cold.measure(sides, work, clock, repeats)
     on_progress("(c) waiting requests")
@@ -65,6 +76,7 @@ def measure(
     of_labelling = labelling.measure(sides, work, clock, dtype, repeats)
     return Results(
         provenance=_provenance(sides, command, dtype, repeats),
+        matmul_flops_per_s=max(speed, matmul_flops_per_s(clock, sides.backbone.dtype)),
         cold=of_cold,
         labelling=of_labelling,
         waiting=(of_waiting[0], of_waiting[1]),

@@ -13,7 +13,7 @@ from m3_backbone.engine import QueueEngine
 from training.bench import ours
 from training.bench.equality import check_same
 from training.bench.memory import peak
-from training.bench.models import Sides
+from training.bench.models import Sides, request_cost
 from training.bench.padding import CountingDecoder, Padding
 from training.bench.reference import Ask
 from training.bench.timing import Clock, Turns
@@ -27,13 +27,15 @@ class Waiting:
     """engine: through the engine's queue, as a server does it. model: one call of the model. Both against the
     reference, one request after the other. endless: all answers have `NEW_TOKENS` tokens.
 
-    new_tokens, prompt_tokens: of all requests together. peaks: bytes of (ours, reference).
+    new_tokens, prompt_tokens, flops: of all requests together, the last as the cost model has them.
+    peaks: bytes of (ours, reference).
     """
 
     endless: bool
     requests: int
     new_tokens: int
     prompt_tokens: int
+    flops: int
     engine: Turns
     model: Turns
     padding: Padding
@@ -51,6 +53,7 @@ class Waiting:
             "answers": self.answers,
             "new_tokens": self.new_tokens,
             "prompt_tokens": self.prompt_tokens,
+            "flops": self.flops,
             "engine": self.engine.row(),
             "model": self.model.row(),
             "new_tokens_per_s": {
@@ -99,11 +102,13 @@ def measure(sides: Sides, work: Workload, clock: Clock, repeats: int, *, endless
         finally:
             runner.run(engine.close())
     prompts = [reference.prompt(ask).shape[1] for ask in asks]
+    flops = [request_cost(sides, ask, len(ids))[1] for ask, ids in zip(asks, theirs, strict=True)]
     return Waiting(
         endless=endless,
         requests=len(asks),
         new_tokens=sum(map(len, theirs)),
         prompt_tokens=sum(prompts),
+        flops=sum(flops),
         engine=through_engine,
         model=through_model,
         padding=padding,
