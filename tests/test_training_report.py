@@ -149,6 +149,11 @@ def test_a_report_without_a_router_has_fixed_scales_lookup_and_oracle() -> None:
     html = html_page(r, choose_examples(r, 5))
     assert "There is no router in this report" in html
     assert "no router in this report" in markdown(r)
+    assert "fixed scales, lookup and oracle alone" in markdown(r)
+    alone = Inputs(r.inputs.table, None, None, None, None, r.inputs.folders)
+    said = markdown(make_report(alone, r.provenance, draws=100))
+    assert "fixed scales and oracle alone" in said
+    assert "operating point" not in said
 
 
 def test_a_table_where_nothing_is_right_is_reported_without_headroom() -> None:

@@ -12,8 +12,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from data.records import read_outcomes
@@ -223,3 +225,55 @@ def test_kill_9_at_any_moment_loses_and_repeats_nothing(tmp_path: Path, mode: st
     assert content(killed) == content(tmp_path / "whole")
     assert len(list((killed / "shards").iterdir())) == 14
     assert json.loads((killed / "run.json").read_text())["prompt"] == "plain"
+
+
+class Death(BaseException):
+    """What happens to a process that is killed: nothing after it is done."""
+
+
+class Disk:
+    """Every change of the disk is counted; from the ``last`` one on nothing changes any more."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, last: float) -> None:
+        self.done, self.last = 0, last
+        for owner, name in (
+            *((Path, n) for n in ("replace", "mkdir", "unlink", "write_bytes")),
+            *((os, "fsync"), (shutil, "rmtree"), (pq, "write_table")),
+        ):
+            # fsync waits for the real disk, which these hundred runs need not.
+            change = (lambda descriptor: None) if name == "fsync" else getattr(owner, name)
+            monkeypatch.setattr(owner, name, self.counted(change, name))
+
+    def counted(self, change: Any, name: str) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
+            if self.done >= self.last:
+                if self.done == self.last and name == "write_bytes":  # torn: half of it is there
+                    with arguments[0].open("wb") as file:
+                        file.write(arguments[1][: len(arguments[1]) // 2])
+                self.done += 1
+                raise Death
+            self.done += 1
+            return change(*arguments, **options)
+
+        return call
+
+
+def test_death_before_any_change_of_the_disk_loses_and_repeats_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = replace(SETTINGS, shard_images=1)
+    everything = samples(3, 1, broken=[1])
+    with monkeypatch.context() as patch:
+        disk = Disk(patch, np.inf)
+        label(FakeBackbone(), everything, tmp_path / "whole", settings)
+    whole, changes = content(tmp_path / "whole"), disk.done
+    assert changes > 50
+    for last in range(changes):
+        out = tmp_path / f"killed-{last}"
+        with monkeypatch.context() as patch:
+            Disk(patch, last)
+            with pytest.raises(Death):
+                label(FakeBackbone(), everything, out, settings)
+        label(FakeBackbone(), everything, out, settings)
+        assert content(out) == whole, last
+        assert not list(out.rglob("*.tmp")), last

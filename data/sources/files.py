@@ -49,7 +49,7 @@ class Row:
         for name in names:
             value = self.values.get(name)
             if isinstance(value, str):
-                if any("\ud800" <= c <= "\udfff" for c in value):
+                if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
                     raise SourceError(f"{self.where}: {name} holds half a character: {value!r}.")
                 return value
             if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):

@@ -202,7 +202,8 @@ def families(report: Report) -> Sheet:
         if routed and f.router is not None and f.router_tokens is not None and f.versus_best is not None:
             row += [Value(percent(f.router)), Value(number(f.router_tokens)), _points(f.versus_best)]
         rows.append([*row, Value(percent(f.oracle_accuracy)), Value(number(f.oracle_tokens))])
-    return _sheet("Accuracy by family; router at its operating point.", head, rows, [len(rows) - 1])
+    caption = "Accuracy by family; router at its operating point." if routed else "Accuracy by family."
+    return _sheet(caption, head, rows, [len(rows) - 1])
 
 
 def corpus(report: Report) -> Sheet:

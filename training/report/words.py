@@ -72,7 +72,8 @@ def sentences(report: Report) -> list[str]:
     """What follows the headline: the operating point, the verdict, the gains, the headroom."""
     e, operating = report.evaluation, report.operating
     if operating is None:
-        return ["There is no router in this report: fixed scales, lookup and oracle alone."]
+        others = "fixed scales, lookup and oracle" if "lookup" in e.curves else "fixed scales and oracle"
+        return [f"There is no router in this report: {others} alone."]
     found = [
         f"The router, {_SETTINGS[operating.role]}, reaches {percent(operating.accuracy.value)} with "
         f"{number(operating.cost[TOKENS].value)} visual tokens per question; scale {e.best_scale}, the best "
