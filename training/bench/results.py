@@ -49,6 +49,10 @@ class Results:
             "waiting": [{**each.json(), "limit": round(self.limit(each), 3)} for each in self.waiting],
         }
 
+    def encoding_share(self, waiting: Waiting) -> float:
+        """Of our time for waiting requests; the cost floor, which batching does not lower on a CPU."""
+        return waiting.requests * self.cold.encoding.ours_s / waiting.engine.ours_s
+
     def limit(self, waiting: Waiting) -> float:
         """How many times faster than the reference it would be at the speed of bare matrix products."""
         return waiting.model.reference_s / (waiting.flops / self.matmul_flops_per_s)
