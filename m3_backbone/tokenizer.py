@@ -55,7 +55,12 @@ class Tokenizer:
         try:
             model = path.read_bytes()
         except OSError:
-            raise CheckpointError(f"{path} is missing: the tokenizer has no other source.") from None
+            beside = (
+                " The tokenizer.json beside it is not read." if (folder / "tokenizer.json").is_file() else ""
+            )
+            raise CheckpointError(
+                f"{path} is missing: take the language model's (Vicuna's or Llama's).{beside}"
+            ) from None
         legacy = True
         try:
             settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))

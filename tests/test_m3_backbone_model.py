@@ -235,16 +235,3 @@ def test_an_unknown_dtype_or_conversation_is_refused() -> None:
         load_backbone(GOLDEN / "llava-v1.5-7b-m3", dtype="int3", vision_tower=CLIP)
     with pytest.raises(ValueError, match="'chatml' is not known"):
         load_backbone(GOLDEN / "llava-v1.5-7b-m3", vision_tower=CLIP, conversation="chatml")
-
-
-@pytest.mark.gpu
-def test_on_cuda_the_golden_ids_are_the_same() -> None:
-    backbone = load_backbone(GOLDEN / "llava-v1.5-7b-m3", device="cuda", vision_tower=CLIP)
-    exact = golden_backbone("llava-v1.5-7b-m3")
-    answers = []
-    for model in (exact, backbone):
-        image = model.encode_image(picture())
-        requests = [GenerationRequest(("What is it?",), ((image, scale),)) for scale in model.ladder]
-        answers.append([answer.token_ids for answer in model.generate(requests)])
-        model.summarise(image, "What is it?")
-    assert answers[0] == answers[1]
