@@ -6,8 +6,10 @@ import logging
 
 import pytest
 
+from m3_backbone.fake import FakeEngine
 from router.settings import Settings, SettingsError
 from tests.serving import app_of, error_of, good, settings, talking
+from tests.test_router_service_chat import asked
 
 KEYS = "first-key-123,second-key-456"
 
@@ -72,3 +74,20 @@ def test_keys_that_are_too_short_are_refused_without_being_quoted() -> None:
             Settings.load(api_keys=keys)
         assert "short" not in str(caught.value)
         assert "space" not in str(caught.value)
+
+
+def test_an_encoded_image_is_kept_for_the_key_that_sent_it_and_no_other() -> None:
+    engine = FakeEngine()
+    encoded = []
+    with talking(app_of(engine, config=settings(api_keys=KEYS))) as http:
+        for key in ("first-key-123", "first-key-123", "second-key-456", "second-key-456", "first-key-123"):
+            headers = {"authorization": f"Bearer {key}"}
+            for path, body in (
+                ("/v1/answer", good()),
+                ("/v1/route", good()),
+                ("/v1/chat/completions", asked()),
+                ("/v1/chat/completions", asked(stream=True)),
+            ):
+                assert http.post(path, json=body, headers=headers).status_code == 200
+            encoded.append(engine.fake.encoded)
+    assert encoded == [1, 1, 2, 2, 2]

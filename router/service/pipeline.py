@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from m3_backbone import images
 from m3_backbone.types import (
@@ -49,6 +49,13 @@ class Routes(Protocol):
     def route(self, inputs: RouteInputs, constraints: Constraints | None = None) -> Decision: ...
 
 
+@runtime_checkable
+class KeepsApart(Protocol):
+    """An engine that keeps encoded images, each owner's by themselves."""
+
+    async def encode_in(self, namespace: str, pixels: Any) -> EncodedImage: ...
+
+
 class Pipeline:
     """Answers requests with one engine and one router; ``router`` None means: always the full scale."""
 
@@ -71,11 +78,22 @@ class Pipeline:
         self._routers.close()
 
     async def route(
-        self, image: bytes, turns: Turns, constraints: Constraints, *, watch: Stopwatch, deadline: float
+        self,
+        image: bytes,
+        turns: Turns,
+        constraints: Constraints,
+        *,
+        watch: Stopwatch,
+        deadline: float,
+        owner: str = "",
     ) -> Routed:
-        """Decode, encode, summarise, decide. Raises `ImageError`, `ConstraintError`, `EngineError`."""
+        """Decode, encode, summarise, decide. Raises `ImageError`, `ConstraintError`, `EngineError`.
+
+        owner: whose image it is. Encodings are kept, and used again for the same owner only: else the time
+        of an answer would tell whether somebody else has sent that picture.
+        """
         async with until(deadline):
-            encoded = await self._encode(image, watch)
+            encoded = await self._encode(image, watch, owner)
             with watch.stage("route"):
                 inputs = await self.engine.summarise(encoded, turns)
                 decision, fallback = await self._decide(inputs, constraints)
@@ -91,10 +109,11 @@ class Pipeline:
         deadline: float,
         request_id: str,
         sampling: Sampling | None = None,
+        owner: str = "",
     ) -> Answered:
         """`route`, then generate at the chosen scale. Raises what `route` raises, and `EngineError`."""
         watch = Stopwatch()
-        routed = await self.route(image, turns, constraints, watch=watch, deadline=deadline)
+        routed = await self.route(image, turns, constraints, watch=watch, deadline=deadline, owner=owner)
         scale = routed.decision.scale
         with watch.stage("generate"):
             tokens = self.tokens(
@@ -157,13 +176,15 @@ class Pipeline:
         cost = self._cost_of(routed.image, scale, generation)
         return Answered(scale, generation, cost, watch.read(), routed)
 
-    async def _encode(self, image: bytes, watch: Stopwatch) -> EncodedImage:
+    async def _encode(self, image: bytes, watch: Stopwatch, owner: str = "") -> EncodedImage:
         with watch.stage("decode"):
             try:
                 pixels = await self._decoders.run(images.decode, image, self._limits)
             except Busy:
                 raise QueueFull("Too many images wait to be decoded. Try again later.") from None
         with watch.stage("encode"):
+            if owner and isinstance(self.engine, KeepsApart):
+                return await self.engine.encode_in(owner, pixels)
             return await self.engine.encode(pixels)
 
     async def _decide(self, inputs: RouteInputs, constraints: Constraints) -> tuple[Decision, str | None]:

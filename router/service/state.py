@@ -36,6 +36,7 @@ class Ask:
     constraints: Constraints
     deadline: float
     request_id: str
+    owner: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ class Service:
             constraints=constraints,
             deadline=time.monotonic() + self.settings.request_timeout_s,
             request_id=request.state.request_id,
+            owner=owner_of(request),
         )
 
     async def read_chat(self, request: Request) -> Chat:
@@ -109,6 +111,11 @@ class Service:
 
 def service_of(request: Request) -> Service:
     return cast(Service, request.app.state.service)
+
+
+def owner_of(request: Request) -> str:
+    """Whose key the request came with (`router.service.keys`); empty when none is asked for."""
+    return str(getattr(request.state, "owner", ""))
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:

@@ -49,7 +49,12 @@ async def answer(request: Request, service: Annotated[Service, Depends(service_o
     done = await while_connected(
         request,
         service.pipeline.answer(
-            ask.image, (ask.question,), ask.constraints, deadline=ask.deadline, request_id=ask.request_id
+            ask.image,
+            (ask.question,),
+            ask.constraints,
+            deadline=ask.deadline,
+            request_id=ask.request_id,
+            owner=ask.owner,
         ),
     )
     assert done.routed is not None
@@ -66,7 +71,12 @@ async def route(request: Request, service: Annotated[Service, Depends(service_of
     routed = await while_connected(
         request,
         service.pipeline.route(
-            ask.image, (ask.question,), ask.constraints, watch=Stopwatch(), deadline=ask.deadline
+            ask.image,
+            (ask.question,),
+            ask.constraints,
+            watch=Stopwatch(),
+            deadline=ask.deadline,
+            owner=ask.owner,
         ),
     )
     service.record(routed, routed.timings_ms, endpoint="/v1/route", request_id=ask.request_id)

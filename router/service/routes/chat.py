@@ -19,7 +19,7 @@ from router.service.failures import error_body
 from router.service.results import Answered
 from router.service.routes.asking import ERRORS
 from router.service.schemas import ChatBody
-from router.service.state import Service, service_of, while_connected
+from router.service.state import Service, owner_of, service_of, while_connected
 from router.service.stream import EventStream
 from router.service.timing import Stopwatch
 
@@ -52,6 +52,7 @@ async def completions(request: Request, service: Annotated[Service, Depends(serv
             sampling=chat.sampling,
             deadline=deadline,
             request_id=request_id,
+            owner=owner_of(request),
         ),
     )
     assert done.routed is not None
@@ -88,7 +89,14 @@ def _count(service: Service, done: Answered, request_id: str) -> None:
 async def _stream(request: Request, service: Service, chat: Chat, deadline: float) -> EventStream:
     """A response that begins when the first token is there: what fails before that is a proper error."""
     pipeline, watch, request_id = service.pipeline, Stopwatch(), request.state.request_id
-    routed = await pipeline.route(chat.image, chat.turns, chat.constraints, watch=watch, deadline=deadline)
+    routed = await pipeline.route(
+        chat.image,
+        chat.turns,
+        chat.constraints,
+        watch=watch,
+        deadline=deadline,
+        owner=owner_of(request),
+    )
     reply = ChatReply.now(pipeline, routed, request_id)
     tokens = pipeline.tokens(
         routed.image,
