@@ -20,7 +20,7 @@ from training.backbone.decoder import Decoder, pool
 from training.backbone.exam import Exam, as_text
 from training.backbone.features import open_features
 from training.backbone.kernels import Kernels
-from training.backbone.mixed import MixedAdamW
+from training.backbone.mixed import MixedOptimiser
 from training.backbone.pictures import PictureStore
 from training.backbone.progress import Clock, Every, Interrupted, Stop, rate_at, record, restore, save
 from training.backbone.recipe import SCALES, Recipe
@@ -84,7 +84,14 @@ class LanguageTraining:
         self._blocks = Blocks(load_tokenizer(run / "tokenizer.model"))
         self._exam = Exam.of(held_out, self._blocks, min(recipe.exam_pictures, len(held_out)))
         names = [n for n, _ in modules.named_parameters() if n.startswith(("projector.", "language_model."))]
-        self._optimiser = MixedAdamW(modules, names, weight_decay=recipe.weight_decay, clip=recipe.clip)
+        self._optimiser = MixedOptimiser(
+            modules,
+            names,
+            weight_decay=recipe.weight_decay,
+            clip=recipe.clip,
+            muon=[name for name in names if _is_hidden_matrix(name, modules.get_parameter(name))],
+            muon_factor=recipe.muon_factor,
+        )
         self._decoder = Decoder(modules, kernels, recipe.context)
         self.step, consumed, self.done = 0, 0.0, False
         state = restore(self._path)
@@ -173,6 +180,11 @@ class LanguageTraining:
         log.info("held-out questions after step %d\n%s", self.step, as_text(table, kinds=kinds))
         record(self._folder, stage="exam", step=self.step, accuracy=table)
         return table
+
+
+def _is_hidden_matrix(name: str, weight: torch.Tensor) -> bool:
+    """Muon is for matrices between hidden states; embeddings and the output head stay with AdamW."""
+    return weight.ndim == 2 and "embed" not in name and "lm_head" not in name
 
 
 def load_language(run: Path, modules: M3Modules) -> None:

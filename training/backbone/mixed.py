@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import torch
@@ -25,14 +25,26 @@ def prepare_machine(threads: int) -> None:
             libc.mallopt(-3, 2**30)  # M_MMAP_THRESHOLD
 
 
-class MixedAdamW:
-    """AdamW (betas 0.9, 0.95) on float32 masters of modules that compute in bfloat16.
+class MixedOptimiser:
+    """Float32 masters of modules that compute in bfloat16; AdamW (betas 0.9, 0.95), and Muon where asked for.
 
     The modules are turned to bfloat16 here. Gradients are added up in float32 by `collect`, once per
     micro-batch. Weight decay is for matrices only.
+
+    muon: names of matrices that Muon steps instead (momentum 0.95, Nesterov), at ``muon_factor`` times the
+    rate; its steps are scaled to the size of AdamW's (Liu et al. 2025, arXiv 2502.16982).
     """
 
-    def __init__(self, modules: nn.Module, names: Iterable[str], *, weight_decay: float, clip: float) -> None:
+    def __init__(
+        self,
+        modules: nn.Module,
+        names: Iterable[str],
+        *,
+        weight_decay: float,
+        clip: float,
+        muon: Collection[str] = (),
+        muon_factor: float = 1.0,
+    ) -> None:
         wanted = set(names)
         self.masters = {
             name: value.detach().float().clone()
@@ -43,12 +55,25 @@ class MixedAdamW:
         self._working = {name: value for name, value in modules.named_parameters() if name in wanted}
         for master in self.masters.values():
             master.grad = torch.zeros_like(master)
+        adam = [master for name, master in self.masters.items() if name not in muon]
         groups = [
-            {"params": [m for m in self.masters.values() if m.ndim > 1], "weight_decay": weight_decay},
-            {"params": [m for m in self.masters.values() if m.ndim <= 1], "weight_decay": 0.0},
+            {"params": [m for m in adam if m.ndim > 1], "weight_decay": weight_decay},
+            {"params": [m for m in adam if m.ndim <= 1], "weight_decay": 0.0},
         ]
         self._clip = clip
         self._adam = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.95), fused=True)
+        self._muon = (
+            torch.optim.Muon(
+                [self.masters[name] for name in muon],
+                lr=0.0,
+                weight_decay=weight_decay,
+                momentum=0.95,
+                adjust_lr_fn="match_rms_adamw",
+            )
+            if muon
+            else None
+        )
+        self._muon_factor = muon_factor
 
     def collect(self) -> None:
         """Moves the working gradients into the masters'."""
@@ -61,12 +86,14 @@ class MixedAdamW:
 
     def step(self, rate: float) -> float:
         """One update; returns the gradient's norm before clipping."""
-        for group in self._adam.param_groups:
-            group["lr"] = rate
         norm = torch.nn.utils.clip_grad_norm_(self.masters.values(), self._clip)
         if torch.isfinite(norm):
-            self._adam.step()
-        self._adam.zero_grad(set_to_none=False)
+            _step(self._adam, rate)
+            if self._muon is not None:
+                _step(self._muon, rate * self._muon_factor)
+        for master in self.masters.values():
+            assert master.grad is not None
+            master.grad.zero_()
         self._publish()
         return float(norm)
 
@@ -76,13 +103,22 @@ class MixedAdamW:
                 weight.copy_(self.masters[name])
 
     def state(self) -> dict[str, Any]:
-        return {"masters": self.masters, "adam": self._adam.state_dict()}
+        state = {"masters": self.masters, "adam": self._adam.state_dict()}
+        return state if self._muon is None else state | {"muon": self._muon.state_dict()}
 
     def load(self, state: dict[str, Any]) -> None:
         for name, value in state["masters"].items():
             self.masters[name].data.copy_(value)
         self._adam.load_state_dict(state["adam"])
+        if self._muon is not None:
+            self._muon.load_state_dict(state["muon"])
         self._publish()
+
+
+def _step(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    optimiser.step()
 
 
 def as_working(weights: dict[str, Tensor]) -> dict[str, Tensor]:

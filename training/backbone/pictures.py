@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data.scalebench import LABELS, picture
+from m3_backbone.preprocess import pad_to_square, resize_and_crop
 from training.backbone.recipe import GRID, PREPROCESSOR, SIZE, Recipe
 
 log = logging.getLogger(__name__)
@@ -48,16 +49,9 @@ class PictureStore:
 
 
 def squared(image: Image.Image) -> NDArray[np.uint8]:
-    """Padded to a square and resized to 336: the 8-bit part of `m3_backbone.preprocess`."""
-    side = max(image.size)
-    if image.width != image.height:
-        mean = PREPROCESSOR["image_mean"]
-        canvas = Image.new("RGB", (side, side), (int(mean[0] * 255), int(mean[1] * 255), int(mean[2] * 255)))
-        canvas.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
-        image = canvas
-    if side != SIZE:
-        image = image.resize((SIZE, SIZE), Image.Resampling.BICUBIC)
-    return np.asarray(image)
+    """Padded to a square and resized to 336: the 8-bit part of what inference does."""
+    red, green, blue = PREPROCESSOR["image_mean"]
+    return np.asarray(resize_and_crop(pad_to_square(image, (red, green, blue)), SIZE))
 
 
 def _draw(job: tuple[str, int, int]) -> tuple[NDArray[np.uint8], dict[str, NDArray[np.int16]], list[str]]:

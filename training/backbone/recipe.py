@@ -50,7 +50,7 @@ class Recipe:
 
     minutes_tower: float = 30.0
     minutes_phase1: float = 20.0  # scales 9 and 36 only: short sequences, many steps
-    minutes_phase2: float = 28.0  # all five scales
+    minutes_phase2: float = 31.0  # all five scales
 
     crop: int = 8  # side of a crop, in patches
     crops: int = 64
@@ -61,12 +61,13 @@ class Recipe:
     tower_rate: float = 1.5e-3
 
     rate: float = 1.5e-3
+    muon_factor: float = 2.5  # times the rate, for the language model's and projector's hidden matrices
     final_rate: float = 0.05  # of the peak
     warm_up: float = 0.02  # of the time
     weight_decay: float = 0.05
     clip: float = 1.0
-    questions: int = 6
-    descriptions: int = 3
+    questions: int = 8
+    descriptions: int = 2
     description_start: float = 1.0
     description_end: float = 0.2
     phase1_scales: tuple[int, ...] = (9, 36)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from m3_backbone.modules import M3Modules
 from training.backbone.kernels import Kernels
-from training.backbone.mixed import MixedAdamW
+from training.backbone.mixed import MixedOptimiser
 from training.backbone.pictures import PictureStore
 from training.backbone.progress import Clock, Every, Interrupted, Stop, rate_at, record, restore, save
 from training.backbone.recipe import GRID, Recipe
@@ -152,7 +152,7 @@ def train_tower(run: Path, modules: M3Modules, recipe: Recipe, kernels: Kernels,
     place_patches(modules)
     model = TowerAndHeads(modules.tower, heads)
     names = [f"tower.{name}" for name in tower_names(modules)] + ["heads.linear.weight", "heads.linear.bias"]
-    optimiser = MixedAdamW(model, names, weight_decay=recipe.weight_decay, clip=recipe.clip)
+    optimiser = MixedOptimiser(model, names, weight_decay=recipe.weight_decay, clip=recipe.clip)
     vision = Vision(modules, recipe.conditioning(), kernels)
     state = restore(path)
     step, consumed = 0, 0.0
