@@ -73,10 +73,23 @@ class Server:
                 return error.code, json.load(error)
 
 
+def _heed_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @contextmanager
 def serving(program: tuple[str, ...] = ("-m", "router.cli.main")) -> Iterator[Server]:
     command = [sys.executable, *program, "serve", "--engine", "fake", "--port", "0"]
-    with subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
+    with (
+        subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=ENVIRONMENT,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=_heed_ctrl_c,  # what runs in a background job has it ignored
+        ) as process
+    ):
         log: list[str] = []
         up = threading.Event()
 
