@@ -80,16 +80,14 @@ def _heed_ctrl_c() -> None:
 @contextmanager
 def serving(program: tuple[str, ...] = ("-m", "router.cli.main")) -> Iterator[Server]:
     command = [sys.executable, *program, "serve", "--engine", "fake", "--port", "0"]
-    with (
-        subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=ENVIRONMENT,
-            stderr=subprocess.PIPE,
-            text=True,
-            preexec_fn=_heed_ctrl_c,  # what runs in a background job has it ignored
-        ) as process
-    ):
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_heed_ctrl_c,  # what runs in a background job has it ignored
+    ) as process:
         log: list[str] = []
         up = threading.Event()
 
