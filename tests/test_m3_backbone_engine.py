@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from PIL import Image
 from m3_backbone.engine import QueueEngine
 from m3_backbone.fake import FakeEngine, FakeRunner
 from m3_backbone.fake_image import FakeImage
-from m3_backbone.image_cache import ImageCache
 from m3_backbone.types import (
     DeadlineExceeded,
     EncodedImage,
@@ -369,42 +368,6 @@ def test_an_image_that_is_not_rgb_is_refused() -> None:
             await engine.encode(Image.new("L", (4, 4)))
 
     during(FakeEngine(), talk)
-
-
-def image_of(n_bytes: int) -> EncodedImage:
-    fake = FakeRunner()
-    encoded = fake.encode(picture())
-    return replace(encoded, grid=np.zeros(n_bytes // 4, np.float32))
-
-
-def test_the_cache_is_bounded_in_bytes_and_drops_what_was_used_longest_ago() -> None:
-    cache = ImageCache(1000)
-    images = {name: image_of(400) for name in "abc"}
-    cache.put(("", "a"), images["a"])
-    cache.put(("", "b"), images["b"])
-    assert cache.get(("", "a")) is images["a"]
-    cache.put(("", "c"), images["c"])
-    assert cache.get(("", "b")) is None
-    assert cache.get(("", "a")) is images["a"]
-    assert cache.get(("", "c")) is images["c"]
-    assert (len(cache), cache.nbytes) == (2, 800)
-
-
-def test_the_cache_counts_an_image_that_is_put_again_once() -> None:
-    cache = ImageCache(1000)
-    for _ in range(3):
-        cache.put(("", "a"), image_of(400))
-    assert (len(cache), cache.nbytes) == (1, 400)
-    cache.put(("", "a"), image_of(2000))  # too large: what was there is gone, too
-    assert (len(cache), cache.nbytes) == (0, 0)
-    cache.put(("", "a"), image_of(400))
-    cache.clear()
-    assert (len(cache), cache.nbytes) == (0, 0)
-
-
-def test_a_cache_of_less_than_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="max_bytes must be at least 0, got -1"):
-        ImageCache(-1)
 
 
 @pytest.mark.parametrize("name", ["batch_size", "queue_size", "context_tokens"])
