@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from data.records import read_outcomes
 from m3_backbone.prompt import CONVERSATIONS, Conversation
 from m3_backbone.types import CheckpointError, Generation, GenerationRequest, OutOfMemory
 from tests.labelling import FakeBackbone
+from tests.sources import lines, picture
 from training.cli.label import command
 
 
@@ -113,3 +115,56 @@ def test_ctrl_c_says_how_to_continue(run: Run) -> None:
     code, text = run(model=Loaded(fails=KeyboardInterrupt()))
     assert code == 130
     assert "the same command continues" in text
+
+
+@dataclass
+class Interrupted(Loaded):
+    """Somebody presses Ctrl-C while the first images are answered, ``times`` times."""
+
+    times: int = 1
+
+    def generate(self, requests: Sequence[GenerationRequest]) -> list[Generation]:
+        for _ in range(self.times):
+            signal.raise_signal(signal.SIGINT)
+        self.times = 0
+        return super().generate(requests)
+
+
+@pytest.fixture
+def two_images(tmp_path: Path) -> str:
+    for number in range(2):
+        picture(tmp_path / f"{number}.png", number)
+    rows = [{"image": f"{number}.png", "question": "q", "answers": ["yes"]} for number in range(2)]
+    return str(lines(tmp_path / "two.jsonl", *rows))
+
+
+def test_the_first_ctrl_c_finishes_the_shard_and_says_how_to_resume(
+    run: Run, tmp_path: Path, two_images: str
+) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    code, text = run("--shard-images", "1", data=two_images, model=Interrupted())
+    assert code == 130
+    assert "Stopped: 1 of 2 samples are labelled, in whole shards" in text
+    assert "To resume: the same command continues where it stopped." in text
+    assert signal.getsignal(signal.SIGINT) is before
+    assert run("--shard-images", "1", data=two_images)[0] == 0
+    assert len(read_outcomes(tmp_path / "out")) == 2
+
+
+def test_the_second_ctrl_c_stops_at_once(run: Run, tmp_path: Path, two_images: str) -> None:
+    code, text = run(data=two_images, model=Interrupted(times=2))
+    assert code == 130
+    assert "the shard in flight is lost" in text
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_some_scales_are_labelled_and_others_are_refused(run: Run, tmp_path: Path) -> None:
+    assert run("--scales", "36,9")[0] == 0
+    assert read_outcomes(tmp_path / "out").scales == (9, 36)
+    for scales, message in (
+        ("9,37", "Scale 37 is not on the ladder. Valid scales: 1, 9, 36"),
+        ("9-36", "as in 9,36,576"),
+    ):
+        code, text = run("--scales", scales)
+        assert code == 1
+        assert message in text

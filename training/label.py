@@ -24,11 +24,14 @@ from data.records import SCHEMA_VERSION, Outcome, OutcomeTable, Sample
 from data.scoring import ScoringError, metric
 from m3_backbone.scales import Ladder
 from m3_backbone.types import SUMMARY_VERSION, EncodedImage, Generation, GenerationRequest, RouteInputs
+from training.interrupt import Stopped
 from training.parts import KEY, Part
 from training.prefetch import Opened, open_all
 from training.shards import Group, LabelError, Shards, by_image, plan
+from training.some_scales import KEY as BACKBONE_LADDER
+from training.some_scales import narrowed, some_of
 
-__all__ = ["Backbone", "LabelError", "Settings", "Tally", "label"]
+__all__ = ["Backbone", "LabelError", "Settings", "Stopped", "Tally", "label"]
 
 
 class Backbone(Protocol):
@@ -53,6 +56,7 @@ class Settings:
 
     batch_images: images whose questions go to the model together. process: open images in a second process.
     part: which part of the data set, where several machines share the work (`training.parts`).
+    scales: those of the ladder to label, None for all (`training.some_scales`).
     """
 
     prompt: str
@@ -62,6 +66,7 @@ class Settings:
     batch_images: int = 8
     process: bool = True
     part: Part | None = None
+    scales: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +91,16 @@ def label(
     out: Path,
     settings: Settings,
     on_progress: Callable[[Tally], None] = lambda tally: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> OutcomeTable:
     """Label ``samples`` with ``backbone`` into the folder ``out``; returns the finished table.
 
-    Raises `LabelError` when ``out`` was begun for another run, `ScoringError` for an unknown metric, and
-    whatever the backbone raises; what was finished by then stays.
+    stop: asked after every shard; `Stopped` is raised when it says True and shards are left.
+    Raises `LabelError` when ``out`` was begun for another run, `ScaleError` for a scale that the backbone
+    does not have, `ScoringError` for an unknown metric, and whatever the backbone raises; what was finished
+    by then stays.
     """
+    ladder = some_of(backbone.ladder, settings.scales)
     groups: Sequence[Group] = by_image(samples)
     images = len(groups)
     if settings.part is not None:
@@ -99,12 +108,12 @@ def label(
     shards = plan(groups, settings.shard_images)
     everything = [s for shard in shards for group in shard for s in group]
     _check_references(everything)
-    manifest = _manifest(backbone, everything, settings)
+    manifest = _manifest(backbone, ladder, everything, settings)
     if settings.part is not None:
         manifest[KEY] = settings.part.describe(images)
     run = {**manifest, "schema_version": SCHEMA_VERSION, "shard_images": settings.shard_images}
     with Shards(out, run, shards) as store:
-        scores, resumed, unreadable, missing = np.zeros(len(backbone.ladder)), 0, 0, []
+        scores, resumed, unreadable, missing = np.zeros(len(ladder)), 0, 0, []
         for number in range(len(shards)):
             shard = store.read(number)
             if shard is None:
@@ -117,11 +126,13 @@ def label(
         done = resumed
         on_progress(Tally(len(everything), done, resumed, unreadable, scores.copy()))
         with closing(_images(shards, missing, settings)) as images:
-            for number in missing:
+            for place, number in enumerate(missing, 1):
                 builder = TableBuilder(manifest)
                 faults: dict[str, str] = {}
                 for batch in _batches(shards[number], settings.batch_images):
-                    for sample, inputs, outcomes in _answer(backbone, batch, images, faults, settings):
+                    for sample, inputs, outcomes in _answer(
+                        backbone, ladder, batch, images, faults, settings
+                    ):
                         builder.add(sample, inputs, outcomes)
                         scores += [o.score for o in outcomes]
                         done += 1
@@ -130,6 +141,8 @@ def label(
                     )
                 store.write(number, builder.build() if len(builder) else None, faults)
                 unreadable += len(faults)
+                if place < len(missing) and stop():
+                    raise Stopped(f"{done} of {len(everything)} samples are labelled")
         return store.join()
 
 
@@ -144,14 +157,17 @@ def _check_references(samples: Iterable[Sample]) -> None:
             raise ScoringError(f"Sample {sample.sample_id!r}: {error}") from None
 
 
-def _manifest(backbone: Backbone, samples: Sequence[Sample], settings: Settings) -> dict[str, object]:
+def _manifest(
+    backbone: Backbone, ladder: Ladder, samples: Sequence[Sample], settings: Settings
+) -> dict[str, object]:
     def joined(values: Iterable[str]) -> str:
         return "+".join(dict.fromkeys(values))
 
     return {
         "backbone": backbone.name,
         "backbone_fingerprint": backbone.fingerprint,
-        "ladder": list(backbone.ladder),
+        "ladder": list(ladder),
+        **({} if ladder == backbone.ladder else {BACKBONE_LADDER: list(backbone.ladder)}),
         "summary_version": SUMMARY_VERSION,
         "dataset": joined(s.dataset for s in samples),
         "split": joined(s.split for s in samples),
@@ -174,12 +190,13 @@ def _batches(shard: Sequence[Group], size: int) -> Iterator[Sequence[Group]]:
 
 def _answer(
     backbone: Backbone,
+    ladder: Ladder,
     batch: Sequence[Group],
     images: Iterator[Opened],
     faults: dict[str, str],
     settings: Settings,
 ) -> Iterator[tuple[Sample, RouteInputs, list[Outcome]]]:
-    """All samples of some images at all scales, in one call of the model."""
+    """All samples of some images at all scales of ``ladder``, in one call of the model."""
     asked: list[tuple[Sample, EncodedImage]] = []
     for group in batch:
         opened = next(images)
@@ -188,16 +205,15 @@ def _answer(
             continue
         encoded = backbone.encode_image(opened)
         asked += [(sample, encoded) for sample in group]
-    scales = backbone.ladder.scales
     requests = [
         GenerationRequest((sample.question,), ((encoded, scale),), settings.max_new_tokens)
         for sample, encoded in asked
-        for scale in scales
+        for scale in ladder
     ]
     answers = iter(backbone.generate(requests) if requests else ())
     for sample, encoded in asked:
-        outcomes = [_outcome(backbone, sample, encoded, scale, next(answers)) for scale in scales]
-        yield sample, backbone.summarise(encoded, sample.question), outcomes
+        outcomes = [_outcome(backbone, sample, encoded, scale, next(answers)) for scale in ladder]
+        yield sample, narrowed(backbone.summarise(encoded, sample.question), ladder), outcomes
 
 
 def _outcome(

@@ -1,4 +1,4 @@
-"""Labelling on several machines: each makes one part of the table, and the parts are merged.
+"""Labelling on several machines: each makes one part of the table (or some scales), and they are merged.
 
 A part is a run of neighbouring images in the data set's order, so that the merged table is the one that a
 single machine would have made, to the byte. A part's manifest says which one it is.
@@ -15,6 +15,8 @@ from typing import TypeVar
 from data.joining import concat
 from data.records import OutcomeTable, RecordError, read_outcomes, write_outcomes
 from training.shards import LabelError
+from training.some_scales import KEY as BACKBONE_LADDER
+from training.some_scales import join_scales
 
 KEY = "part"
 """Key of a part's manifest: {"number": 2, "of": 4, "images": of the whole data set}."""
@@ -63,14 +65,28 @@ class Part:
 
 
 def merge(folders: Sequence[Path], out: Path) -> OutcomeTable:
-    """The table of all parts, written to ``out``; ``folders`` in any order.
+    """The table of all parts, or of all scales, written to ``out``; ``folders`` in any order.
 
-    Raises `RecordError` when a part is missing, comes twice, or is of another run.
+    Where both were divided, the parts of each choice of scales are merged first, then the scales.
+    Raises `RecordError` when a part is missing, a part or scale comes twice, or one is of another run.
     """
+    tables = [(folder, read_outcomes(folder)) for folder in folders]
+    of_scales = [KEY not in table.manifest and BACKBONE_LADDER in table.manifest for _, table in tables]
+    if any(of_scales) and not all(of_scales):
+        some, other = (tables[of_scales.index(kind)][0] for kind in (True, False))
+        raise RecordError(
+            f"{some} has some scales of the ladder, {other} is not such a table. Merge tables that were made "
+            "with --scales among themselves, parts before."
+        )
+    whole = join_scales(tables) if any(of_scales) else _join_parts(tables)
+    write_outcomes(out, whole)
+    return whole
+
+
+def _join_parts(tables: Sequence[tuple[Path, OutcomeTable]]) -> OutcomeTable:
     parts: dict[int, tuple[Path, OutcomeTable]] = {}
     first: tuple[Path, OutcomeTable] | None = None
-    for folder in folders:
-        table = read_outcomes(folder)
+    for folder, table in tables:
         said = table.manifest.get(KEY)
         if not isinstance(said, Mapping) or [type(said.get(k)) for k in _NUMBERS] != [int] * 3:
             raise RecordError(
@@ -86,9 +102,7 @@ def merge(folders: Sequence[Path], out: Path) -> OutcomeTable:
     missing = [f"{number}/{of}" for number in range(1, of + 1) if number not in parts]
     if missing or not parts:
         raise RecordError(f"Missing parts: {', '.join(missing) or 'all'}. Give the folders of all of them.")
-    whole = concat([_whole(parts[number][1]) for number in sorted(parts)])
-    write_outcomes(out, whole)
-    return whole
+    return concat([_whole(parts[number][1]) for number in sorted(parts)])
 
 
 def _check_alike(first: tuple[Path, OutcomeTable], folder: Path, table: OutcomeTable) -> None:

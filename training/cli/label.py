@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from training.label import Tally
 
 
+RESUME = "To resume: the same command continues where it stopped."
+
+
 def command(
     dataset: Annotated[str, typer.Option(help="scalebench:SPLIT, NAME:FILE, or a .jsonl or .csv file.")],
     out: Annotated[Path, typer.Option(help="Folder of the table; a run begun there is continued.")],
@@ -43,6 +46,12 @@ def command(
         str | None,
         typer.Option(help="I/N: label part I of N, on one of N machines; merge with m3-train merge."),
     ] = None,
+    scales: Annotated[
+        str | None,
+        typer.Option(
+            help="Some scales only, as in 9,36,576; tables of other scales merge with m3-train merge."
+        ),
+    ] = None,
     shard_images: Annotated[int, typer.Option(min=1, help="Images per shard: what a kill can cost.")] = 250,
     batch_images: Annotated[int, typer.Option(min=1, help="Images whose questions run together.")] = 8,
 ) -> None:
@@ -50,15 +59,19 @@ def command(
     from data.sources import load
     from m3_backbone import EngineError, load_backbone
     from m3_backbone.prompt import CONVERSATIONS
+    from training.interrupt import Interrupt, Stopped
     from training.label import Settings, label
     from training.parts import Part
     from training.prefetch import PrefetchError
+    from training.some_scales import parse_scales, some_of
 
     console = Console(stderr=True, highlight=False, markup=False)
     try:
         part = None if shard is None else Part.parse(shard)
+        asked = None if scales is None else parse_scales(scales)
         samples = load(dataset, data_dir, limit)
         model = load_backbone(backbone, dtype=dtype, device=device, conversation=conversation)
+        ladder = some_of(model.ladder, asked)
     except ValueError as error:  # SourceError, CheckpointError, LabelError: the message has the remedy
         console.print(f"Error: {error}")
         raise typer.Exit(1) from None
@@ -69,8 +82,10 @@ def command(
         shard_images=shard_images,
         batch_images=batch_images,
         part=part,
+        scales=asked,
     )
-    with _progress(console) as progress:
+    interrupt = Interrupt(f"Stopping when the shard in flight is done; Ctrl-C once more loses it. {RESUME}")
+    with interrupt.listening(), _progress(console) as progress:
         task = progress.add_task("reading the data set", total=None, accuracy="")
 
         def show(tally: Tally) -> None:
@@ -78,20 +93,24 @@ def command(
                 progress.reset(task, total=tally.total, completed=tally.resumed, description="labelling")
             scores = " ".join(
                 f"{scale}:{accuracy:.3f}"
-                for scale, accuracy in zip(model.ladder, tally.accuracy, strict=True)
+                for scale, accuracy in zip(ladder, tally.accuracy, strict=True)
                 if tally.done
             )
             progress.update(task, completed=tally.done, accuracy=scores)
 
         try:
-            table = label(model, samples, out, settings, show)
+            table = label(model, samples, out, settings, show, lambda: interrupt.asked)
+        except Stopped as done:
+            progress.stop()
+            console.print(f"Stopped: {done}, in whole shards in {out}. {RESUME}")
+            raise typer.Exit(130) from None
         except KeyboardInterrupt:
             progress.stop()
-            console.print(f"Interrupted. Finished shards are in {out}; the same command continues.")
+            console.print(f"Interrupted; the shard in flight is lost. Finished shards are in {out}. {RESUME}")
             raise typer.Exit(130) from None
         except (OSError, PrefetchError, EngineError) as error:  # not the user's doing: what is done stays
             progress.stop()
-            console.print(f"Stopped: {error}\nFinished shards are in {out}; the same command continues.")
+            console.print(f"Stopped: {error}\nFinished shards are in {out}. {RESUME}")
             raise typer.Exit(1) from None
         except ValueError as error:
             progress.stop()
