@@ -10,7 +10,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from data.records import write_outcomes
 from tests.reporting import report, world
+from tests.test_training_report_replicates import perturbed
 from training.cli.report import command
 from training.report.openings import record_opening
 
@@ -76,3 +78,17 @@ def test_openings_are_appended_with_commit_and_hashes(tmp_path: Path) -> None:
     assert set(line) >= {"created", "commit", "backbone_fingerprint", "outcomes", "bundle", "command"}
     assert line["outcomes"]["dev"]["manifest_sha256"]
     assert line["bundle"]["onnx_sha256"]
+
+
+def test_the_command_takes_a_replicate_and_names_it_in_its_provenance(tmp_path: Path) -> None:
+    home = world()
+    write_outcomes(tmp_path / "again", perturbed(report().inputs.table))
+    done = run(
+        *("--outcomes", home / "outcomes", "--bundle", "none", "--replicate", tmp_path / "again"),
+        *("--out", tmp_path / "out", "--draws", 100),
+    )
+    assert done.exit_code == 0, done.output
+    got = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert got["oracle_kind"] == "reachable"
+    assert "--replicate again" in got["provenance"]["command"]
+    assert set(got["provenance"]["outcomes"]) == {"dev", "dev (replicate)", "tune", "router-train"}

@@ -30,8 +30,9 @@ from training.evaluation.comparison import (
 from training.evaluation.frontier import Floats, upper_hull
 from training.evaluation.headroom import ACCURACY_SLACK, Yardstick, best_fixed
 from training.evaluation.oracle import NoneSufficient, Oracle
+from training.evaluation.reachable import Reachable
 from training.evaluation.resampling import Measured, measure
-from training.evaluation.results import FLOPS, FLOPS_7B, TOKENS, Judge, PolicyResult
+from training.evaluation.results import FLOPS, FLOPS_7B, TOKENS, Judge, PolicyResult, Yardsticks
 from training.evaluation.settings import Replay, Settings, at_prices, fixed_settings, sweep
 
 
@@ -67,7 +68,10 @@ class Contender:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that a report says about one table. ``oracle_smallest``: the oracle as one measured setting."""
+    """All that a report says about one table. ``oracle_smallest``: the oracle as one measured setting.
+
+    reachable: None without a second replicate of the outcomes; headroom is then up to the plain oracle.
+    """
 
     n: int
     n_images: int
@@ -86,6 +90,7 @@ class Evaluation:
     equal_accuracy: Mapping[str, tuple[AtAccuracy, ...]]
     mean_gain: Mapping[str, Estimate]
     mean_gain_range: tuple[float, float]
+    reachable: Reachable | None = None
 
     @property
     def best_scale(self) -> int:
@@ -102,6 +107,7 @@ def evaluate(
     *,
     flops_7b: NDArray[np.integer] | None = None,
     tune: Outcomes | None = None,
+    replicate: Outcomes | None = None,
     tolerance: float = 0.0,
     draws: int = 1000,
     seed: int = 0,
@@ -110,7 +116,8 @@ def evaluate(
     """Replay everything on ``table`` with ``draws`` resamples by image.
 
     flops_7b: [n, S] from `training.evaluation.pricing`; left out, that cost is not given. main: the
-    contender that the others are compared with. Raises `ValueError` for an empty table.
+    contender that the others are compared with. replicate: the same samples, in the same order, with other
+    pixels. Raises `ValueError` for an empty table.
     """
     costs: dict[str, Floats] = {
         TOKENS: table.visual_tokens.astype(np.float64),
@@ -140,13 +147,20 @@ def evaluate(
     hull = Curve(HULL, fixed, mixed=True)
     curves = {HULL: hull} | {c.name: Curve(c.name, m) for c, m in zip(contenders, paths, strict=True)}
     rivals = [c for name, c in curves.items() if name != main]
-    judge = Judge(
-        fixed,
-        best,
-        Yardstick.of(fixed, best, oracle_m, draws=False),
-        Yardstick.of(fixed, best, oracle_m, draws=True),
-        rivals,
-    )
+    plain = Yardsticks(*(Yardstick.of(fixed, best, oracle_m, draws=d) for d in (False, True)))
+    reachable, yardsticks = None, plain
+    if replicate is not None:
+        reachable = Reachable.of(
+            (table.scores, replicate.scores),
+            (table.sufficient(tolerance), replicate.sufficient(tolerance)),
+            costs,
+            table.image_index,
+            best,
+            draws=draws,
+            seed=seed,
+        )
+        yardsticks = Yardsticks(*(reachable.yardstick(fixed, best, draws=d) for d in (False, True)))
+    judge = Judge(fixed, best, yardsticks, plain, rivals)
 
     policies = [
         judge.result(m, k, "default" if m.settings.target_is.startswith("price") else "budget", "bundle")
@@ -186,6 +200,7 @@ def evaluate(
         else {name: tuple(at_accuracy(mine, rivals, fixed, best, name)) for name in costs},
         mean_gain=gains,
         mean_gain_range=spread,
+        reachable=reachable,
     )
 
 

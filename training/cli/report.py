@@ -28,6 +28,12 @@ def command(
     final: Annotated[
         bool, typer.Option("--final", help="Open the test split; the opening is logged for good.")
     ] = False,
+    replicate: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table of the same samples, other pixels. Default: SPLIT+1 beside the table, if there."
+        ),
+    ] = None,
     draws: Annotated[int, typer.Option(min=100, help="Bootstrap draws by image.")] = 1000,
     seed: Annotated[int, typer.Option(help="Of the bootstrap and of the choice of examples.")] = 0,
     data_dir: Annotated[
@@ -49,8 +55,10 @@ def command(
     folder = shipped_outcomes() if outcomes is None else outcomes
     router = None if bundle == NO_ROUTER else embedded_bundle() if bundle is None else Path(bundle)
     try:
-        inputs = load_inputs(folder, router, FINAL if final else split, final=final)
-        said = _command(out, outcomes, bundle, split, final=final, draws=draws, seed=seed)
+        inputs = load_inputs(folder, router, FINAL if final else split, final=final, replicate=replicate)
+        said = _command(
+            out, outcomes, bundle, split, final=final, replicate=replicate, draws=draws, seed=seed
+        )
         provenance = collect(inputs, command=said, draws=draws, seed=seed)
         if final:
             # Logged before the numbers exist: an opening that then fails has still been one.
@@ -71,13 +79,22 @@ def command(
 
 
 def _command(
-    out: Path, outcomes: Path | None, bundle: str | None, split: str, *, final: bool, draws: int, seed: int
+    out: Path,
+    outcomes: Path | None,
+    bundle: str | None,
+    split: str,
+    *,
+    final: bool,
+    replicate: Path | None,
+    draws: int,
+    seed: int,
 ) -> str:
     """The command that makes this report again. Folders elsewhere on the machine are named, not located."""
     words = ["m3-train", "report"]
     words += [] if outcomes is None else ["--outcomes", _shown(outcomes)]
     words += [] if bundle is None else ["--bundle", bundle if bundle == NO_ROUTER else _shown(Path(bundle))]
     words += ["--final"] if final else [] if split == "dev" else ["--split", split]
+    words += [] if replicate is None else ["--replicate", _shown(replicate)]
     words += [] if draws == 1000 else ["--draws", str(draws)]
     words += [] if seed == 0 else ["--seed", str(seed)]
     return shlex.join([*words, "--out", _shown(out)])

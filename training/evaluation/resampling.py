@@ -49,10 +49,11 @@ def measure(
     *,
     draws: int = 1000,
     seed: int = 0,
+    weights: Floats | None = None,
 ) -> list[Measured]:
     """Accuracy and every cost of every setting, with ``draws`` resamples by image.
 
-    scores, costs[...]: [n, S]; image_index: [n].
+    scores, costs[...]: [n, S]; image_index: [n]. weights: [n], at least 0, of the means; left out, all are 1.
     """
     n = len(scores)
     if not n:
@@ -60,7 +61,8 @@ def measure(
     _, image_of = np.unique(image_index, return_inverse=True)
     order = np.argsort(image_of, kind="stable")
     starts = np.flatnonzero(np.diff(image_of[order], prepend=-1))
-    per_image = np.bincount(image_of).astype(np.float64)
+    each = np.ones(n) if weights is None else weights
+    per_image = np.bincount(image_of, each)
 
     layers = {"accuracy": scores, **costs}
     sums = np.empty((len(per_image), sum(len(s.targets) for s in settings) * len(layers)), np.float32)
@@ -71,9 +73,9 @@ def measure(
             extra = setting.charge.get(layer, 0.0)
             for choice in setting.choices:
                 picked = values[rows, choice] + extra
-                points[at] = picked.mean()
+                points[at] = picked.mean() if weights is None else np.average(picked, weights=each)
                 # Scaled by its own mean, a column of FLOPs is as exact in float32 as one of scores.
-                sums[:, at] = np.add.reduceat(picked[order] / (points[at] or 1.0), starts)
+                sums[:, at] = np.add.reduceat((each * picked)[order] / (points[at] or 1.0), starts)
                 at += 1
 
     resampled = np.empty((draws, sums.shape[1]))

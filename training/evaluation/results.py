@@ -21,7 +21,8 @@ TOKENS, FLOPS, FLOPS_7B = COSTS = ("visual_tokens", "flops", "flops_7b")
 class PolicyResult:
     """One policy at one setting. ``role``: why it is listed; ``chosen_on``: where its target came from.
 
-    The two headroom measures are NaN where their condition fails; their intervals hold the setting fixed.
+    The headroom measures are NaN where their condition fails; their intervals hold the setting fixed. They
+    are against the reachable oracle where there is one, and ``plain_...`` always against the plain one.
     ``gain_over``: accuracy minus that of another curve at the same mean visual tokens. ``versus_best``:
     accuracy minus the best fixed scale's; ``saved``: 1 - cost / the best fixed scale's, by cost.
     """
@@ -39,16 +40,42 @@ class PolicyResult:
     versus_best: Estimate
     saved: Mapping[str, Estimate]
     choice: Index
+    plain_accuracy_headroom_captured: Estimate
+    plain_token_headroom_captured: Estimate
+
+
+@dataclass(frozen=True)
+class Yardsticks:
+    """One yardstick on the sample and on its resamples."""
+
+    point: Yardstick
+    draws: Yardstick
+
+    def accuracy(self, at: Floats, tokens: Floats, draws: Floats) -> Estimate:
+        """Accuracy headroom captured by accuracy ``at`` [1] for ``tokens`` [1]; draws: accuracies [B, 1]."""
+        return _where(
+            self.point.affordable(tokens)[0],
+            self.point.accuracy_captured(at)[0],
+            self.draws.accuracy_captured(draws),
+        )
+
+    def tokens(self, at: Floats, accuracy: Floats, draws: Floats) -> Estimate:
+        """Token headroom captured by tokens ``at`` [1] at ``accuracy`` [1]; draws: tokens [B, 1]."""
+        return _where(
+            self.point.accurate(accuracy)[0],
+            self.point.token_captured(at)[0],
+            self.draws.token_captured(draws),
+        )
 
 
 @dataclass(frozen=True)
 class Judge:
-    """Turns measured settings into results against one yardstick and one set of rivals."""
+    """Turns measured settings into results against yardsticks and one set of rivals."""
 
     fixed: Measured
     best: int
-    point: Yardstick
-    draws: Yardstick
+    main: Yardsticks
+    plain: Yardsticks
     rivals: Sequence[Curve]
 
     def result(self, m: Measured, k: int, role: str, chosen_on: str) -> PolicyResult:
@@ -63,16 +90,10 @@ class Judge:
             chosen_on=chosen_on,
             accuracy=Estimate.of(accuracy[0], accuracy_draws),
             cost={name: Estimate.of(m.cost[name][k], m.cost_draws[name][:, k]) for name in m.cost},
-            accuracy_headroom_captured=_where(
-                self.point.affordable(tokens)[0],
-                self.point.accuracy_captured(accuracy)[0],
-                self.draws.accuracy_captured(accuracy_draws),
-            ),
-            token_headroom_captured=_where(
-                self.point.accurate(accuracy)[0],
-                self.point.token_captured(tokens)[0],
-                self.draws.token_captured(tokens_draws),
-            ),
+            accuracy_headroom_captured=self.main.accuracy(accuracy, tokens, accuracy_draws),
+            token_headroom_captured=self.main.tokens(tokens, accuracy, tokens_draws),
+            plain_accuracy_headroom_captured=self.plain.accuracy(accuracy, tokens, accuracy_draws),
+            plain_token_headroom_captured=self.plain.tokens(tokens, accuracy, tokens_draws),
             gain_over={
                 r.name: Estimate.of(
                     accuracy[0] - r.accuracy_at(TOKENS, tokens, draws=False)[0],

@@ -39,9 +39,17 @@ DEFINITIONS = (
         " count as sufficient.",
     ),
     (
+        "Oracle (reachable), luck",
+        "A replicate asks the same questions about harmlessly perturbed pictures. The reachable oracle's "
+        "scale is chosen on one replicate and scored on the other, both ways, averaged. Luck: plain "
+        "oracle minus reachable oracle, both over both replicates. Where no scale is sufficient in the "
+        "choosing replicate, its accuracy counts the largest or the smallest scale, whichever is better.",
+    ),
+    (
         "Accuracy headroom captured",
         "(policy - best fixed) / (oracle - best fixed), where the policy's mean tokens are at most "
-        "the best fixed scale's.",
+        "the best fixed scale's. The oracle is the reachable one where there are two replicates "
+        "(its distance from the best fixed scale then taken over both), else the plain one.",
     ),
     (
         "Token headroom captured",

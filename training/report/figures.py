@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.evaluation.comparison import HULL
+from training.evaluation.reachable import RULES
 from training.evaluation.results import FLOPS, FLOPS_7B, TOKENS
 from training.report.analysis import Family, Report
 from training.report.palette import key_colours
@@ -63,6 +64,16 @@ def pareto(report: Report, cost: str) -> str:
         ends = [rules["smallest"], rules["largest"]]
         best = [100 * e.oracle.accuracy] * 2
         axes.plot(ends, best, color=colours["oracle"], marker="|", markersize=9, label="oracle (plain)")
+        if e.reachable is not None:
+            axes.plot(
+                [e.reachable.cost[cost][rule] for rule in RULES],
+                [100 * e.reachable.accuracy[rule].value for rule in RULES],
+                color=colours["oracle"],
+                linestyle=(0, (4, 2)),
+                marker="|",
+                markersize=9,
+                label="oracle (reachable)",
+            )
         if report.operating is not None:
             axes.plot(
                 [report.operating.cost[cost].value],
@@ -97,6 +108,12 @@ def pareto_words(report: Report, cost: str) -> str:
                 f"{100 * m.accuracy[-1]:.1f}% at {_si(m.cost[cost][-1])}."
             )
     words += f" Oracle: {100 * e.oracle.accuracy:.1f}% at {_si(e.oracle_costs[cost]['smallest'])}."
+    if e.reachable is not None:
+        reached = ", or ".join(
+            f"{100 * e.reachable.accuracy[rule].value:.1f}% at {_si(e.reachable.cost[cost][rule])}"
+            for rule in RULES
+        )
+        words += f" Reachable oracle: {reached} with hopeless questions at the largest scale."
     return words
 
 

@@ -21,11 +21,10 @@ from training.evaluate import Contender
 from training.evaluation.comparison import token_levels
 from training.evaluation.results import FLOPS, FLOPS_7B
 from training.evaluation.settings import Index, Replay, Settings, at_prices, by_expected_score
+from training.report.replicates import MANIFEST, find_replicate
 
 FINAL = "test"
 """The split that only `--final` may open."""
-
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,7 @@ class Inputs:
     """The evaluated table; ``tune`` and ``train`` where the folder has them; the router where there is one.
 
     predictions: the router's on ``table``. folders: split -> folder of its table, for provenance.
+    replicate: the samples of ``table`` with perturbed pixels, in its order.
     """
 
     table: OutcomeTable
@@ -41,6 +41,7 @@ class Inputs:
     router: Router | None
     predictions: Predictions | None
     folders: dict[str, Path]
+    replicate: OutcomeTable | None = None
 
     @property
     def split(self) -> str:
@@ -53,11 +54,19 @@ class Inputs:
         return float(known) if isinstance(known, int | float) else 0.0
 
 
-def load_inputs(outcomes: Path, bundle: Path | None, split: str = "dev", *, final: bool = False) -> Inputs:
+def load_inputs(
+    outcomes: Path,
+    bundle: Path | None,
+    split: str = "dev",
+    *,
+    final: bool = False,
+    replicate: Path | None = None,
+) -> Inputs:
     """Read the tables under ``outcomes`` and the bundle, and predict.
 
     outcomes: a folder of splits (``DIR/dev``, ``DIR/tune``, ...), or the folder of one table, whose
-    neighbours are then looked for beside it. bundle: None makes a report without a router. Raises
+    neighbours are then looked for beside it. bundle: None makes a report without a router. replicate:
+    folder of the table's second replicate; left out, ``SPLIT+1`` beside it where that exists. Raises
     `RecordError` for what is wrong with the tables, among it a test split without ``final``, and
     `router.errors.BundleError` and its family for the bundle.
     """
@@ -85,9 +94,20 @@ def load_inputs(outcomes: Path, bundle: Path | None, split: str = "dev", *, fina
             others[name] = _neighbour(beside, name, table)
             if others[name] is not None:
                 folders[name] = beside
+    second = find_replicate(home, table, replicate)
+    if second is not None:
+        folders[f"{table.split} (replicate)"] = second[1]
     router = None if bundle is None else Router.load(bundle, table.backbone_fingerprint)
     predictions = None if router is None else predict(router, table)
-    return Inputs(table, others["tune"], others["router-train"], router, predictions, folders)
+    return Inputs(
+        table,
+        others["tune"],
+        others["router-train"],
+        router,
+        predictions,
+        folders,
+        None if second is None else second[0],
+    )
 
 
 def _neighbour(folder: Path, split: str, table: OutcomeTable) -> OutcomeTable | None:

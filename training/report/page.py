@@ -153,7 +153,8 @@ def _labels(report: Report) -> str:
         f"<div>{sheet(tables.zones(report))}</div></div>",
         paragraph(
             "Only where the scale matters can a router gain accuracy; where every scale is right it can only "
-            "save. Labels are from one replicate: a lucky answer at a small scale counts as sufficient.",
+            "save. Labels are from one replicate: a lucky answer at a small scale counts as sufficient. "
+            + words.reachable(report),
             "soft",
         ),
     )

@@ -9,13 +9,11 @@ from typing import Any
 
 from training.evaluation.comparison import AtAccuracy, AtTokens, Estimate
 from training.evaluation.oracle import NONE_SUFFICIENT, ZONES
+from training.evaluation.reachable import Reachable
 from training.evaluation.resampling import interval
 from training.evaluation.results import TOKENS, PolicyResult
 from training.report.analysis import Family, Report
 from training.report.words import headline, sentences
-
-ORACLE_KIND = "plain"
-"""No replicate of the outcomes exists, so headroom is measured against the oracle that luck is part of."""
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -30,8 +28,10 @@ def as_json(report: Report) -> dict[str, Any]:
         "best_fixed_scale": e.best_scale,
         "fixed": {str(scale): _fixed(report, s) for s, scale in enumerate(e.scales)},
         "fixed_hull": [e.scales[s] for s in e.hull],
-        "oracle_kind": ORACLE_KIND,
+        # Which oracle headroom is measured against; without a replicate, the one that luck is part of.
+        "oracle_kind": "plain" if e.reachable is None else "reachable",
         "oracle": _oracle(report),
+        "reachable_oracle": None if e.reachable is None else _reachable(e.reachable),
         "operating_point": None if report.operating is None else _policy(report.operating),
         "policies": [_policy(p) for p in e.policies],
         "at_equal_tokens": [_at_tokens(row) for row in e.levels],
@@ -81,6 +81,22 @@ def _oracle(report: Report) -> dict[str, Any]:
     }
 
 
+def _reachable(r: Reachable) -> dict[str, Any]:
+    return {
+        "accuracy": _estimate(r.accuracy[r.rule]),
+        "accuracy_rule": r.rule,
+        "none_sufficient": {
+            rule: {"accuracy": r.accuracy[rule].value, **{cost: by[rule] for cost, by in r.cost.items()}}
+            for rule in NONE_SUFFICIENT
+        },
+        "best_fixed_of_both": _estimate(r.best_fixed),
+        "above_best_fixed": _estimate(r.above_best),
+        "plain_of_both": _estimate(r.plain),
+        "luck": _estimate(r.luck),
+        "smaller_in_both": _estimate(r.smaller_in_both),
+    }
+
+
 def _policy(p: PolicyResult) -> dict[str, Any]:
     return {
         "name": p.name,
@@ -99,6 +115,10 @@ def _policy(p: PolicyResult) -> dict[str, Any]:
         ],
         "token_headroom_captured": p.token_headroom_captured.value,
         "token_headroom_captured_ci": [p.token_headroom_captured.low, p.token_headroom_captured.high],
+        "plain_oracle": {
+            "accuracy_headroom_captured": _estimate(p.plain_accuracy_headroom_captured),
+            "token_headroom_captured": _estimate(p.plain_token_headroom_captured),
+        },
         "versus_best_fixed": _estimate(p.versus_best),
         "saved": {cost: _estimate(saved) for cost, saved in p.saved.items()},
         "gain_at_equal_tokens": {name: _estimate(gain) for name, gain in p.gain_over.items()},

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from data.corpus import CORPUS
 from training.evaluation.comparison import HULL, Estimate
 from training.evaluation.oracle import NONE_SUFFICIENT, ZONES
+from training.evaluation.reachable import Reachable
 from training.evaluation.resampling import interval
 from training.evaluation.results import COSTS, TOKENS, PolicyResult
 from training.report import words
 from training.report.analysis import Report
-from training.report.words import clipped, number, percent, points, points_range
+from training.report.words import clipped, number, percent, percent_range, points, points_range
 
 ROLES = ("default", "thrifty", "accurate", "budget")
 """Roles that get a row of their own; the frontier is drawn."""
@@ -112,6 +113,7 @@ def policies(report: Report) -> Sheet:
                 Value("–"),
             ]
         )
+    rows += _reachable_rows(e.reachable, costs)
     strong = [
         i for i, row in enumerate(rows) if report.operating and row[0].text == words.setting(report.operating)
     ]
@@ -126,12 +128,34 @@ def policies(report: Report) -> Sheet:
 _RULES = {"smallest": "at the smallest", "largest": "at the largest", "excluded": "left out"}
 
 
+def _reachable_rows(r: Reachable | None, costs: Sequence[str]) -> list[list[Value]]:
+    """The reachable oracle under every rule; against the best fixed scale over both replicates."""
+    if r is None:
+        return []
+    return [
+        [
+            Value(f"reachable oracle, hopeless {_RULES[rule]}"),
+            Value(
+                percent(r.accuracy[rule].value), "" if rule == "excluded" else percent_range(r.accuracy[rule])
+            ),
+            *(Value(number(r.cost[c][rule])) for c in costs),
+            _points(r.above_best)
+            if rule == r.rule
+            else Value(points(r.accuracy[rule].value - r.best_fixed.value)),
+            Value("–"),
+            Value("–"),
+        ]
+        for rule in NONE_SUFFICIENT
+    ]
+
+
 def _gain(result: PolicyResult, rival: str) -> Value:
     return _points(result.gain_over[rival]) if rival in result.gain_over else Value("–")
 
 
 def headrooms(report: Report) -> Sheet:
     """Headroom captured by every named setting."""
+    named = [p for p in listed(report) if p.role != "budget"]
     rows = [
         [
             Value(words.setting(p)),
@@ -139,11 +163,17 @@ def headrooms(report: Report) -> Sheet:
             _percent(p.token_headroom_captured),
             _percent(p.saved[TOKENS]),
         ]
-        for p in listed(report)
-        if p.role != "budget"
+        for p in named
     ]
-    caption = "Headroom captured up to the plain oracle (– where the measure's condition fails)."
-    return _sheet(caption, ["policy", "accuracy headroom", "token headroom", "tokens saved"], rows)
+    head = ["policy", "accuracy headroom", "token headroom", "tokens saved"]
+    upto = "plain"
+    if report.evaluation.reachable is not None:
+        upto = "reachable"
+        head += ["accuracy, plain oracle", "tokens, plain oracle"]
+        for row, p in zip(rows, named, strict=True):
+            row += [_percent(p.plain_accuracy_headroom_captured), _percent(p.plain_token_headroom_captured)]
+    caption = f"Headroom captured up to the {upto} oracle (– where the measure's condition fails)."
+    return _sheet(caption, head, rows)
 
 
 def equal_tokens(report: Report) -> Sheet:

@@ -73,7 +73,8 @@ def sentences(report: Report) -> list[str]:
     e, operating = report.evaluation, report.operating
     if operating is None:
         others = "fixed scales, lookup and oracle" if "lookup" in e.curves else "fixed scales and oracle"
-        return [f"There is no router in this report: {others} alone."]
+        alone = f"There is no router in this report: {others} alone."
+        return [alone] if e.reachable is None else [alone, reachable(report)]
     found = [
         f"The router, {_SETTINGS[operating.role]}, reaches {percent(operating.accuracy.value)} with "
         f"{number(operating.cost[TOKENS].value)} visual tokens per question; scale {e.best_scale}, the best "
@@ -152,9 +153,28 @@ def headroom(report: Report) -> str:
         )
     else:
         parts.append("there is no accuracy headroom that counts")
+    if report.evaluation.reachable is not None:
+        return f"{'; '.join(parts)}. The denominator is the reachable oracle. {reachable(report)}"
     return (
         f"{'; '.join(parts)}. The denominator is the plain oracle, lucky guesses included: a reachable "
-        "oracle needs a second replicate of the outcomes, which does not exist yet."
+        "oracle needs a second replicate of the outcomes, which this report was not given."
+    )
+
+
+def reachable(report: Report) -> str:
+    """What is left of the oracle without luck; empty without a second replicate."""
+    r = report.evaluation.reachable
+    if r is None:
+        return ""
+    above, luck = r.above_best, r.luck
+    where = {1: "above", 0: "within noise of", -1: "below"}[above.sign]
+    return (
+        f"Over two replicates the plain oracle reaches {percent(r.plain.value)} and the reachable one "
+        f"{percent(r.accuracy[r.rule].value)}: {points(luck.value)} points ({points_range(luck)}) are luck. "
+        f"The reachable oracle is {where} scale {report.evaluation.best_scale}, the best fixed one, by "
+        f"{points(above.value)} points ({points_range(above)}). {percent(r.smaller_in_both.value)} of the "
+        f"questions ({percent_range(r.smaller_in_both)}) are missed at scale {report.evaluation.scales[-1]} "
+        "and answered at a smaller one in both replicates."
     )
 
 

@@ -28,6 +28,7 @@ def make_report(inputs: Inputs, provenance: Mapping[str, Any], *, draws: int = 1
         contenders(inputs),
         flops_7b=price(inputs.table, Architecture.llava_7b()),
         tune=inputs.tune,
+        replicate=inputs.replicate,
         draws=draws,
         seed=seed,
     )
