@@ -191,7 +191,7 @@ def test_the_command_imports_a_file_per_scale_with_fields_elsewhere(tmp_path: Pa
     ("arguments", "message"),
     [
         (["--metric", "bleu"], "Metric 'bleu' is not known"),
-        (["--layout", "odd"], "Layout 'odd' is not known. Known: rows, wide, lmms"),
+        (["--layout", "odd"], "Layout 'odd' is not known. Known: rows, wide, lmms, llava"),
         (["--at", "answer"], "--at 'answer' is not FIELD=PATH with FIELD one of id, question"),
         (["--at", "reply=text"], "--at 'reply=text' is not FIELD=PATH"),
         (["--file", "none.jsonl"], "none.jsonl cannot be read"),

@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Paths within a row; an empty path: the file does not have it.
+    """Paths within a row; an empty path: the file does not have it (references then come from a data set).
 
     scales: where the row has all scales at once, as an object from scale to what was answered there; answer,
     score and tokens are then paths within that. Else a row is one scale's, which ``scale`` names, or the
@@ -45,9 +45,20 @@ LAYOUTS = {
         score="",
         tokens="",
     ),
+    "llava": Layout(
+        id="question_id",
+        question="prompt",
+        references="",
+        answer="text",
+        scale="",
+        image="",
+        family="",
+        score="",
+        tokens="",
+    ),
 }
 """Name -> layout. rows: one row per sample and scale. wide: one row per sample. lmms: sample logs of
-lmms-eval (``--log_samples``), a file per scale."""
+lmms-eval (``--log_samples``), a file per scale. llava: answers of LLaVA's evaluation, a file per scale."""
 
 
 def look_up(row: Mapping[str, Any], path: str) -> Any:

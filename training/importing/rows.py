@@ -12,6 +12,7 @@ from typing import Any
 
 from data.sources.files import Row, SourceError, csv_rows, json_rows, jsonl_rows
 from training.importing.layout import Layout, look_up
+from training.importing.references import References
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +32,27 @@ class Answer:
 
 
 def read_answers(
-    path: Path, layout: Layout, *, scale: int | None = None, full_tokens: int | None = None
+    path: Path,
+    layout: Layout,
+    *,
+    scale: int | None = None,
+    full_tokens: int | None = None,
+    known: References | None = None,
 ) -> Iterator[Answer]:
     """The answers of one file: JSON lines, CSV, or JSON with a list (lmms-eval's older logs: under "logs").
 
     scale: of the whole file, where its rows do not name it. full_tokens: scales are shares of so many
-    tokens. Raises `data.sources.SourceError` naming file and row.
+    tokens. known: the data set that the questions are of, where the file has no references; ids and images
+    are then that data set's. Raises `data.sources.SourceError` naming file and row.
     """
+    if known is None and not layout.references:
+        raise SourceError(
+            f"{path} has no references: name the data set that has them, as in --references textvqa:FILE, or "
+            "say where they are: --at references=PATH."
+        )
     for row in _rows(path):
+        if known is not None and not known.wanted(_text(row, row.values, layout.id)):
+            continue
         if layout.scales:
             inner = look_up(row.values, layout.scales)
             if not isinstance(inner, Mapping) or not inner:
@@ -48,7 +62,7 @@ def read_answers(
             for key, at in inner.items():
                 if not isinstance(at, Mapping):
                     raise SourceError(f"{row.where}: {layout.scales}.{key} is {at!r}, not an object.")
-                yield _answer(row, at, layout, _scale(key, full_tokens, row.where))
+                yield _answer(row, at, layout, _scale(key, full_tokens, row.where), known)
         else:
             named = look_up(row.values, layout.scale) if scale is None else None
             if scale is None and named is None:
@@ -57,11 +71,26 @@ def read_answers(
                     f"--file SCALE={path.name}."
                 )
             of_row = _scale(named, full_tokens, row.where) if scale is None else scale
-            yield _answer(row, row.values, layout, of_row)
+            yield _answer(row, row.values, layout, of_row, known)
 
 
-def _answer(row: Row, at: Mapping[str, Any], layout: Layout, scale: int) -> Answer:
+def _answer(row: Row, at: Mapping[str, Any], layout: Layout, scale: int, known: References | None) -> Answer:
     sample_id = _text(row, row.values, layout.id)
+    if known is not None:
+        question = _text(row, row.values, layout.question)
+        sample = known.find(sample_id, question, row.where)
+        return Answer(
+            where=row.where,
+            sample_id=sample.sample_id,
+            scale=scale,
+            question=question,
+            references=sample.answers,
+            image=sample.image_id,
+            family=sample.family,
+            answer=_text(row, at, layout.answer),
+            score=_number(row, at, layout.score),
+            tokens=_whole(row, at, layout.tokens),
+        )
     references = look_up(row.values, layout.references)
     if references is None:
         raise _lacks(row, row.values, layout.references)
