@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -44,7 +45,8 @@ class InFlightLimit:
 class RateLimit:
     """ASGI middleware: at most ``per_minute`` requests of one key in a minute, evened out (429 above it).
 
-    A bucket of ``per_minute`` requests that fills at that rate. Without keys everybody shares one.
+    A bucket of ``per_minute`` requests that fills at that rate. Without keys everybody shares one. Whoever
+    serves several at once takes the others with ``scope["state"]["take"]()``.
     """
 
     def __init__(self, app: ASGIApp, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -56,7 +58,10 @@ class RateLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] not in OPEN:
-            self._take(scope.get("state", {}).get("owner", ""))
+            state = scope.setdefault("state", {})
+            take = partial(self._take, state.get("owner", ""))
+            take()
+            state["take"] = take  # for what asks for more than one answer
         await self._app(scope, receive, send)
 
     def _take(self, owner: str) -> None:

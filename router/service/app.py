@@ -21,7 +21,7 @@ from router.service.hosts import HostCheck, parse_hosts
 from router.service.keys import ApiKeys, KeyCheck
 from router.service.metrics import Metrics
 from router.service.pipeline import Pipeline, Routes
-from router.service.routes import asking, chat, operations, playground
+from router.service.routes import asking, batch, chat, operations, playground
 from router.service.security import BodyLimit
 from router.service.state import Service
 from router.settings import Settings
@@ -67,7 +67,7 @@ def create_app(settings: Settings, engine: Engine, router: Routes | None = None)
         exception_handlers={HTTPException: pass_on, RequestValidationError: pass_on},
     )
     app.state.service = Service(settings, pipeline, metrics, log)
-    for group in (asking, chat, operations, playground):
+    for group in (asking, batch, chat, operations, playground):
         app.include_router(group.router)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(InFlightLimit, limit=settings.max_in_flight)

@@ -116,10 +116,9 @@ class Pipeline:
         routed = await self.route(image, turns, constraints, watch=watch, deadline=deadline, owner=owner)
         scale = routed.decision.scale
         with watch.stage("generate"):
-            tokens = self.tokens(
+            generation = await self.generation(
                 routed.image, turns, scale, sampling, deadline=deadline, request_id=request_id
             )
-            generation = await _last(tokens)
         return self.answered(routed, generation, watch)
 
     async def answer_at(self, image: bytes, turns: Turns, scale: int, *, deadline: float) -> Answered:
@@ -128,8 +127,26 @@ class Pipeline:
         async with until(deadline):
             encoded = await self._encode(image, watch)
         with watch.stage("generate"):
-            generation = await _last(self.tokens(encoded, turns, scale, deadline=deadline))
-        return Answered(scale, generation, self._cost_of(encoded, scale, generation), watch.read())
+            generation = await self.generation(encoded, turns, scale, deadline=deadline)
+        return Answered(scale, generation, self.cost_of(encoded, scale, generation), watch.read())
+
+    async def generation(
+        self,
+        image: EncodedImage,
+        turns: Turns,
+        scale: int,
+        sampling: Sampling | None = None,
+        *,
+        deadline: float,
+        request_id: str = "",
+    ) -> Generation:
+        """What `tokens` ends with. Raises `EngineError`."""
+        tokens = self.tokens(image, turns, scale, sampling, deadline=deadline, request_id=request_id)
+        async with aclosing(tokens):
+            async for event in tokens:
+                if event.generation is not None:
+                    return event.generation
+        raise AssertionError("`tokens` ends with a generation or an exception")
 
     async def tokens(
         self,
@@ -173,7 +190,7 @@ class Pipeline:
     def answered(self, routed: Routed, generation: Generation, watch: Stopwatch) -> Answered:
         """``generation`` with what it cost, and the times until now."""
         scale = routed.decision.scale
-        cost = self._cost_of(routed.image, scale, generation)
+        cost = self.cost_of(routed.image, scale, generation)
         return Answered(scale, generation, cost, watch.read(), routed)
 
     async def _encode(self, image: bytes, watch: Stopwatch, owner: str = "") -> EncodedImage:
@@ -213,7 +230,8 @@ class Pipeline:
         decision = decide(None, inputs.visual_tokens, inputs.ladder, constraints, _NO_PRICES, fallback=why)
         return decision, None if decision.fallback is None else label
 
-    def _cost_of(self, image: EncodedImage, scale: int, generation: Generation) -> Cost:
+    def cost_of(self, image: EncodedImage, scale: int, generation: Generation) -> Cost:
+        """What ``generation`` cost at ``scale``, encoding included."""
         text_tokens = generation.prompt_tokens - generation.visual_tokens
         return self._cost(image, scale, text_tokens, new_tokens=max(1, len(generation.token_ids)))
 
@@ -226,11 +244,3 @@ class Pipeline:
             for n in (chosen, full)
         )
         return Cost(chosen, full, flops, full_flops)
-
-
-async def _last(tokens: AsyncGenerator[TokenEvent, None]) -> Generation:
-    async with aclosing(tokens):
-        async for event in tokens:
-            if event.generation is not None:
-                return event.generation
-    raise AssertionError("`Pipeline.tokens` ends with a generation or an exception")

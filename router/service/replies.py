@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from m3_backbone.types import Generation
+from router.service.bodies import (
+    AnswerBody,
+    CompareBody,
+    CostBody,
+    DecisionBody,
+    ErrorDetail,
+    RouteBody,
+    ScaleAnswer,
+)
+from router.service.comparing import AtScale, Compared
+from router.service.failures import error_body
 from router.service.pipeline import Pipeline
 from router.service.results import Answered, Cost, Routed
-from router.service.schemas import AnswerBody, CostBody, DecisionBody, RouteBody
 
 
 def answer_body(done: Answered, pipeline: Pipeline, request_id: str) -> AnswerBody:
@@ -21,6 +32,17 @@ def answer_body(done: Answered, pipeline: Pipeline, request_id: str) -> AnswerBo
         router=pipeline.router_version,
         request_id=request_id,
     )
+
+
+def compare_body(compared: Compared, pipeline: Pipeline, request_id: str) -> CompareBody:
+    """The answer of /v1/compare."""
+    chosen = answer_body(compared.chosen, pipeline, request_id)
+    return CompareBody(**dict(chosen), answers=[_at_scale(at) for at in compared.answers])
+
+
+def error_detail(error: Exception) -> ErrorDetail:
+    """``error`` as clients see it inside of an answer."""
+    return ErrorDetail(**error_body(error)[0]["error"])
 
 
 def route_body(routed: Routed, pipeline: Pipeline, request_id: str) -> RouteBody:
@@ -46,6 +68,18 @@ def decision_body(routed: Routed) -> DecisionBody:
         certified=decision.certified,
         probabilities={str(scale): round(p, 6) for scale, p in decision.probabilities.items()},
         fallback=decision.fallback,
+    )
+
+
+def _at_scale(at: AtScale) -> ScaleAnswer:
+    made = at.result if isinstance(at.result, Generation) else None
+    return ScaleAnswer(
+        scale=at.scale,
+        visual_tokens=at.visual_tokens,
+        answer=None if made is None else made.text,
+        mean_logprob=None if made is None else round(made.mean_logprob, 6),
+        flops=at.flops,
+        error=error_detail(at.result) if isinstance(at.result, Exception) else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""Requests and responses of our own endpoints. Unknown fields are refused (OpenAI's endpoints ignore them).
+"""Requests of our own endpoints. Unknown fields are refused (OpenAI's endpoints ignore them).
 
 Types are strict: ``"36"`` and ``true`` are no scales. Whether a number is a scale depends on the
 checkpoint's ladder, so that check is `constraints_of`.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, ConfigDict, Field
 
 from m3_backbone.scales import Ladder
 from router.constraints import Constraints
@@ -20,7 +20,7 @@ _SCALE_HELP = "A scale of the model's ladder, see `scales` in /ready"
 
 
 class AskBody(BaseModel):
-    """The JSON body of /v1/answer and /v1/route; multipart has the same fields, ``image`` as a file."""
+    """The body of /v1/answer, /v1/route and /v1/compare: JSON, or multipart with ``image`` as a file."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -61,82 +61,12 @@ class ChatBody(BaseModel):
     m3: ChatExtras | None = None
 
 
-class DecisionBody(BaseModel):
-    """Why this scale. ``fallback`` is present only when the full scale replaced the router's choice."""
+class AnswersRequest(BaseModel):
+    """The JSON body of /v1/answers. Items are checked one by one: a wrong one fails alone."""
 
-    policy: str
-    reason: str
-    certified: bool
-    probabilities: dict[str, float]
-    fallback: str | None = None
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    @model_serializer(mode="wrap")
-    def _without_absent_fallback(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields: dict[str, Any] = handler(self)
-        if self.fallback is None:
-            del fields["fallback"]
-        return fields
-
-
-class CostBody(BaseModel):
-    visual_tokens: int
-    full_visual_tokens: int
-    flops: int
-    full_flops: int
-
-
-class RouteBody(BaseModel):
-    """The answer of /v1/route. FLOPs are of the prompt and one new token."""
-
-    scale: int
-    visual_tokens: int
-    decision: DecisionBody
-    cost: CostBody
-    timings_ms: dict[str, float]
-    model: str
-    router: str | None
-    request_id: str
-
-
-class AnswerBody(BaseModel):
-    answer: str
-    scale: int
-    visual_tokens: int
-    decision: DecisionBody
-    cost: CostBody
-    timings_ms: dict[str, float]
-    model: str
-    router: str | None
-    request_id: str
-
-
-class ReadyBody(BaseModel):
-    """What is served, and how busy it is. Answered with 200 only when requests will be served.
-
-    engine: ``fake`` says that answers and costs are made up.
-    """
-
-    ready: bool
-    engine: str
-    model: str
-    router: str | None
-    scales: list[int]
-    queued: int
-    running: int
-    cached_images: int
-
-
-class ErrorDetail(BaseModel):
-    message: str
-    type: str
-    param: str | None
-    code: str
-
-
-class ErrorBody(BaseModel):
-    """Every error of every endpoint."""
-
-    error: ErrorDetail
+    items: Annotated[list[AskBody], Field(min_length=1, description="What /v1/answer takes, once or more")]
 
 
 def question_of(value: Any, settings: Settings, param: str = "question") -> str:
@@ -162,12 +92,12 @@ def question_of(value: Any, settings: Settings, param: str = "question") -> str:
     return value
 
 
-def refuse_unknown(fields: dict[str, Any]) -> None:
-    """Raises `InvalidRequest` naming the first field that `AskBody` does not have."""
+def refuse_unknown(fields: dict[str, Any], body: type[BaseModel] = AskBody) -> None:
+    """Raises `InvalidRequest` naming the first field that ``body`` does not have."""
     for name in fields:
-        if name not in AskBody.model_fields:
+        if name not in body.model_fields:
             raise InvalidRequest(
-                f"Unknown field '{clean(name)}'. Known fields: {', '.join(AskBody.model_fields)}.",
+                f"Unknown field '{clean(name)}'. Known fields: {', '.join(body.model_fields)}.",
                 code="unknown_field",
                 param=clean(name),
             )

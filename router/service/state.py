@@ -13,12 +13,14 @@ from starlette.requests import Request
 
 from router.constraints import Constraints
 from router.decisions import DecisionLog, DecisionRecord
+from router.service.bodies import AnswerBody
 from router.service.body import image_bytes, read_fields
 from router.service.chat import Chat, chat_of
 from router.service.failures import ClientGone
 from router.service.metrics import Metrics
 from router.service.pipeline import Pipeline
-from router.service.results import Routed
+from router.service.replies import answer_body
+from router.service.results import Answered, Routed
 from router.service.schemas import constraints_of, question_of, refuse_unknown
 from router.settings import Settings
 
@@ -59,6 +61,15 @@ class Service:
     async def read(self, request: Request) -> Ask:
         """The request's body, validated. Raises members of `M3Error` only."""
         fields = await read_fields(request, self.settings)
+        return self.ask_of(
+            fields,
+            deadline=time.monotonic() + self.settings.request_timeout_s,
+            request_id=request.state.request_id,
+            owner=owner_of(request),
+        )
+
+    def ask_of(self, fields: dict[str, Any], *, deadline: float, request_id: str, owner: str) -> Ask:
+        """``fields`` of a body, validated. Raises members of `M3Error` only."""
         refuse_unknown(fields)
         constraints = constraints_of(fields, self.pipeline.engine.ladder, self.settings)
         question = question_of(fields.get("question"), self.settings)
@@ -66,10 +77,23 @@ class Service:
             image=image_bytes(fields.get("image")),
             question=question,
             constraints=constraints,
-            deadline=time.monotonic() + self.settings.request_timeout_s,
-            request_id=request.state.request_id,
-            owner=owner_of(request),
+            deadline=deadline,
+            request_id=request_id,
+            owner=owner,
         )
+
+    async def answer(self, ask: Ask, endpoint: str) -> AnswerBody:
+        """``ask`` answered, and counted for ``endpoint``. Raises what `Pipeline.answer` raises."""
+        done = await self.pipeline.answer(
+            ask.image,
+            (ask.question,),
+            ask.constraints,
+            deadline=ask.deadline,
+            request_id=ask.request_id,
+            owner=ask.owner,
+        )
+        self.count(done, endpoint=endpoint, request_id=ask.request_id)
+        return answer_body(done, self.pipeline, ask.request_id)
 
     async def read_chat(self, request: Request) -> Chat:
         """The body of a chat completion, validated. Raises members of `M3Error` only."""
@@ -81,6 +105,13 @@ class Service:
             ladder=self.pipeline.engine.ladder,
             settings=self.settings,
         )
+
+    def count(self, done: Answered, *, endpoint: str, request_id: str) -> None:
+        """`record` its decision, and count what the answer cost."""
+        assert done.routed is not None
+        self.record(done.routed, done.timings_ms, endpoint=endpoint, request_id=request_id)
+        cost = done.cost
+        self.metrics.answered(cost.visual_tokens, cost.full_visual_tokens, cost.flops, cost.full_flops)
 
     def record(self, routed: Routed, timings_ms: dict[str, float], *, endpoint: str, request_id: str) -> None:
         """Count the decision, time its stages, log it. A full disk costs a log line, never the answer."""

@@ -1,70 +1,30 @@
-"""``POST /v1/answer`` and ``POST /v1/route``."""
+"""``POST /v1/answer``, ``/v1/route`` and ``/v1/compare``: one question about one image."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
 
-from router.service.replies import answer_body, route_body
-from router.service.schemas import AnswerBody, AskBody, ErrorBody, RouteBody
+from router.service.bodies import AnswerBody, CompareBody, RouteBody
+from router.service.comparing import compare as compare_scales
+from router.service.replies import compare_body, route_body
+from router.service.routes.described import ASK, ERRORS
 from router.service.state import Service, service_of, while_connected
 from router.service.timing import Stopwatch
 
 router = APIRouter(prefix="/v1", tags=["asking"])
 
 
-def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """A form has no null: there a field is given or left out."""
-    if "anyOf" not in schema:
-        return schema
-    (kind,) = (kind for kind in schema["anyOf"] if kind != {"type": "null"})
-    return {**kind, **{key: value for key, value in schema.items() if key not in ("anyOf", "default")}}
-
-
-_FIELDS = AskBody.model_json_schema()
-_UPLOAD = {
-    **_FIELDS,
-    "properties": {
-        **{name: _without_null(schema) for name, schema in _FIELDS["properties"].items()},
-        "image": {"type": "string", "format": "binary"},
-    },
-}
-_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": _FIELDS}, "multipart/form-data": {"schema": _UPLOAD}},
-    }
-}
-ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorBody} for status in (400, 401, 408, 413, 415, 500, 503, 504)
-}
-
-
-@router.post("/answer", openapi_extra=_BODY, responses=ERRORS)
+@router.post("/answer", openapi_extra=ASK, responses=ERRORS)
 async def answer(request: Request, service: Annotated[Service, Depends(service_of)]) -> AnswerBody:
     """Answer a question about an image at the scale that they need, and say what that cost."""
     ask = await service.read(request)
-    done = await while_connected(
-        request,
-        service.pipeline.answer(
-            ask.image,
-            (ask.question,),
-            ask.constraints,
-            deadline=ask.deadline,
-            request_id=ask.request_id,
-            owner=ask.owner,
-        ),
-    )
-    assert done.routed is not None
-    service.record(done.routed, done.timings_ms, endpoint="/v1/answer", request_id=ask.request_id)
-    cost = done.cost
-    service.metrics.answered(cost.visual_tokens, cost.full_visual_tokens, cost.flops, cost.full_flops)
-    return answer_body(done, service.pipeline, ask.request_id)
+    return await while_connected(request, service.answer(ask, "/v1/answer"))
 
 
-@router.post("/route", openapi_extra=_BODY, responses=ERRORS)
+@router.post("/route", openapi_extra=ASK, responses=ERRORS)
 async def route(request: Request, service: Annotated[Service, Depends(service_of)]) -> RouteBody:
     """The decision alone: nothing is generated."""
     ask = await service.read(request)
@@ -81,3 +41,28 @@ async def route(request: Request, service: Annotated[Service, Depends(service_of
     )
     service.record(routed, routed.timings_ms, endpoint="/v1/route", request_id=ask.request_id)
     return route_body(routed, service.pipeline, ask.request_id)
+
+
+@router.post("/compare", openapi_extra=ASK, responses=ERRORS)
+async def compare(request: Request, service: Annotated[Service, Depends(service_of)]) -> CompareBody:
+    """Answer as /v1/answer does, and at every other scale too. The image is encoded once.
+
+    What it costs is not in the metrics of tokens and FLOPs: those tell what routing saves.
+    """
+    ask = await service.read(request)
+    compared = await while_connected(
+        request,
+        compare_scales(
+            service.pipeline,
+            ask.image,
+            (ask.question,),
+            ask.constraints,
+            deadline=ask.deadline,
+            request_id=ask.request_id,
+            owner=ask.owner,
+        ),
+    )
+    chosen = compared.chosen
+    assert chosen.routed is not None
+    service.record(chosen.routed, chosen.timings_ms, endpoint="/v1/compare", request_id=ask.request_id)
+    return compare_body(compared, service.pipeline, ask.request_id)

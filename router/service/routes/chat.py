@@ -16,9 +16,7 @@ from m3_backbone.types import TokenEvent
 from router.service.chat import Chat, scale_of_model
 from router.service.chat_replies import DONE, ChatReply, event
 from router.service.failures import error_body
-from router.service.results import Answered
-from router.service.routes.asking import ERRORS
-from router.service.schemas import ChatBody
+from router.service.routes.described import CHAT, ERRORS
 from router.service.state import Service, owner_of, service_of, while_connected
 from router.service.stream import EventStream
 from router.service.timing import Stopwatch
@@ -26,16 +24,10 @@ from router.service.timing import Stopwatch
 router = APIRouter(prefix="/v1", tags=["openai"])
 logger = logging.getLogger("m3_router")
 
-_SCHEMA = ChatBody.model_json_schema()
-_EXTRAS = _SCHEMA.pop("$defs")["ChatExtras"]  # in place: nothing at the root of the document refers to it
-_SCHEMA["properties"]["m3"] = {"anyOf": [_EXTRAS, {"type": "null"}], "default": None}
-_BODY: dict[str, Any] = {
-    "requestBody": {"required": True, "content": {"application/json": {"schema": _SCHEMA}}}
-}
 _PATH = "/v1/chat/completions"
 
 
-@router.post("/chat/completions", openapi_extra=_BODY, responses={**ERRORS, 404: ERRORS[400]})
+@router.post("/chat/completions", openapi_extra=CHAT, responses={**ERRORS, 404: ERRORS[400]})
 async def completions(request: Request, service: Annotated[Service, Depends(service_of)]) -> Response:
     """OpenAI's chat completions about one image. Routing facts are in the headers and in `m3_routing`."""
     chat = await service.read_chat(request)
@@ -56,7 +48,7 @@ async def completions(request: Request, service: Annotated[Service, Depends(serv
         ),
     )
     assert done.routed is not None
-    _count(service, done, request_id)
+    service.count(done, endpoint=_PATH, request_id=request_id)
     reply = ChatReply.now(pipeline, done.routed, request_id)
     return JSONResponse(reply.body(done), headers=reply.headers)
 
@@ -77,13 +69,6 @@ async def model(name: str, service: Annotated[Service, Depends(service_of)]) -> 
 
 def _model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "m3-router"}
-
-
-def _count(service: Service, done: Answered, request_id: str) -> None:
-    assert done.routed is not None
-    service.record(done.routed, done.timings_ms, endpoint=_PATH, request_id=request_id)
-    cost = done.cost
-    service.metrics.answered(cost.visual_tokens, cost.full_visual_tokens, cost.flops, cost.full_flops)
 
 
 async def _stream(request: Request, service: Service, chat: Chat, deadline: float) -> EventStream:
@@ -123,7 +108,7 @@ async def _stream(request: Request, service: Service, chat: Chat, deadline: floa
                     break
                 token = await anext(tokens)
         done = pipeline.answered(routed, token.generation, watch)
-        _count(service, done, request_id)
+        service.count(done, endpoint=_PATH, request_id=request_id)
         yield reply.chunk({}, done)
         if chat.include_usage:
             yield reply.usage_chunk(done)

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
 from router.errors import Unavailable
+from router.service.bodies import ErrorBody, ReadyBody
 from router.service.metrics import CONTENT_TYPE
-from router.service.schemas import ErrorBody, ReadyBody
 from router.service.state import Service, service_of
 
 router = APIRouter(tags=["operations"])
