@@ -48,6 +48,7 @@ class Settings(BaseSettings):
     token_budget, price: what a request that asks for nothing gets; unset, the bundle's own default.
     """
 
+    max_images: images in one chat; each is routed by itself.
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True, allow_inf_nan=False
     )
@@ -86,6 +87,7 @@ class Settings(BaseSettings):
     route_timeout_s: float = Field(default=1.0, gt=0)
     drain_timeout_s: float = Field(default=30.0, gt=0)
 
+    max_images: int = Field(default=4, ge=1, le=64)
     decision_log: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

@@ -32,13 +32,15 @@ def runner(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
     def run(*arguments: object) -> Done:
         monkeypatch.setattr("sys.argv", ["m3-router", *map(str, arguments)])
         code = 0
-        before = signal.getsignal(signal.SIGTERM)  # `serve` takes it over
+        taken = (signal.SIGTERM, signal.SIGHUP)  # `serve` takes them over
+        before = [signal.getsignal(number) for number in taken]
         try:
             main()
         except SystemExit as leave:
             code = leave.code if isinstance(leave.code, int) else 1
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in zip(taken, before, strict=True):
+                signal.signal(number, handler)
         out, err = capsys.readouterr()
         return Done(code, out, err)
 

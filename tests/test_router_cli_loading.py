@@ -117,5 +117,5 @@ def test_a_wrong_port_is_named(run: Run) -> None:
 def test_help_names_every_verb(run: Run) -> None:
     done = run("--help")
     assert done.code == 0
-    for verb in ("serve", "ask", "route", "bench", "doctor"):
+    for verb in ("serve", "ask", "route", "bench", "doctor", "openapi"):
         assert verb in done.out

@@ -8,7 +8,7 @@ import typer
 
 from m3_backbone.images import ImageError
 from m3_backbone.types import CheckpointError, EngineError
-from router.cli import ask, bench, doctor, route, serve
+from router.cli import ask, bench, doctor, openapi, route, serve
 from router.errors import M3Error
 from router.service.failures import as_m3_error
 
@@ -30,6 +30,7 @@ def build() -> typer.Typer:
     app.command("route")(route.command)
     app.command("bench")(bench.command)
     app.command("doctor")(doctor.command)
+    app.command("openapi")(openapi.command)
     return app
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Annotated
 
@@ -58,7 +61,7 @@ def _serve(settings: Settings) -> None:
     with _bind(settings) as listener:
         loaded = load_engine(settings)
         router = load_router(settings, loaded)
-        app = create_app(settings, loaded, router)
+        app = create_app(settings, loaded, router, load_router=partial(load_router, settings, loaded))
         listener.listen(_BACKLOG)  # from here on a client waits instead of being refused
         address, bound_port = listener.getsockname()[:2]
         logger.info(
@@ -74,6 +77,7 @@ def _serve(settings: Settings) -> None:
             logger.warning("%s", MADE_UP)
         config = uvicorn.Config(
             app,
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # while loading there is nothing to reload
             log_config=None,
             access_log=False,
             server_header=False,
@@ -83,7 +87,7 @@ def _serve(settings: Settings) -> None:
             h11_max_incomplete_event_size=HEAD_BYTES,
             timeout_graceful_shutdown=max(1, int(settings.drain_timeout_s)),
         )
-        server = uvicorn.Server(config)
+        server = _Server(config, app.state.service.reloader.request)
         server.run(sockets=[listener])
         if not server.started:
             raise M3Error("The service did not start; the lines above say why.", code="not_started")
@@ -117,5 +121,17 @@ def _bind(settings: Settings) -> socket.socket:
             f"Cannot listen on {settings.host}:{settings.port} ({why}). "
             "Choose another address with --host and --port, or M3_HOST and M3_PORT.",
             code="cannot_listen",
+class _Server(uvicorn.Server):
+    """uvicorn's, which also calls ``reload`` on SIGHUP."""
+
+    def __init__(self, config: uvicorn.Config, reload: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._reload = reload
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+        await super().serve(sockets)
+
+
         ) from error
     return listener

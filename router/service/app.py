@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
@@ -17,10 +17,12 @@ from m3_backbone.types import Engine
 from router.decisions import DecisionLog
 from router.service.admission import InFlightLimit, RateLimit
 from router.service.context import RequestContext
+from router.service.description import API_VERSION, DescribedApp
 from router.service.hosts import HostCheck, parse_hosts
 from router.service.keys import ApiKeys, KeyCheck
 from router.service.metrics import Metrics
 from router.service.pipeline import Pipeline, Routes
+from router.service.reloading import Reloader
 from router.service.routes import asking, batch, chat, operations, playground
 from router.service.security import BodyLimit
 from router.service.state import Service
@@ -29,15 +31,24 @@ from router.settings import Settings
 logger = logging.getLogger("m3_router")
 
 
-def create_app(settings: Settings, engine: Engine, router: Routes | None = None) -> FastAPI:
+def create_app(
+    settings: Settings,
+    engine: Engine,
+    router: Routes | None = None,
+    *,
+    load_router: Callable[[], Routes | None] | None = None,
+) -> FastAPI:
     """The service on ``engine``, which the app starts and, when it stops, drains and closes.
 
     router: a `router.Router`; None answers everything at the full scale and says so in each decision.
+    load_router: what a reload calls for a new one (``app.state.service.reloader``); None: there are no
+    reloads.
     Raises `DecisionLogError` when the decision log of ``settings`` cannot be opened.
     """
     metrics = Metrics(engine, None if router is None else router.version)
     log = None if settings.decision_log is None else DecisionLog(settings.decision_log)
     pipeline = Pipeline(settings, engine, router)
+    reloader = None if load_router is None else Reloader(pipeline, metrics, load_router)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -45,6 +56,8 @@ def create_app(settings: Settings, engine: Engine, router: Routes | None = None)
         try:
             yield
         finally:
+            if reloader is not None:
+                reloader.close()
             try:
                 async with asyncio.timeout(settings.drain_timeout_s):
                     await engine.close()
@@ -57,8 +70,9 @@ def create_app(settings: Settings, engine: Engine, router: Routes | None = None)
     async def pass_on(request: Request, error: Exception) -> Response:
         raise error  # to `RequestContext`, the one handler of every exception
 
-    app = FastAPI(
+    app = DescribedApp(
         title="m3-router",
+        version=API_VERSION,
         summary="Answers image questions at the number of visual tokens that they need.",
         docs_url=None,  # these pages load scripts from elsewhere; /openapi.json stays
         redoc_url=None,
@@ -66,7 +80,7 @@ def create_app(settings: Settings, engine: Engine, router: Routes | None = None)
         lifespan=lifespan,
         exception_handlers={HTTPException: pass_on, RequestValidationError: pass_on},
     )
-    app.state.service = Service(settings, pipeline, metrics, log)
+    app.state.service = Service(settings, pipeline, metrics, log, reloader)
     for group in (asking, batch, chat, operations, playground):
         app.include_router(group.router)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)

@@ -178,6 +178,22 @@ class AnswersBody(BaseModel):
     request_id: str
 
 
+class ModelBody(BaseModel):
+    """One name of the model."""
+
+    id: str
+    object: str
+    created: int
+    owned_by: str
+
+
+class ModelsBody(BaseModel):
+    """The answer of /v1/models."""
+
+    object: str
+    data: list[ModelBody]
+
+
 class ReadyBody(BaseModel):
     """What is served, and how busy it is. Answered with 200 only when requests will be served.
 

@@ -3,13 +3,16 @@
 Fields that are not known are ignored, as OpenAI's own service does; those whose neglect would change the
 answer are refused (`_UNSUPPORTED`). Our own are in ``m3``, where unknown keys are refused.
 
-Not covered: several images in one conversation, none at all, tools, audio.
+Several images are routed one by one, each under its share of the request's limits on tokens; the engine puts
+them all before the first words. A conversation without an image has nothing to route.
+
+Not covered: tools, audio, several answers, formats.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from m3_backbone.scales import Ladder
@@ -28,7 +31,6 @@ _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant"
 _DETAILS = ("auto", "low", "high")
 _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "n": (1,),
-    "stop": ([],),
     "logprobs": (False,),
     "response_format": ({"type": "text"},),
 }
@@ -43,11 +45,10 @@ class UnknownModel(InvalidRequest):
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """A validated request. turns: user, assistant, ..., user."""
+    """A validated request. turns: user, assistant, ..., user. images: in the order of the messages."""
 
     turns: tuple[str, ...]
-    image: bytes
-    constraints: Constraints
+    images: tuple[tuple[bytes, Constraints], ...]
     sampling: Sampling
     stream: bool
     include_usage: bool
@@ -66,12 +67,14 @@ def chat_of(
                 code="unsupported_parameter",
                 param=name,
             )
-    turns, image, detail = _conversation(fields.get("messages"), settings)
+    turns, pictures = _conversation(fields.get("messages"), settings)
     options = _object(fields, "stream_options")
+    asked = _constraints(fields, suffix, scale_header, ladder, settings)
     return Chat(
         turns=turns,
-        image=image,
-        constraints=_constraints(fields, suffix, scale_header, detail, ladder, settings),
+        images=tuple(
+            (image, _of_image(asked, detail, len(pictures), ladder, settings)) for image, detail in pictures
+        ),
         sampling=sampling_of(fields, settings),
         stream=_flag(fields, "stream"),
         include_usage=_flag(options, "include_usage"),
@@ -111,10 +114,10 @@ def _constraints(
     fields: dict[str, Any],
     suffix: int | None,
     header: str | None,
-    detail: str,
     ladder: Ladder,
     settings: Settings,
 ) -> Constraints:
+    """What body, header and model name ask for together."""
     extras = _object(fields, "m3")
     for name in extras:
         if name not in ChatExtras.model_fields:
@@ -133,7 +136,20 @@ def _constraints(
             code="conflicting_scale",
             param="scale",
         )
-    scale = forced.pop() if forced else None
+    return replace(asked, scale=forced.pop() if forced else None)
+
+
+def _of_image(
+    asked: Constraints, detail: str, images: int, ladder: Ladder, settings: Settings
+) -> Constraints:
+    """``asked`` for one of ``images`` images: limits on a request's tokens are shared evenly."""
+    scale, ceiling, budget = asked.scale, asked.max_visual_tokens, asked.token_budget
+    if ceiling is not None and ceiling < images * ladder.smallest:
+        raise ConstraintError(
+            f"max_visual_tokens {ceiling} cannot be met by {images} images of at least {ladder.smallest} "
+            "tokens each.",
+            param="max_visual_tokens",
+        )
     if scale is None and detail == "high" and settings.detail_high == "full":
         scale = ladder.full
     max_scale = max(LOW_DETAIL, ladder.smallest) if detail == "low" and scale is None else None
@@ -143,18 +159,17 @@ def _constraints(
             code="conflicting_constraints",
             param="min_scale",
         )
-    return Constraints(
+    return replace(
+        asked,
         scale=scale,
-        min_scale=asked.min_scale,
         max_scale=max_scale,
-        max_visual_tokens=asked.max_visual_tokens,
-        token_budget=asked.token_budget,
-        price=asked.price,
+        max_visual_tokens=None if ceiling is None else ceiling // images,
+        token_budget=None if budget is None else budget / images,
     )
 
 
-def _conversation(messages: Any, settings: Settings) -> tuple[tuple[str, ...], bytes, str]:
-    """(turns, the one image, its detail). What a system says stands before the user's first words."""
+def _conversation(messages: Any, settings: Settings) -> tuple[tuple[str, ...], list[tuple[bytes, str]]]:
+    """(turns, images with their detail). What a system says stands before the user's first words."""
     if not isinstance(messages, list) or not messages:
         raise _wrong("The field 'messages' must be a list of at least one message.", "missing_field")
     said: list[tuple[str, str]] = []  # (role, text); what one role says in a row is one turn
@@ -166,8 +181,9 @@ def _conversation(messages: Any, settings: Settings) -> tuple[tuple[str, ...], b
             raise _wrong(f"Every message needs a role: {', '.join(_ROLES)}.", "invalid_role")
         text, images = _content(message.get("content"), role)
         pictures += images
-        if len(pictures) > 1:
-            raise _wrong("A conversation may hold one image.", "too_many_images")
+        if len(pictures) > settings.max_images:
+            most = settings.max_images
+            raise _wrong(f"A conversation may hold {most} image{'s' * (most > 1)}.", "too_many_images")
         if role == "system":
             system.append(text)
         elif said and said[-1][0] == role:
@@ -176,13 +192,11 @@ def _conversation(messages: Any, settings: Settings) -> tuple[tuple[str, ...], b
             said.append((role, text))
     if not said or said[0][0] != "user" or said[-1][0] != "user":
         raise _wrong("The first and the last message must be the user's.", "invalid_role")
-    if not pictures:
-        raise _wrong("A conversation needs an image: a part of type 'image_url'.", "missing_field")
     turns = [text for _, text in said]
     question_of(turns[-1], settings, "messages")
     turns[0] = _joined((*system, turns[0]))
     question_of("\n".join(turns), settings, "messages")  # the limit is on all of them together
-    return tuple(turns), *pictures[0]
+    return tuple(turns), pictures
 
 
 def _role(message: Any) -> str | None:

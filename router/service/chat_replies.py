@@ -7,9 +7,12 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from router.service.bodies import DecisionBody
 from router.service.pipeline import Pipeline
 from router.service.replies import decision_body
-from router.service.results import Answered, Routed
+from router.service.results import Answered, Routed, leading
+
+NO_IMAGE = DecisionBody(policy="none", reason="there is no image", certified=False, probabilities={})
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,24 +20,29 @@ class ChatReply:
     """What all parts of one reply share. created: seconds since 1970."""
 
     pipeline: Pipeline
-    routed: Routed
+    parts: tuple[Routed, ...]
     request_id: str
     created: int
 
     @classmethod
-    def now(cls, pipeline: Pipeline, routed: Routed, request_id: str) -> ChatReply:
-        return cls(pipeline, routed, request_id, int(time.time()))
+    def now(cls, pipeline: Pipeline, parts: tuple[Routed, ...], request_id: str) -> ChatReply:
+        return cls(pipeline, parts, request_id, int(time.time()))
+
+    @property
+    def router(self) -> str | None:
+        """Version of the router that decided (that is loaded, when there was nothing to decide)."""
+        return self.parts[0].router if self.parts else self.pipeline.router_version
 
     @property
     def headers(self) -> dict[str, str]:
-        """The routing facts that are known before the first token."""
-        decision = self.routed.decision
+        """The routing facts that are known before the first token; of several images the largest scale."""
+        decision = self._decision
         return {
-            "x-m3-scale": str(decision.scale),
-            "x-m3-visual-tokens": str(self.routed.cost.visual_tokens),
-            "x-m3-decision": decision.policy,
-            "x-m3-certified": str(decision.certified).lower(),
-            "x-m3-router-version": self.pipeline.router_version or "none",
+            "x-m3-scale": str(self._scale),
+            "x-m3-visual-tokens": str(sum(part.cost.visual_tokens for part in self.parts)),
+            "x-m3-decision": decision["policy"],
+            "x-m3-certified": str(decision["certified"]).lower(),
+            "x-m3-router-version": self.router or "none",
         }
 
     def body(self, done: Answered) -> dict[str, Any]:
@@ -73,16 +81,38 @@ class ChatReply:
             "id": f"chatcmpl-{self.request_id}",
             "object": kind,
             "created": self.created,
-            "model": f"{self.pipeline.engine.name}@{self.routed.decision.scale}",
-            "system_fingerprint": self.pipeline.router_version,
+            "model": self.pipeline.engine.name + (f"@{self._scale}" if self.parts else ""),
+            "system_fingerprint": self.router,
         }
+
+    @property
+    def _scale(self) -> int:
+        part = leading(self.parts)
+        return 0 if part is None else part.decision.scale
+
+    @property
+    def _decision(self) -> dict[str, Any]:
+        """Of the image with the largest scale. Nothing is certified for several images, or for none."""
+        part = leading(self.parts)
+        if part is None:
+            return NO_IMAGE.model_dump()
+        decision = decision_body(part).model_dump()
+        return {**decision, "certified": decision["certified"] and len(self.parts) == 1}
 
     def _routing(self, done: Answered) -> dict[str, Any]:
         """All passes; there is one, until a cascade makes more."""
         cost = done.cost
         return {
             "scale": done.scale,
-            **decision_body(self.routed).model_dump(),
+            **self._decision,
+            "images": [
+                {
+                    "scale": part.decision.scale,
+                    "visual_tokens": part.cost.visual_tokens,
+                    "probabilities": decision_body(part).probabilities,
+                }
+                for part in self.parts
+            ],
             "passes": [{"scale": done.scale, "visual_tokens": cost.visual_tokens, "flops": cost.flops}],
             "visual_tokens": cost.visual_tokens,
             "full_visual_tokens": cost.full_visual_tokens,

@@ -55,9 +55,8 @@ async def compare(
     async def at(scale: int) -> Generation | Exception:
         try:
             async with places:
-                return await pipeline.generation(
-                    routed.image, turns, scale, deadline=deadline, request_id=request_id
-                )
+                slots = [(routed.image, scale)]
+                return await pipeline.generation(slots, turns, deadline=deadline, request_id=request_id)
         except Exception as error:
             return error
 
@@ -72,13 +71,13 @@ async def compare(
             raise result
     assert isinstance(chosen, Generation)
     return Compared(
-        chosen=pipeline.answered(routed, chosen, watch),
+        chosen=pipeline.answered((routed,), chosen, watch),
         answers=tuple(
             AtScale(
                 scale=scale,
                 visual_tokens=routed.image.n_tokens(scale),
                 result=result,
-                flops=pipeline.cost_of(routed.image, scale, result).flops
+                flops=pipeline.cost_of([(routed.image, scale)], result).flops
                 if isinstance(result, Generation)
                 else None,
             )

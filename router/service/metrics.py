@@ -7,6 +7,7 @@ define, scales of the ladder.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -61,8 +62,18 @@ class Metrics:
             ("m3_engine_cached_images", "Encoded images kept.", lambda: engine.health().cached_images),
         ):
             Gauge(name, help_text, registry=registry).set_function(read)
-        info = Gauge("m3_info", "What is served.", ["model", "router"], registry=registry)
-        info.labels(engine.name, router_version or "none").set(1)
+        self._reloads = Counter("m3_reloads", "Reloads of the bundle.", ["result"], registry=registry)
+        self._model = engine.name
+        self._info = Gauge("m3_info", "What is served.", ["model", "router"], registry=registry)
+        self.serves(router_version)
+
+    def serves(self, router_version: str | None) -> None:
+        """From now on this router decides."""
+        self._info.clear()
+        self._info.labels(self._model, router_version or "none").set(1)
+
+    def reloaded(self, result: Literal["done", "failed"]) -> None:
+        self._reloads.labels(result).inc()
 
     def request_started(self) -> None:
         self._in_flight.inc()

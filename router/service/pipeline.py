@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any, Protocol, runtime_checkable
@@ -28,6 +29,7 @@ from router.policy import Decision, decide
 from router.prices import Prices
 from router.service.results import Answered, Cost, Routed
 from router.service.sampling import Sampling
+from router.service.stopping import Stopping
 from router.service.threads import Busy, Threads
 from router.service.timing import Stopwatch, until
 from router.settings import Settings
@@ -36,6 +38,9 @@ logger = logging.getLogger("m3_router")
 
 Turns = Sequence[str]
 """What was said: user, assistant, user, ...; the user's is the last."""
+
+Slots = Sequence[tuple[EncodedImage, int]]
+"""The images of a prompt, each at its scale."""
 
 _NO_PRICES = Prices(default=0.0, prices=(0.0,), mean_tokens=(0.0,))  # for a decision that nothing predicts
 
@@ -62,8 +67,7 @@ class Pipeline:
     def __init__(self, settings: Settings, engine: Engine, router: Routes | None) -> None:
         self.settings = settings
         self.engine = engine
-        self.router = router
-        self.router_version = None if router is None else router.version  # a hash: made once
+        self.use(router)
         self._limits = images.ImageLimits(
             max_bytes=settings.max_body_bytes, max_pixels=settings.max_image_pixels
         )
@@ -72,6 +76,11 @@ class Pipeline:
         waiting = engine.capacity.queue_size + engine.capacity.batch_size
         self._decoders = Threads(2, waiting=waiting, name="m3-decode")
         self._routers = Threads(2, waiting=waiting, name="m3-route")
+
+    def use(self, router: Routes | None) -> None:
+        """``router`` decides from the next request on; those under way keep the one they began with."""
+        self.router = router
+        self.router_version = None if router is None else router.version  # a hash: made once
 
     def close(self) -> None:
         self._decoders.close()
@@ -92,13 +101,31 @@ class Pipeline:
         owner: whose image it is. Encodings are kept, and used again for the same owner only: else the time
         of an answer would tell whether somebody else has sent that picture.
         """
+        router, version = self.router, self.router_version
         async with until(deadline):
             encoded = await self._encode(image, watch, owner)
             with watch.stage("route"):
                 inputs = await self.engine.summarise(encoded, turns)
-                decision, fallback = await self._decide(inputs, constraints)
-        cost = self._cost(encoded, decision.scale, inputs.text_tokens, new_tokens=1)
-        return Routed(encoded, inputs, decision, fallback, cost, watch.read())
+                decision, fallback = await self._decide(router, inputs, constraints)
+        cost = self._cost([(encoded, decision.scale)], inputs.text_tokens, new_tokens=1)
+        return Routed(encoded, inputs, decision, fallback, cost, watch.read(), version)
+
+    async def route_each(
+        self,
+        images: Sequence[tuple[bytes, Constraints]],
+        turns: Turns,
+        *,
+        watch: Stopwatch,
+        deadline: float,
+        owner: str = "",
+    ) -> tuple[Routed, ...]:
+        """`route` for each of several images of one prompt, or for none."""
+        parts = []
+        for image, constraints in images:
+            parts.append(
+                await self.route(image, turns, constraints, watch=watch, deadline=deadline, owner=owner)
+            )
+        return tuple(parts)
 
     async def answer(
         self,
@@ -112,14 +139,33 @@ class Pipeline:
         owner: str = "",
     ) -> Answered:
         """`route`, then generate at the chosen scale. Raises what `route` raises, and `EngineError`."""
+        return await self.answer_each(
+            [(image, constraints)],
+            turns,
+            deadline=deadline,
+            request_id=request_id,
+            sampling=sampling,
+            owner=owner,
+        )
+
+    async def answer_each(
+        self,
+        images: Sequence[tuple[bytes, Constraints]],
+        turns: Turns,
+        *,
+        deadline: float,
+        request_id: str,
+        sampling: Sampling | None = None,
+        owner: str = "",
+    ) -> Answered:
+        """`answer` for a prompt with several images, or with none."""
         watch = Stopwatch()
-        routed = await self.route(image, turns, constraints, watch=watch, deadline=deadline, owner=owner)
-        scale = routed.decision.scale
+        parts = await self.route_each(images, turns, watch=watch, deadline=deadline, owner=owner)
         with watch.stage("generate"):
             generation = await self.generation(
-                routed.image, turns, scale, sampling, deadline=deadline, request_id=request_id
+                [part.slot for part in parts], turns, sampling, deadline=deadline, request_id=request_id
             )
-        return self.answered(routed, generation, watch)
+        return self.answered(parts, generation, watch)
 
     async def answer_at(self, image: bytes, turns: Turns, scale: int, *, deadline: float) -> Answered:
         """Decode, encode, generate at ``scale``: the path without a router, for comparisons."""
@@ -127,21 +173,20 @@ class Pipeline:
         async with until(deadline):
             encoded = await self._encode(image, watch)
         with watch.stage("generate"):
-            generation = await self.generation(encoded, turns, scale, deadline=deadline)
-        return Answered(scale, generation, self.cost_of(encoded, scale, generation), watch.read())
+            generation = await self.generation([(encoded, scale)], turns, deadline=deadline)
+        return Answered(scale, generation, self.cost_of([(encoded, scale)], generation), watch.read())
 
     async def generation(
         self,
-        image: EncodedImage,
+        slots: Slots,
         turns: Turns,
-        scale: int,
         sampling: Sampling | None = None,
         *,
         deadline: float,
         request_id: str = "",
     ) -> Generation:
         """What `tokens` ends with. Raises `EngineError`."""
-        tokens = self.tokens(image, turns, scale, sampling, deadline=deadline, request_id=request_id)
+        tokens = self.tokens(slots, turns, sampling, deadline=deadline, request_id=request_id)
         async with aclosing(tokens):
             async for event in tokens:
                 if event.generation is not None:
@@ -150,29 +195,30 @@ class Pipeline:
 
     async def tokens(
         self,
-        image: EncodedImage,
+        slots: Slots,
         turns: Turns,
-        scale: int,
         sampling: Sampling | None = None,
         *,
         deadline: float,
         request_id: str = "",
     ) -> AsyncGenerator[TokenEvent, None]:
-        """The answer at ``scale`` as it is made; the last event has the generation. Greedy by default.
+        """The answer as it is made; the last event has the generation. Greedy by default.
 
         Closing it aborts what is still running: a client that left. Raises `EngineError`.
         """
         how = sampling or Sampling(self.settings.max_new_tokens)
         request = GenerationRequest(
             turns=tuple(turns),
-            images=((image, scale),),
+            images=tuple(slots),
             max_new_tokens=how.max_new_tokens,
             temperature=how.temperature,
             top_p=how.top_p,
             seed=how.seed,
-            request_id=request_id,
+            # A client may use one id for several requests: only this one must stop at its text.
+            request_id=f"{request_id}/{uuid.uuid4().hex}" if how.stop else request_id,
         )
         events = self.engine.generate(request, deadline=deadline)
+        stopping = Stopping(how.stop) if how.stop else None
         try:
             while True:
                 # A deadline for each step: steps may be taken by different tasks.
@@ -180,6 +226,11 @@ class Pipeline:
                     event = await anext(events, None)
                 if event is None:
                     raise EngineError("The engine ended its stream without an answer.")
+                if stopping is not None:
+                    before, event = stopping.stopped, stopping.cut(event)
+                    if stopping.stopped and not before:
+                        # Not closed but aborted: the engine then tells what it has done so far.
+                        await self.engine.abort(request.request_id)
                 yield event
                 if event.generation is not None:
                     return
@@ -187,11 +238,11 @@ class Pipeline:
             if (close := getattr(events, "aclose", None)) is not None:
                 await close()
 
-    def answered(self, routed: Routed, generation: Generation, watch: Stopwatch) -> Answered:
+    def answered(self, parts: tuple[Routed, ...], generation: Generation, watch: Stopwatch) -> Answered:
         """``generation`` with what it cost, and the times until now."""
-        scale = routed.decision.scale
-        cost = self.cost_of(routed.image, scale, generation)
-        return Answered(scale, generation, cost, watch.read(), routed)
+        cost = self.cost_of([part.slot for part in parts], generation)
+        scale = max((part.decision.scale for part in parts), default=0)
+        return Answered(scale, generation, cost, watch.read(), parts)
 
     async def _encode(self, image: bytes, watch: Stopwatch, owner: str = "") -> EncodedImage:
         with watch.stage("decode"):
@@ -204,12 +255,14 @@ class Pipeline:
                 return await self.engine.encode_in(owner, pixels)
             return await self.engine.encode(pixels)
 
-    async def _decide(self, inputs: RouteInputs, constraints: Constraints) -> tuple[Decision, str | None]:
-        if self.router is None:
+    async def _decide(
+        self, router: Routes | None, inputs: RouteInputs, constraints: Constraints
+    ) -> tuple[Decision, str | None]:
+        if router is None:
             return self._full(inputs, constraints, "no router is loaded", "no_router")
         try:
             async with asyncio.timeout(self.settings.route_timeout_s):
-                decision = await self._routers.run(self.router.route, inputs, constraints)
+                decision = await self._routers.run(router.route, inputs, constraints)
         except ConstraintError:
             raise
         except (TimeoutError, Busy):
@@ -230,17 +283,17 @@ class Pipeline:
         decision = decide(None, inputs.visual_tokens, inputs.ladder, constraints, _NO_PRICES, fallback=why)
         return decision, None if decision.fallback is None else label
 
-    def cost_of(self, image: EncodedImage, scale: int, generation: Generation) -> Cost:
-        """What ``generation`` cost at ``scale``, encoding included."""
+    def cost_of(self, slots: Slots, generation: Generation) -> Cost:
+        """What ``generation`` from these images cost, encoding included."""
         text_tokens = generation.prompt_tokens - generation.visual_tokens
-        return self._cost(image, scale, text_tokens, new_tokens=max(1, len(generation.token_ids)))
+        return self._cost(slots, text_tokens, new_tokens=max(1, len(generation.token_ids)))
 
-    def _cost(self, image: EncodedImage, scale: int, text_tokens: int, new_tokens: int) -> Cost:
-        chosen, full = (image.n_tokens(s) for s in (scale, image.ladder.full))
+    def _cost(self, slots: Slots, text_tokens: int, new_tokens: int) -> Cost:
+        chosen = sum(image.n_tokens(scale) for image, scale in slots)
+        full = sum(image.n_tokens(image.ladder.full) for image, _ in slots)
+        views = sum(image.views for image, _ in slots)
         flops, full_flops = (
-            self.engine.flops(
-                views=image.views, visual_tokens=n, text_tokens=text_tokens, new_tokens=new_tokens
-            )
+            self.engine.flops(views=views, visual_tokens=n, text_tokens=text_tokens, new_tokens=new_tokens)
             for n in (chosen, full)
         )
         return Cost(chosen, full, flops, full_flops)

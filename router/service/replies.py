@@ -20,7 +20,6 @@ from router.service.results import Answered, Cost, Routed
 
 def answer_body(done: Answered, pipeline: Pipeline, request_id: str) -> AnswerBody:
     """The answer of /v1/answer; ``done`` must have been routed (`Pipeline.answer`)."""
-    assert done.routed is not None
     return AnswerBody(
         answer=done.generation.text,
         scale=done.scale,
@@ -29,7 +28,7 @@ def answer_body(done: Answered, pipeline: Pipeline, request_id: str) -> AnswerBo
         cost=_cost(done.cost),
         timings_ms=done.timings_ms,
         model=pipeline.engine.name,
-        router=pipeline.router_version,
+        router=done.routed.router,
         request_id=request_id,
     )
 
@@ -42,7 +41,7 @@ def compare_body(compared: Compared, pipeline: Pipeline, request_id: str) -> Com
 
 def error_detail(error: Exception) -> ErrorDetail:
     """``error`` as clients see it inside of an answer."""
-    return ErrorDetail(**error_body(error)[0]["error"])
+    return ErrorDetail.model_validate(error_body(error)[0]["error"])
 
 
 def route_body(routed: Routed, pipeline: Pipeline, request_id: str) -> RouteBody:
@@ -54,7 +53,7 @@ def route_body(routed: Routed, pipeline: Pipeline, request_id: str) -> RouteBody
         cost=_cost(routed.cost),
         timings_ms=routed.timings_ms,
         model=pipeline.engine.name,
-        router=pipeline.router_version,
+        router=routed.router,
         request_id=request_id,
     )
 

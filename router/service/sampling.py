@@ -10,6 +10,9 @@ from router.errors import InvalidRequest
 from router.service.text import shown
 from router.settings import Settings
 
+MAX_STOPS = 4
+MAX_STOP_CHARS = 256
+
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
@@ -19,10 +22,11 @@ class Sampling:
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int | None = None
+    stop: tuple[str, ...] = ()
 
 
 def sampling_of(fields: dict[str, Any], settings: Settings) -> Sampling:
-    """temperature, top_p, seed and the two spellings of max_tokens. Raises `InvalidRequest`.
+    """temperature, top_p, seed, stop and the two spellings of max_tokens. Raises `InvalidRequest`.
 
     Without a temperature decoding is greedy. More tokens than the operator allows are cut to that: clients
     ask for thousands by habit, and ``finish_reason`` tells when an answer was cut.
@@ -40,7 +44,22 @@ def sampling_of(fields: dict[str, Any], settings: Settings) -> Sampling:
         temperature=0.0 if temperature is None else temperature,
         top_p=1.0 if top_p is None else top_p,
         seed=_whole(fields, "seed", -(2**63), 2**63 - 1),
+        stop=_stops(fields.get("stop")),
     )
+
+
+def _stops(value: Any) -> tuple[str, ...]:
+    """One text or a list of them; each ends the answer before itself."""
+    stops = [] if value is None else [value] if isinstance(value, str) else value
+    if (
+        not isinstance(stops, list)
+        or len(stops) > MAX_STOPS
+        or not all(isinstance(stop, str) and 0 < len(stop) <= MAX_STOP_CHARS for stop in stops)
+    ):
+        raise _invalid(
+            "stop", value, f"a text of 1 to {MAX_STOP_CHARS} characters, or at most {MAX_STOPS} of them"
+        )
+    return tuple(stops)
 
 
 def _whole(fields: dict[str, Any], name: str, low: int, high: int) -> int | None:

@@ -49,7 +49,7 @@ class ChatBody(BaseModel):
     model: Annotated[str, Field(description="NAME, NAME@auto or NAME@SCALE, see /v1/models")]
     messages: Annotated[
         list[dict[str, Any]],
-        Field(min_length=1, description="Text and one image_url part (a data URI; detail auto, low or high)"),
+        Field(min_length=1, description="Text and image_url parts (data URIs; detail auto, low or high)"),
     ]
     stream: bool | None = None
     stream_options: dict[str, Any] | None = None
@@ -58,6 +58,9 @@ class ChatBody(BaseModel):
     temperature: Annotated[float | None, Field(ge=0, le=2, description="Greedy when left out")] = None
     top_p: Annotated[float | None, Field(ge=0, le=1)] = None
     seed: int | None = None
+    stop: Annotated[
+        str | list[str] | None, Field(description="Up to 4 texts; the answer ends before the first of them")
+    ] = None
     m3: ChatExtras | None = None
 
 

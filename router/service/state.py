@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -19,6 +19,7 @@ from router.service.chat import Chat, chat_of
 from router.service.failures import ClientGone
 from router.service.metrics import Metrics
 from router.service.pipeline import Pipeline
+from router.service.reloading import Reloader
 from router.service.replies import answer_body
 from router.service.results import Answered, Routed
 from router.service.schemas import constraints_of, question_of, refuse_unknown
@@ -49,6 +50,7 @@ class Service:
     pipeline: Pipeline
     metrics: Metrics
     log: DecisionLog | None
+    reloader: Reloader | None = None
 
     @property
     def model(self) -> str:
@@ -107,27 +109,40 @@ class Service:
         )
 
     def count(self, done: Answered, *, endpoint: str, request_id: str) -> None:
-        """`record` its decision, and count what the answer cost."""
-        assert done.routed is not None
-        self.record(done.routed, done.timings_ms, endpoint=endpoint, request_id=request_id)
+        """`record` its decisions, and count what the answer cost."""
+        self.record(done.parts, done.timings_ms, endpoint=endpoint, request_id=request_id)
         cost = done.cost
         self.metrics.answered(cost.visual_tokens, cost.full_visual_tokens, cost.flops, cost.full_flops)
 
-    def record(self, routed: Routed, timings_ms: dict[str, float], *, endpoint: str, request_id: str) -> None:
-        """Count the decision, time its stages, log it. A full disk costs a log line, never the answer."""
-        decision = routed.decision
-        self.metrics.decided(decision.scale, decision.policy, routed.fallback)
+    def record(
+        self, parts: Sequence[Routed], timings_ms: dict[str, float], *, endpoint: str, request_id: str
+    ) -> None:
+        """Count the decisions of a request, one per image, and log them; time its stages."""
         self.metrics.stages(timings_ms)
-        if self.log is None:
-            return
+        for routed in parts:
+            decision = routed.decision
+            self.metrics.decided(decision.scale, decision.policy, routed.fallback)
+            if self.log is not None:
+                self._write(self.log, routed, timings_ms, endpoint=endpoint, request_id=request_id)
+
+    def _write(
+        self,
+        log: DecisionLog,
+        routed: Routed,
+        timings_ms: dict[str, float],
+        *,
+        endpoint: str,
+        request_id: str,
+    ) -> None:
+        """A line of the decision log. A full disk costs that line, never the answer."""
         try:
-            self.log.write(
+            log.write(
                 DecisionRecord.of(
-                    decision,
+                    routed.decision,
                     request_id=request_id,
                     endpoint=endpoint,
                     model=self.model,
-                    router=self.router_version,
+                    router=routed.router,
                     visual_tokens=routed.cost.visual_tokens,
                     full_visual_tokens=routed.cost.full_visual_tokens,
                     timings_ms=timings_ms,

@@ -23,7 +23,8 @@ class Stopwatch:
         try:
             yield
         finally:
-            self._stages[name] = (time.perf_counter() - begin) * 1000
+            took = (time.perf_counter() - begin) * 1000
+            self._stages[name] = self._stages.get(name, 0.0) + took  # a stage may be entered again
 
     def read(self) -> dict[str, float]:
         """The stages so far and ``total``, in milliseconds, to the microsecond."""

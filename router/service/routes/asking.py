@@ -39,7 +39,7 @@ async def route(request: Request, service: Annotated[Service, Depends(service_of
             owner=ask.owner,
         ),
     )
-    service.record(routed, routed.timings_ms, endpoint="/v1/route", request_id=ask.request_id)
+    service.record([routed], routed.timings_ms, endpoint="/v1/route", request_id=ask.request_id)
     return route_body(routed, service.pipeline, ask.request_id)
 
 
@@ -63,6 +63,5 @@ async def compare(request: Request, service: Annotated[Service, Depends(service_
         ),
     )
     chosen = compared.chosen
-    assert chosen.routed is not None
-    service.record(chosen.routed, chosen.timings_ms, endpoint="/v1/compare", request_id=ask.request_id)
+    service.record(chosen.parts, chosen.timings_ms, endpoint="/v1/compare", request_id=ask.request_id)
     return compare_body(compared, service.pipeline, ask.request_id)

@@ -13,7 +13,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from m3_backbone.types import TokenEvent
+from router.service.bodies import ModelBody, ModelsBody
 from router.service.chat import Chat, scale_of_model
+from router.service.chat_bodies import ChatCompletion
 from router.service.chat_replies import DONE, ChatReply, event
 from router.service.failures import error_body
 from router.service.routes.described import CHAT, ERRORS
@@ -25,11 +27,16 @@ router = APIRouter(prefix="/v1", tags=["openai"])
 logger = logging.getLogger("m3_router")
 
 _PATH = "/v1/chat/completions"
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    **ERRORS,
+    200: {"model": ChatCompletion, "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+    404: ERRORS[400],
+}
 
 
-@router.post("/chat/completions", openapi_extra=CHAT, responses={**ERRORS, 404: ERRORS[400]})
+@router.post("/chat/completions", openapi_extra=CHAT, responses=_RESPONSES)
 async def completions(request: Request, service: Annotated[Service, Depends(service_of)]) -> Response:
-    """OpenAI's chat completions about one image. Routing facts are in the headers and in `m3_routing`."""
+    """OpenAI's chat completions about images. Routing facts are in the headers and in `m3_routing`."""
     chat = await service.read_chat(request)
     request_id, pipeline = request.state.request_id, service.pipeline
     deadline = time.monotonic() + service.settings.request_timeout_s
@@ -37,56 +44,52 @@ async def completions(request: Request, service: Annotated[Service, Depends(serv
         return await while_connected(request, _stream(request, service, chat, deadline))
     done = await while_connected(
         request,
-        pipeline.answer(
-            chat.image,
+        pipeline.answer_each(
+            chat.images,
             chat.turns,
-            chat.constraints,
             sampling=chat.sampling,
             deadline=deadline,
             request_id=request_id,
             owner=owner_of(request),
         ),
     )
-    assert done.routed is not None
     service.count(done, endpoint=_PATH, request_id=request_id)
-    reply = ChatReply.now(pipeline, done.routed, request_id)
+    reply = ChatReply.now(pipeline, done.parts, request_id)
     return JSONResponse(reply.body(done), headers=reply.headers)
 
 
 @router.get("/models", responses={401: ERRORS[401]})
-async def models(service: Annotated[Service, Depends(service_of)]) -> dict[str, Any]:
+async def models(service: Annotated[Service, Depends(service_of)]) -> ModelsBody:
     """The model under every name: routed (`NAME`, `NAME@auto`), and at each scale of its ladder."""
     suffixes = ("", "@auto", *(f"@{scale}" for scale in service.pipeline.engine.ladder))
-    return {"object": "list", "data": [_model(service.model + suffix) for suffix in suffixes]}
+    return ModelsBody(object="list", data=[_model(service.model + suffix) for suffix in suffixes])
 
 
 @router.get("/models/{name:path}", responses={401: ERRORS[401], 404: ERRORS[400]})
-async def model(name: str, service: Annotated[Service, Depends(service_of)]) -> dict[str, Any]:
+async def model(name: str, service: Annotated[Service, Depends(service_of)]) -> ModelBody:
     """One of these names, or a 404."""
     scale_of_model(name, service.model, service.pipeline.engine.ladder)
     return _model(name)
 
 
-def _model(name: str) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": 0, "owned_by": "m3-router"}
+def _model(name: str) -> ModelBody:
+    return ModelBody(id=name, object="model", created=0, owned_by="m3-router")
 
 
 async def _stream(request: Request, service: Service, chat: Chat, deadline: float) -> EventStream:
     """A response that begins when the first token is there: what fails before that is a proper error."""
     pipeline, watch, request_id = service.pipeline, Stopwatch(), request.state.request_id
-    routed = await pipeline.route(
-        chat.image,
+    parts = await pipeline.route_each(
+        chat.images,
         chat.turns,
-        chat.constraints,
         watch=watch,
         deadline=deadline,
         owner=owner_of(request),
     )
-    reply = ChatReply.now(pipeline, routed, request_id)
+    reply = ChatReply.now(pipeline, parts, request_id)
     tokens = pipeline.tokens(
-        routed.image,
+        [part.slot for part in parts],
         chat.turns,
-        routed.decision.scale,
         chat.sampling,
         deadline=deadline,
         request_id=request_id,
@@ -98,7 +101,7 @@ async def _stream(request: Request, service: Service, chat: Chat, deadline: floa
         await tokens.aclose()
         raise
 
-    async def parts(token: TokenEvent) -> AsyncGenerator[dict[str, Any], None]:
+    async def chunks_of(token: TokenEvent) -> AsyncGenerator[dict[str, Any], None]:
         yield reply.chunk({"role": "assistant", "content": ""})
         with watch.stage("generate"):
             while True:
@@ -107,7 +110,7 @@ async def _stream(request: Request, service: Service, chat: Chat, deadline: floa
                 if token.generation is not None:
                     break
                 token = await anext(tokens)
-        done = pipeline.answered(routed, token.generation, watch)
+        done = pipeline.answered(parts, token.generation, watch)
         service.count(done, endpoint=_PATH, request_id=request_id)
         yield reply.chunk({}, done)
         if chat.include_usage:
@@ -115,7 +118,7 @@ async def _stream(request: Request, service: Service, chat: Chat, deadline: floa
 
     async def events() -> AsyncGenerator[bytes, None]:
         try:
-            async with aclosing(tokens), aclosing(parts(first)) as chunks:
+            async with aclosing(tokens), aclosing(chunks_of(first)) as chunks:
                 async for chunk in chunks:
                     yield event(chunk)
             yield DONE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from router.errors import Unavailable
 from router.service.bodies import ErrorBody, ReadyBody
@@ -40,6 +40,7 @@ async def ready(service: Annotated[Service, Depends(service_of)]) -> ReadyBody:
     )
 
 
-@router.get("/metrics", response_class=Response)
+@router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(service: Annotated[Service, Depends(service_of)]) -> Response:
+    """What Prometheus scrapes."""
     return Response(service.metrics.render(), media_type=CONTENT_TYPE)
