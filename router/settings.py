@@ -43,12 +43,12 @@ class Settings(BaseSettings):
         `m3-router serve` on a loopback address takes that machine's own names only.
     rate_limit: requests in a minute of each API key (of all together when there are no keys); unset, any.
     max_in_flight: requests in hand at once, those whose body is still coming included.
+    max_images: images in one chat; each is routed by itself.
     max_items: questions in one body of ``/v1/answers``.
     detail_high: what an image of ``detail: high`` in a chat gets: ``route`` (as ``auto``) or ``full`` scale.
     token_budget, price: what a request that asks for nothing gets; unset, the bundle's own default.
     """
 
-    max_images: images in one chat; each is routed by itself.
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True, allow_inf_nan=False
     )
@@ -78,6 +78,7 @@ class Settings(BaseSettings):
     image_cache_bytes: int = Field(default=256 * MIB, ge=0)
 
     max_body_bytes: int = Field(default=20 * MIB, ge=1024)
+    max_images: int = Field(default=4, ge=1, le=64)
     max_items: int = Field(default=32, ge=1, le=1024)
     max_question_chars: int = Field(default=4096, ge=1)
     max_image_pixels: int = Field(default=40_000_000, ge=1, le=80_000_000)
@@ -87,7 +88,6 @@ class Settings(BaseSettings):
     route_timeout_s: float = Field(default=1.0, gt=0)
     drain_timeout_s: float = Field(default=30.0, gt=0)
 
-    max_images: int = Field(default=4, ge=1, le=64)
     decision_log: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

@@ -49,6 +49,7 @@ def command(
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # a warning per malformed body of a client
     # Before uvicorn takes the signals over, and again when it hands them back after its drain.
     signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # while loading there is nothing to reload
     for sentence in unknown_variables(os.environ):
         logger.warning("%s", sentence)
     try:
@@ -77,7 +78,6 @@ def _serve(settings: Settings) -> None:
             logger.warning("%s", MADE_UP)
         config = uvicorn.Config(
             app,
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # while loading there is nothing to reload
             log_config=None,
             access_log=False,
             server_header=False,
@@ -91,6 +91,18 @@ def _serve(settings: Settings) -> None:
         server.run(sockets=[listener])
         if not server.started:
             raise M3Error("The service did not start; the lines above say why.", code="not_started")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's, which also calls ``reload`` on SIGHUP."""
+
+    def __init__(self, config: uvicorn.Config, reload: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._reload = reload
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+        await super().serve(sockets)
 
 
 def _protocol(settings: Settings) -> type[Protocol]:
@@ -121,17 +133,5 @@ def _bind(settings: Settings) -> socket.socket:
             f"Cannot listen on {settings.host}:{settings.port} ({why}). "
             "Choose another address with --host and --port, or M3_HOST and M3_PORT.",
             code="cannot_listen",
-class _Server(uvicorn.Server):
-    """uvicorn's, which also calls ``reload`` on SIGHUP."""
-
-    def __init__(self, config: uvicorn.Config, reload: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._reload = reload
-
-    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
-        await super().serve(sockets)
-
-
         ) from error
     return listener
