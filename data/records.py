@@ -73,6 +73,7 @@ class Sample:
     family: str = ""
     kind: str = ""  # question kind within the family
     difficulty: Mapping[str, float] = field(default_factory=dict)  # what the generator drew
+    prompt: str = ""  # name of the form that the question was put in (`data.sources.prompts`)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,8 +54,14 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dataset: Path) -> Run:
     app = typer.Typer()
     app.command()(command)
 
-    def go(*arguments: str, data: str = str(dataset), model: object = None) -> tuple[int, str]:
-        def load_backbone(path: str, **options: Any) -> object:
+    def go(
+        *arguments: str,
+        data: str = str(dataset),
+        model: object = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[int, str]:
+        def load_backbone(path: str, **asked: Any) -> object:
+            (options if options is not None else {}).update(asked)
             if isinstance(model, ValueError):
                 raise model
             return model or Loaded()
@@ -166,5 +172,39 @@ def test_some_scales_are_labelled_and_others_are_refused(run: Run, tmp_path: Pat
         ("9-36", "as in 9,36,576"),
     ):
         code, text = run("--scales", scales)
+        assert code == 1
+        assert message in text
+
+
+def test_rows_with_an_id_that_came_before_are_left_out_when_asked_for(run: Run, tmp_path: Path) -> None:
+    picture(tmp_path / "0.png")
+    row = {"image": "0.png", "question": "q", "answers": ["yes"], "id": 1}
+    data = str(lines(tmp_path / "twice.jsonl", row, row))
+    code, text = run(data=data)
+    assert code == 1
+    assert "twice.jsonl, line 2: id 'twice/1' was already used by row 1" in text
+    assert not (tmp_path / "out").exists()
+    code, text = run("--skip-duplicates", data=data)
+    assert code == 0, text
+    assert "1 left out for an id that came before (the first: " in text
+    table = read_outcomes(tmp_path / "out")
+    assert table.manifest["left_out"] == {"an id that came before": 1}
+    assert table.manifest["question_prompts"] == {"as_written": "{question}"}
+
+
+def test_how_the_backbone_runs_is_asked_for_by_flags_and_part_of_the_labels(run: Run, tmp_path: Path) -> None:
+    got: dict[str, Any] = {}
+    code, text = run("--compile", "--kv-budget", "99999", "--prompt-limit", "512", options=got)
+    assert code == 0, text
+    assert [got[key] for key in ("compiled", "kv_budget_bytes", "prompt_limit", "reducer")] == [
+        *(True, 99999, 512),
+        "average",
+    ]
+    assert read_outcomes(tmp_path / "out").manifest["compiled"] is True
+    for flags, message in (
+        ((), "compiled was True and is now None"),
+        (("--reducer", "spatial"), "labels of"),
+    ):
+        code, text = run(*flags)
         assert code == 1
         assert message in text

@@ -10,6 +10,7 @@ import pytest
 
 from data.records import Sample, read_outcomes
 from data.scoring import ScoringError
+from data.sources import Skipped
 from m3_backbone.types import GenerationRequest
 from tests.labelling import SETTINGS, FakeBackbone, content, samples
 from training.label import LabelError, Tally, label
@@ -114,3 +115,18 @@ def test_references_that_a_metric_cannot_use_are_refused_before_any_work(
         label(backbone, mixed, tmp_path, SETTINGS)
     assert backbone.encoded == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_manifest_names_the_prompts_and_counts_what_the_reader_left_out(tmp_path: Path) -> None:
+    mixed = [replace(s, prompt=p) for s, p in zip(samples(2, 1), ("vizwiz", "as_written"), strict=True)]
+    skipped = Skipped()
+    skipped.add("no image", "line 3")
+    table = label(FakeBackbone(), mixed, tmp_path / "a", SETTINGS, skipped=skipped)
+    assert table.manifest["left_out"] == {"no image": 1}
+    prompts = table.manifest["question_prompts"]
+    assert isinstance(prompts, dict)
+    assert list(prompts) == ["as_written", "vizwiz"]
+    assert prompts["vizwiz"].startswith("{question}\nWhen the provided information is insufficient")
+    assert read_outcomes(tmp_path / "a").manifest["question_prompts"] == prompts
+    plain = label(FakeBackbone(), samples(2, 1), tmp_path / "b", SETTINGS, skipped=Skipped())
+    assert not {"left_out", "question_prompts"} & plain.manifest.keys()

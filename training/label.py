@@ -22,13 +22,14 @@ from PIL import Image
 from data.builder import TableBuilder
 from data.records import SCHEMA_VERSION, Outcome, OutcomeTable, Sample
 from data.scoring import ScoringError, metric
+from data.sources.skipped import Skipped
 from m3_backbone.scales import Ladder
-from m3_backbone.types import SUMMARY_VERSION, EncodedImage, Generation, GenerationRequest, RouteInputs
+from m3_backbone.types import EncodedImage, Generation, GenerationRequest, RouteInputs
 from training.interrupt import Stopped
 from training.parts import KEY, Part
 from training.prefetch import Opened, open_all
+from training.run_manifest import described_data, run_manifest
 from training.shards import Group, LabelError, Shards, by_image, plan
-from training.some_scales import KEY as BACKBONE_LADDER
 from training.some_scales import narrowed, some_of
 
 __all__ = ["Backbone", "LabelError", "Settings", "Stopped", "Tally", "label"]
@@ -52,7 +53,8 @@ class Backbone(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """prompt: name of the conversation template. dtype: what the weights run in; both are part of the labels.
+    """prompt: name of the conversation template. dtype: what the weights run in. reducer, compiled: how the
+    backbone was loaded. All four are part of the labels.
 
     batch_images: images whose questions go to the model together. process: open images in a second process.
     part: which part of the data set, where several machines share the work (`training.parts`).
@@ -61,6 +63,8 @@ class Settings:
 
     prompt: str
     dtype: str = "float32"
+    reducer: str = "average"
+    compiled: bool = False
     max_new_tokens: int = 16
     shard_images: int = 250
     batch_images: int = 8
@@ -92,10 +96,12 @@ def label(
     settings: Settings,
     on_progress: Callable[[Tally], None] = lambda tally: None,
     stop: Callable[[], bool] = lambda: False,
+    skipped: Skipped | None = None,
 ) -> OutcomeTable:
     """Label ``samples`` with ``backbone`` into the folder ``out``; returns the finished table.
 
     stop: asked after every shard; `Stopped` is raised when it says True and shards are left.
+    skipped: what the reader of ``samples`` left out; the manifest counts it.
     Raises `LabelError` when ``out`` was begun for another run, `ScaleError` for a scale that the backbone
     does not have, `ScoringError` for an unknown metric, and whatever the backbone raises; what was finished
     by then stays.
@@ -103,12 +109,13 @@ def label(
     ladder = some_of(backbone.ladder, settings.scales)
     groups: Sequence[Group] = by_image(samples)
     images = len(groups)
+    described = described_data(groups, skipped)
     if settings.part is not None:
         groups = settings.part.cut(groups)
     shards = plan(groups, settings.shard_images)
     everything = [s for shard in shards for group in shard for s in group]
     _check_references(everything)
-    manifest = _manifest(backbone, ladder, everything, settings)
+    manifest = run_manifest(backbone, ladder, everything, settings)
     if settings.part is not None:
         manifest[KEY] = settings.part.describe(images)
     run = {**manifest, "schema_version": SCHEMA_VERSION, "shard_images": settings.shard_images}
@@ -143,7 +150,7 @@ def label(
                 unreadable += len(faults)
                 if place < len(missing) and stop():
                     raise Stopped(f"{done} of {len(everything)} samples are labelled")
-        return store.join()
+        return store.join(described)
 
 
 def _check_references(samples: Iterable[Sample]) -> None:
@@ -155,27 +162,6 @@ def _check_references(samples: Iterable[Sample]) -> None:
                 score(prediction, sample.answers)
         except ScoringError as error:
             raise ScoringError(f"Sample {sample.sample_id!r}: {error}") from None
-
-
-def _manifest(
-    backbone: Backbone, ladder: Ladder, samples: Sequence[Sample], settings: Settings
-) -> dict[str, object]:
-    def joined(values: Iterable[str]) -> str:
-        return "+".join(dict.fromkeys(values))
-
-    return {
-        "backbone": backbone.name,
-        "backbone_fingerprint": backbone.fingerprint,
-        "ladder": list(ladder),
-        **({} if ladder == backbone.ladder else {BACKBONE_LADDER: list(backbone.ladder)}),
-        "summary_version": SUMMARY_VERSION,
-        "dataset": joined(s.dataset for s in samples),
-        "split": joined(s.split for s in samples),
-        "metric": joined(s.metric for s in samples),
-        "prompt": settings.prompt,
-        "dtype": settings.dtype,
-        "max_new_tokens": settings.max_new_tokens,
-    }
 
 
 def _images(shards: Sequence[Sequence[Group]], missing: Sequence[int], settings: Settings) -> Any:

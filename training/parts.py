@@ -21,7 +21,7 @@ from training.some_scales import join_scales
 KEY = "part"
 """Key of a part's manifest: {"number": 2, "of": 4, "images": of the whole data set}."""
 
-ALIKE = ("backbone", "dtype", "max_new_tokens")
+ALIKE = ("backbone", "dtype", "max_new_tokens", "compiled")
 """What must agree besides the identity that `concat` looks at."""
 
 _NUMBERS = ("number", "of", "images")

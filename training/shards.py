@@ -167,8 +167,11 @@ class Shards:
         if table is not None:
             write_outcomes(folder, table)
 
-    def join(self) -> OutcomeTable:
-        """All shards as one table, written to ``out``. Raises `LabelError` when one is missing."""
+    def join(self, described: Mapping[str, object] | None = None) -> OutcomeTable:
+        """All shards as one table, written to ``out``. Raises `LabelError` when one is missing.
+
+        described: of the data set, for the manifest; it does not make one run another.
+        """
         tables: list[OutcomeTable] = []
         unreadable: dict[str, str] = {}
         for number in range(len(self.shards)):
@@ -180,7 +183,8 @@ class Shards:
         if not tables:
             raise LabelError(f"No image could be opened. The first: {next(iter(unreadable.values()))}")
         table = concat(tables)
-        table = replace(table, manifest={**table.manifest, "unreadable_images": unreadable})
+        manifest = {**table.manifest, **(described or {}), "unreadable_images": unreadable}
+        table = replace(table, manifest=manifest)
         write_outcomes(self.out, table)
         return table
 

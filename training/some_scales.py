@@ -25,7 +25,7 @@ from training.shards import LabelError
 KEY = "backbone_ladder"
 """Key of the manifest of a table that has some scales only: all scales of the backbone."""
 
-_ALIKE = ("backbone", "dtype", "max_new_tokens", "dataset", "split", "metric", KEY)
+_ALIKE = ("backbone", "dtype", "max_new_tokens", "compiled", "dataset", "split", "metric", KEY)
 _SAME = ("questions", "references", "metrics", "image_ids", "text_tokens", "image_index", "grid_stats")
 
 

@@ -1,9 +1,11 @@
 """Readers of data sets: one file per official format, one for generic files. ``load(spec)`` finds the reader.
 
 - ``scalebench:SPLIT``: the generator of this project;
-- ``jsonl:FILE``, ``csv:FILE``, or a path ending so: generic rows (`data.sources.generic`);
-- ``pope:WHERE``, ``chartqa:WHERE``, ``textvqa:WHERE``, ``docvqa:WHERE``: official files, WHERE being one of
-  them or a split.
+- ``jsonl:FILE``, ``csv:FILE``, ``parquet:FILE``, or a path ending so: generic rows (`data.sources.generic`);
+- ``folder:FOLDER``: images, with metadata.jsonl or metadata.csv, or one folder per class;
+- ``hf:FOLDER``: a Hugging Face data set saved with ``save_to_disk``;
+- ``llava:FILE``: a question file of LLaVA's evaluation;
+- ``pope:WHERE`` and the other names in `READERS`: official files, WHERE being one of them or a split.
 
 ``@SPLIT`` at the end (``jsonl:mine.jsonl@dev``) keeps the images that `data.splits` puts in that split.
 """
@@ -17,11 +19,12 @@ from pathlib import Path
 
 from data.records import Sample
 from data.sources.files import SourceError
+from data.sources.skipped import Skipped
 
-__all__ = ["READERS", "SourceError", "load"]
+__all__ = ["READERS", "Skipped", "SourceError", "load"]
 
-Reader = Callable[[str, Path | None], Iterable[Sample]]
-"""(what follows the colon, folder of the data sets) -> samples, streamed."""
+Reader = Callable[[str, Path | None, Skipped], Iterable[Sample]]
+"""(what follows the colon, folder of the data sets, what counts the rows left out) -> samples, streamed."""
 
 READERS = {
     "scalebench": "data.sources.scalebench:read",
@@ -31,15 +34,31 @@ READERS = {
     "chartqa": "data.sources.chartqa:read",
     "textvqa": "data.sources.textvqa:read",
     "docvqa": "data.sources.docvqa:read",
+    "vqav2": "data.sources.vqav2:read",
+    "gqa": "data.sources.gqa:read",
+    "vizwiz": "data.sources.vizwiz:read",
+    "scienceqa": "data.sources.scienceqa:read",
+    "ai2d": "data.sources.ai2d:read",
+    "mmbench": "data.sources.mmbench:read",
+    "mmmu": "data.sources.mmmu:read",
+    "seedbench": "data.sources.seedbench:read",
+    "mathvision": "data.sources.mathvision:read",
+    "llava": "data.sources.llava:read",
+    "parquet": "data.sources.parquet:read",
+    "folder": "data.sources.folder:read",
+    "hf": "data.sources.hf:read",
 }
 
-_SUFFIXES = {".jsonl": "jsonl", ".csv": "csv"}
+_SUFFIXES = {".jsonl": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 
 
-def load(spec: str, data_dir: Path | None = None, limit: int | None = None) -> Iterator[Sample]:
+def load(
+    spec: str, data_dir: Path | None = None, limit: int | None = None, skipped: Skipped | None = None
+) -> Iterator[Sample]:
     """The samples that ``spec`` names, at most ``limit``, streamed.
 
     data_dir: where data sets lie that are named by split (setting ``M3_DATA_DIR``).
+    skipped: counts the rows that the reader leaves out, as far as it was read.
     Raises `SourceError` for an unknown reader or missing files, saying what is expected where.
     """
     if limit is not None and limit < 1:
@@ -47,7 +66,7 @@ def load(spec: str, data_dir: Path | None = None, limit: int | None = None) -> I
     name, rest, split = _parse(spec)
     module, function = READERS[name].split(":")
     reader: Reader = getattr(importlib.import_module(module), function)
-    samples = iter(reader(rest, data_dir))
+    samples = iter(reader(rest, data_dir, Skipped() if skipped is None else skipped))
     if split:
         samples = _only(samples, split)
     return islice(samples, limit)
@@ -66,7 +85,7 @@ def _parse(spec: str) -> tuple[str, str, str]:
         return _SUFFIXES[suffix], body, split
     raise SourceError(
         f"Data set {spec!r} is not known. Give NAME:SPLIT or NAME:FILE with NAME one of "
-        f"{', '.join(READERS)}, or a path ending in {' or '.join(_SUFFIXES)}."
+        f"{', '.join(READERS)}, or a path ending in {', '.join(_SUFFIXES)}."
     )
 
 

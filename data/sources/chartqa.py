@@ -11,14 +11,15 @@ from pathlib import Path
 
 from data.records import Sample
 from data.sources.files import ImageFile, json_rows, locate
+from data.sources.prompts import asked
+from data.sources.skipped import Skipped
 
-SUFFIX = "\nAnswer the question with a single word."
-"""lmms-eval's post_prompt for ChartQA, which M3 was evaluated with (lmms_eval/tasks/chartqa/chartqa.yaml)."""
+PROMPT = "single_word"
 
 _PARTS = ("human", "augmented")
 
 
-def read(where: str, data_dir: Path | None = None) -> Iterator[Sample]:
+def read(where: str, data_dir: Path | None, skipped: Skipped) -> Iterator[Sample]:
     if Path(where).is_file():
         paths = [Path(where)]
     else:
@@ -35,10 +36,11 @@ def read(where: str, data_dir: Path | None = None) -> Iterator[Sample]:
                 sample_id=f"chartqa/{split}/{part}/{number}",
                 image_id=f"chartqa/{image}",
                 open_image=ImageFile(path.parent / "png" / image),
-                question=row.text("query") + SUFFIX,
+                question=asked(PROMPT, row.text("query")),
                 answers=row.texts("label"),
                 metric="chartqa_relaxed",
                 dataset="chartqa",
                 split=split,
                 family=part,
+                prompt=PROMPT,
             )

@@ -5,15 +5,16 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from PIL import Image
 
-SHORT_ANSWER = "\nAnswer the question using a single word or phrase."
-"""LLaVA-1.5's format prompt for short answers (arXiv 2310.03744, table 7; lmms-eval's post_prompt)."""
+if TYPE_CHECKING:
+    from data.sources.skipped import Skipped
 
 
 class SourceError(ValueError):
@@ -27,14 +28,21 @@ class ImageFile:
     path: Path
 
     def __call__(self) -> Image.Image:
-        from m3_backbone.images import ImageError, decode
-
         try:
-            return decode(self.path.read_bytes())
+            content = self.path.read_bytes()
         except OSError as error:
             raise SourceError(f"Image {self.path} cannot be read: {error.strerror}.") from None
-        except ImageError as error:
-            raise SourceError(f"Image {self.path}: {error}") from None
+        return picture(content, str(self.path))
+
+
+def picture(content: bytes, where: str) -> Image.Image:
+    """The upright RGB image in a file's bytes; raises `SourceError` naming ``where``."""
+    from m3_backbone.images import ImageError, decode
+
+    try:
+        return decode(content)
+    except ImageError as error:
+        raise SourceError(f"Image {where}: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +81,14 @@ class Row:
         """The first of a list of texts; empty where there is none."""
         value = self.values.get(name)
         return Row({name: value[0]}, self.where).text(name) if isinstance(value, list) and value else ""
+
+
+def listed(row: Row, name: str) -> list[Row]:
+    """A list of objects in a row; raises `SourceError` when it is empty or something else."""
+    value = row.values.get(name)
+    if not isinstance(value, list) or not value or not all(isinstance(v, dict) for v in value):
+        raise SourceError(f"{row.where}: {name} is {value!r}, not a list of objects.")
+    return [Row(v, row.where) for v in value]
 
 
 def jsonl_rows(path: Path) -> Iterator[Row]:
@@ -114,18 +130,42 @@ def csv_rows(path: Path, needed: Sequence[str] = ()) -> Iterator[Row]:
 
 def json_rows(path: Path, key: str | None = None) -> Iterator[Row]:
     """Rows of a JSON file that is a list, or has one under ``key``."""
-    with open_text(path) as file:
-        try:
-            content = json.loads("".join(decoded(file, path)))
-        except json.JSONDecodeError as error:
-            raise SourceError(f"{path} is not JSON: {error}.") from None
-        except RecursionError:
-            raise SourceError(f"{path} is not a data set: it is nested too deeply.") from None
+    content = read_json(path)
     rows = content.get(key) if key is not None and isinstance(content, dict) else content
     if not isinstance(rows, list):
         raise SourceError(f"{path} holds no list{f' under {key!r}' if key else ''}.")
     for number, values in enumerate(rows):
         yield row(values, f"{path}, entry {number}")
+
+
+def named_rows(path: Path) -> Iterator[tuple[str, Row]]:
+    """(name, row) of a JSON file that is an object of objects; raises `SourceError` for a name twice."""
+    content = read_json(path, partial(_distinct, path))
+    if not isinstance(content, dict):
+        raise SourceError(f"{path} is a {type(content).__name__}, not an object with an entry per question.")
+    for name, values in content.items():
+        yield name, row(values, f"{path}, entry {name!r}")
+
+
+def _distinct(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object's pairs; without this the last of equal names would win, and nobody would know."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise SourceError(f"{path} has {twice!r} twice in one object.")
+    return found
+
+
+def read_json(path: Path, pairs: Callable[[list[tuple[str, Any]]], dict[str, Any]] | None = None) -> Any:
+    """What a JSON file holds. pairs: makes each object of it."""
+    with open_text(path) as file:
+        try:
+            return json.loads("".join(decoded(file, path)), object_pairs_hook=pairs)
+        except json.JSONDecodeError as error:
+            raise SourceError(f"{path} is not JSON: {error}.") from None
+        except RecursionError:
+            raise SourceError(f"{path} is not a data set: it is nested too deeply.") from None
 
 
 def row(values: object, where: str) -> Row:
@@ -168,16 +208,10 @@ def locate(where: str, data_dir: Path | None, name: str, relative: str, origin: 
     return path
 
 
-def identified(rows: Iterable[Row], prefix: str, name: str) -> Iterator[tuple[str, Row]]:
-    """Rows with the id ``prefix/NAME`` that each has; raises `SourceError` for one that comes twice."""
+def identified(rows: Iterable[Row], prefix: str, name: str, skipped: Skipped) -> Iterator[tuple[str, Row]]:
+    """Rows with the id ``prefix/NAME`` that each has, each id once (see `Skipped.repeats`)."""
     seen: dict[str, int] = {}
     for row in rows:
-        yield unique(seen, f"{prefix}/{row.text(name)}", row.where), row
-
-
-def unique(seen: dict[str, int], sample_id: str, where: str) -> str:
-    """``sample_id``, remembered; raises `SourceError` when it was there before."""
-    if sample_id in seen:
-        raise SourceError(f"{where}: id {sample_id!r} was already used by row {seen[sample_id]}.")
-    seen[sample_id] = len(seen) + 1
-    return sample_id
+        sample_id = f"{prefix}/{row.text(name)}"
+        if not skipped.repeats(seen, sample_id, row.where):
+            yield sample_id, row

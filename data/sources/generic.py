@@ -1,72 +1,120 @@
-"""Anyone's data: JSON lines or CSV with image, question, answers, and if wanted id, group, metric.
+"""Anyone's data: JSON lines or CSV with image, question, answers, and if wanted id, group, choices, metric.
 
-image: path, relative to the file's folder. question: asked exactly as it stands. answers: a list, or one
-text; in CSV a JSON list or one text. group: becomes the family in reports. metric: a name in
-`data.scoring.METRICS`, default ``answer_match``. id: without
-one, samples are called #1, #2, ...
+image: path, relative to the file's folder. question: asked exactly as it stands, unless there are choices.
+answers: a list, or one text; in CSV a JSON list or one text. choices: a list (in CSV a JSON list); the answer
+is then the letter or the text of one of them, and the question is asked with lettered options. group: becomes
+the family in reports. metric: a name in `data.scoring.METRICS`, default ``answer_match``, with choices
+``mmmu_parse_mc``. id: without one, samples are called #1, #2, ... image_id: where several rows share an image
+that has no path of its own.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+import string
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from data.records import Sample
+from data.records import ImageSource, Sample
 from data.scoring import METRICS
-from data.sources.files import ImageFile, Row, SourceError, csv_rows, jsonl_rows, unique
+from data.sources.files import ImageFile, Row, SourceError, csv_rows, jsonl_rows
+from data.sources.prompts import AS_WRITTEN, OPTION_LETTER, asked
+from data.sources.skipped import Skipped
 
 DEFAULT_METRIC = "answer_match"
+CHOICE_METRIC = "mmmu_parse_mc"
+
+Opener = Callable[[Row], tuple[str, ImageSource]]
+"""A row -> (name of its image within the data set, what opens it)."""
 
 
-def read_jsonl(where: str, data_dir: Path | None = None) -> Iterator[Sample]:
+def read_jsonl(where: str, data_dir: Path | None, skipped: Skipped) -> Iterator[Sample]:
     path = Path(where)
-    return _samples(path, jsonl_rows(path))
+    return samples(path.stem, jsonl_rows(path), beside(path.parent), skipped)
 
 
-def read_csv(where: str, data_dir: Path | None = None) -> Iterator[Sample]:
+def read_csv(where: str, data_dir: Path | None, skipped: Skipped) -> Iterator[Sample]:
     path = Path(where)
-    return _samples(path, _csv_rows(path))
+    return samples(path.stem, table_rows(path), beside(path.parent), skipped)
 
 
-def _csv_rows(path: Path) -> Iterator[Row]:
-    for row in csv_rows(path, needed=("image", "question", "answers")):
-        answers = _csv_answers(row.values["answers"], row.where)
-        yield Row({**row.values, "answers": answers}, row.where)
+def table_rows(path: Path, image: str = "image") -> Iterator[Row]:
+    """Rows of a CSV file; ``image`` is the column with the image's path."""
+    for row in csv_rows(path, needed=(image, "question", "answers")):
+        lists = {"answers": _listed("answers", row)}
+        if row.values.get("choices"):
+            lists["choices"] = _listed("choices", row)
+        yield Row({**row.values, **lists}, row.where)
 
 
-def _csv_answers(text: str, where: str) -> object:
+def _listed(name: str, row: Row) -> object:
+    text = str(row.values[name])
     if not text.lstrip().startswith("["):
         return text
     try:
         return json.loads(text)
     except json.JSONDecodeError:
-        raise SourceError(f"{where}: answers starts like a JSON list but is none: {text!r}.") from None
+        raise SourceError(f"{row.where}: {name} starts like a JSON list but is none: {text!r}.") from None
 
 
-def _samples(path: Path, rows: Iterable[Row]) -> Iterator[Sample]:
-    seen: dict[str, int] = {}
-    for number, row in enumerate(rows):
-        image = row.text("image")
+def beside(folder: Path, name: str = "image") -> Opener:
+    """Images are files in ``folder``, by the path under ``name``."""
+
+    def opener(row: Row) -> tuple[str, ImageSource]:
+        image = row.text(name)
         if not image.strip():
-            raise SourceError(f"{row.where}: image is empty.")
-        metric = row.text("metric") if row.values.get("metric") else DEFAULT_METRIC
+            raise SourceError(f"{row.where}: {name} is empty.")
+        return image, ImageFile(folder / image)
+
+    return opener
+
+
+def samples(dataset: str, rows: Iterable[Row], opener: Opener, skipped: Skipped) -> Iterator[Sample]:
+    """Generic rows as samples of the data set called ``dataset``."""
+    seen: dict[str, int] = {}
+    for number, row in enumerate(rows, 1):
+        image, open_image = opener(row)
+        question = row.text("question")
+        if not question.strip():
+            raise SourceError(f"{row.where}: the question is empty.")
+        answers = row.texts("answers")
+        choices = row.texts("choices") if row.values.get("choices") else ()
+        if choices:
+            answers = (_letter(answers, choices, row.where), *choices)
+        metric = row.text("metric") if row.values.get("metric") else ""
+        metric = metric or (CHOICE_METRIC if choices else DEFAULT_METRIC)
         if metric not in METRICS:
             raise SourceError(
                 f"{row.where}: metric {metric!r} is not known. Known: {', '.join(sorted(METRICS))}."
             )
-        question = row.text("question")
-        if not question.strip():
-            raise SourceError(f"{row.where}: the question is empty.")
-        name = row.text("id") if row.values.get("id") not in (None, "") else f"#{number + 1}"
+        name = row.text("id") if row.values.get("id") not in (None, "") else f"#{number}"
+        if skipped.repeats(seen, f"{dataset}/{name}", row.where):
+            continue
+        prompt = OPTION_LETTER if choices else AS_WRITTEN
         yield Sample(
-            sample_id=unique(seen, f"{path.stem}/{name}", row.where),
-            image_id=f"{path.stem}/{image}",
-            open_image=ImageFile(path.parent / image),
-            question=question,
-            answers=row.texts("answers"),
+            sample_id=f"{dataset}/{name}",
+            image_id=f"{dataset}/{image}",
+            open_image=open_image,
+            question=asked(prompt, question, choices),
+            answers=answers,
             metric=metric,
-            dataset=path.stem,
+            dataset=dataset,
             split="",
             family=row.text("group") if row.values.get("group") else "",
+            prompt=prompt,
         )
+
+
+def _letter(answers: tuple[str, ...], choices: tuple[str, ...], where: str) -> str:
+    """The letter of the choice that the one answer names, by its letter or its text."""
+    letters = string.ascii_uppercase[: len(choices)]
+    if len(choices) > len(string.ascii_uppercase):
+        raise SourceError(f"{where}: {len(choices)} choices; there are letters for 26.")
+    if len(answers) == 1 and answers[0] in choices:
+        return letters[choices.index(answers[0])]
+    if len(answers) == 1 and len(answers[0]) == 1 and answers[0] in letters:
+        return answers[0]
+    raise SourceError(
+        f"{where}: answers is {list(answers)}; with choices it is one letter up to {letters[-1:]}, or one of "
+        f"{list(choices)}."
+    )

@@ -10,13 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from data.records import Sample
-from data.sources.files import SHORT_ANSWER, ImageFile, SourceError, identified, jsonl_rows, locate
+from data.sources.files import ImageFile, SourceError, identified, jsonl_rows, locate
+from data.sources.prompts import SHORT_ANSWER, asked
+from data.sources.skipped import Skipped
 
 
-def read(where: str, data_dir: Path | None = None) -> Iterator[Sample]:
+def read(where: str, data_dir: Path | None, skipped: Skipped) -> Iterator[Sample]:
     path = locate(where, data_dir, "pope", f"coco_pope_{where}.json", "github.com/RUCAIBox/POPE")
     category = path.stem.removeprefix("coco_pope_")
-    for sample_id, row in identified(jsonl_rows(path), f"pope/{category}", "question_id"):
+    for sample_id, row in identified(jsonl_rows(path), f"pope/{category}", "question_id", skipped):
         label = row.text("label")
         if label not in ("yes", "no"):
             raise SourceError(f"{row.where}: label is {label!r}, not 'yes' or 'no'.")
@@ -25,11 +27,12 @@ def read(where: str, data_dir: Path | None = None) -> Iterator[Sample]:
             sample_id=sample_id,
             image_id=f"pope/{image}",
             open_image=ImageFile(path.parent / "val2014" / image),
-            question=row.text("text") + SHORT_ANSWER,
+            question=asked(SHORT_ANSWER, row.text("text")),
             answers=(label,),
             metric="pope_llava",
             dataset="pope",
             split="test",
             family=category,
             kind="existence",
+            prompt=SHORT_ANSWER,
         )

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from data.records import Sample
+from data.sources.skipped import Skipped
 from data.splits import check_split
 
 
-def read(where: str, data_dir: Path | None = None) -> Iterable[Sample]:
+def read(where: str, data_dir: Path | None, skipped: Skipped) -> Iterable[Sample]:
     """Samples of one split, in the generator's order."""
     check_split(where)
     from data import scalebench

@@ -28,7 +28,7 @@ RESUME = "To resume: the same command continues where it stopped."
 
 
 def command(
-    dataset: Annotated[str, typer.Option(help="scalebench:SPLIT, NAME:FILE, or a .jsonl or .csv file.")],
+    dataset: Annotated[str, typer.Option(help="scalebench:SPLIT, NAME:SPLIT, NAME:FILE, or a file.")],
     out: Annotated[Path, typer.Option(help="Folder of the table; a run begun there is continued.")],
     backbone: Annotated[str, typer.Option(help="Checkpoint folder, hub name, or 'tiny'.")] = "tiny",
     limit: Annotated[int | None, typer.Option(min=1, help="Label at most so many samples.")] = None,
@@ -37,6 +37,18 @@ def command(
     conversation: Annotated[
         str | None, typer.Option(help="Conversation template; the checkpoint names its own.")
     ] = None,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="torch.compile; answers agree with the plain model to rounding.")
+    ] = False,
+    kv_budget: Annotated[
+        int | None, typer.Option(min=1, help="Bytes of keys and values cached at any time.")
+    ] = None,
+    prompt_limit: Annotated[
+        int | None, typer.Option(min=1, help="Tokens of a prompt at most; the checkpoint names its own.")
+    ] = None,
+    reducer: Annotated[
+        str, typer.Option(help="average (M3's), or the paper's ablations spatial and sequential.")
+    ] = "average",
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer at most.")] = 16,
     data_dir: Annotated[
         Path | None,
@@ -52,11 +64,15 @@ def command(
             help="Some scales only, as in 9,36,576; tables of other scales merge with m3-train merge."
         ),
     ] = None,
+    skip_duplicates: Annotated[
+        bool,
+        typer.Option("--skip-duplicates", help="Leave out rows whose id came before, instead of stopping."),
+    ] = False,
     shard_images: Annotated[int, typer.Option(min=1, help="Images per shard: what a kill can cost.")] = 250,
     batch_images: Annotated[int, typer.Option(min=1, help="Images whose questions run together.")] = 8,
 ) -> None:
     """Answer every question at every scale, once, and write the outcome table."""
-    from data.sources import load
+    from data.sources import Skipped, load
     from m3_backbone import EngineError, load_backbone
     from m3_backbone.prompt import CONVERSATIONS
     from training.interrupt import Interrupt, Stopped
@@ -69,8 +85,18 @@ def command(
     try:
         part = None if shard is None else Part.parse(shard)
         asked = None if scales is None else parse_scales(scales)
-        samples = load(dataset, data_dir, limit)
-        model = load_backbone(backbone, dtype=dtype, device=device, conversation=conversation)
+        skipped = Skipped(duplicates=skip_duplicates)
+        samples = load(dataset, data_dir, limit, skipped)
+        model = load_backbone(
+            backbone,
+            dtype=dtype,
+            device=device,
+            conversation=conversation,
+            reducer=reducer,
+            kv_budget_bytes=kv_budget,
+            prompt_limit=prompt_limit,
+            compiled=compiled,
+        )
         ladder = some_of(model.ladder, asked)
     except ValueError as error:  # SourceError, CheckpointError, LabelError: the message has the remedy
         console.print(f"Error: {error}")
@@ -78,6 +104,8 @@ def command(
     settings = Settings(
         prompt=next(name for name, template in CONVERSATIONS.items() if template == model.template),
         dtype=dtype,
+        reducer=reducer,
+        compiled=compiled,
         max_new_tokens=max_new_tokens,
         shard_images=shard_images,
         batch_images=batch_images,
@@ -90,6 +118,8 @@ def command(
 
         def show(tally: Tally) -> None:
             if progress.tasks[task].total is None:  # the first: what is here already is not progress
+                for sentence in skipped.sentences():
+                    console.print(sentence)
                 progress.reset(task, total=tally.total, completed=tally.resumed, description="labelling")
             scores = " ".join(
                 f"{scale}:{accuracy:.3f}"
@@ -99,7 +129,7 @@ def command(
             progress.update(task, completed=tally.done, accuracy=scores)
 
         try:
-            table = label(model, samples, out, settings, show, lambda: interrupt.asked)
+            table = label(model, samples, out, settings, show, lambda: interrupt.asked, skipped)
         except Stopped as done:
             progress.stop()
             console.print(f"Stopped: {done}, in whole shards in {out}. {RESUME}")
@@ -152,7 +182,10 @@ def summary(table: OutcomeTable, out: Path) -> Table:
             f"{table.answer_tokens[:, s].mean():.1f}",
         )
     shown.add_row("best of all", f"{table.scores.max(axis=1).mean():.4f}", "", "")
-    unreadable = table.manifest.get("unreadable_images")
-    if unreadable:
-        shown.caption = f"{len(unreadable)} images could not be opened; manifest.json lists them."  # type: ignore[arg-type]
+    notes = []
+    if isinstance(unreadable := table.manifest.get("unreadable_images"), dict) and unreadable:
+        notes.append(f"{len(unreadable)} images could not be opened; manifest.json lists them.")
+    if isinstance(left_out := table.manifest.get("left_out"), dict):
+        notes += [f"{count} rows were left out for {reason}." for reason, count in left_out.items()]
+    shown.caption = "\n".join(notes) or None
     return shown
