@@ -38,6 +38,11 @@ class Settings(BaseSettings):
     backbone: ``tiny`` (embedded) or an M3 checkpoint: a folder or a hub name.
     bundle: ``embedded`` (the router of m3-tiny), ``none`` (every request at the full scale), or a folder.
     engine: ``torch`` runs the checkpoint; ``fake`` is deterministic, without weights, for trying the API.
+    compile: torch.compile; the first requests are slow, and answers agree with the plain model to rounding.
+    kv_budget_bytes: keys and values cached at any time; larger batches run in portions, larger requests are
+        refused. prompt_limit: tokens of a prompt; unset, what the checkpoint names.
+    reducer: how a grid becomes fewer tokens: M3's average pooling, or one of the paper's ablations, which is
+        another backbone to every bundle.
     api_keys: a list with commas; whoever asks must send one of them. Unset, anybody may ask.
     allowed_hosts: a list with commas of names that the header Host may hold, ``*`` for any. Unset: any, but
         `m3-router serve` on a loopback address takes that machine's own names only.
@@ -62,6 +67,10 @@ class Settings(BaseSettings):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     conversation: str | None = None
     vision_tower: str | None = None
+    compile: bool = False
+    kv_budget_bytes: int | None = Field(default=None, ge=1)
+    prompt_limit: int | None = Field(default=None, ge=1)
+    reducer: Literal["average", "spatial", "sequential"] = "average"
 
     api_keys: SecretStr | None = None
     allowed_hosts: str | None = None

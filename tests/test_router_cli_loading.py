@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import m3_backbone
 from m3_backbone.fake import FakeEngine
+from m3_backbone.types import CheckpointError
 from router.bundle import PREDICTOR
 from router.cli.loading import load_router
 from router.settings import Settings, SettingsError
 from tests.commandline import Run, is_one_line, runner
 from tests.routing import small_fit
+from tests.serving import picture
 
 
 @pytest.fixture
@@ -106,6 +109,76 @@ def test_a_device_that_torch_does_not_have_is_named(run: Run, monkeypatch: pytes
     done = run("serve", "--port", 0)
     assert is_one_line(done), done
     assert "M3_DEVICE has value 'cuda'. It cannot be used: Torch not compiled" in done.err
+
+
+FLAGS = (
+    *("--device", "cuda:1", "--dtype", "bfloat16", "--compile", "--kv-budget", 2**20),
+    *("--prompt-limit", 512, "--reducer", "spatial"),
+)
+VARIABLES = {
+    "M3_DEVICE": "cuda:1",
+    "M3_DTYPE": "bfloat16",
+    "M3_COMPILE": "true",
+    "M3_KV_BUDGET_BYTES": str(2**20),
+    "M3_PROMPT_LIMIT": "512",
+    "M3_REDUCER": "spatial",
+}
+
+
+@pytest.mark.parametrize("way", ["serve", "ask", "environment"])
+def test_how_the_backbone_runs_is_asked_for_by_flags_or_variables(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, way: str
+) -> None:
+    got: dict[str, Any] = {}
+
+    def load_backbone(path: str, **options: object) -> None:
+        got.update(options)
+        raise CheckpointError("That is enough.")
+
+    monkeypatch.setitem(vars(m3_backbone), "load_backbone", load_backbone)
+    (tmp_path / "image.png").write_bytes(picture())
+    if way == "environment":
+        for name, value in VARIABLES.items():
+            monkeypatch.setenv(name, value)
+    asked = ("ask", tmp_path / "image.png", "What?") if way == "ask" else ("serve", "--port", 0)
+    done = run(*asked, *(() if way == "environment" else FLAGS))
+    assert is_one_line(done), done
+    assert "That is enough." in done.err
+    assert got == {
+        "device": "cuda:1",
+        "dtype": "bfloat16",
+        "compiled": True,
+        "kv_budget_bytes": 2**20,
+        "prompt_limit": 512,
+        "reducer": "spatial",
+        "vision_tower": None,
+        "conversation": None,
+    }
+
+
+def test_a_limit_that_the_model_cannot_keep_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_backbone(path: str, **options: object) -> None:
+        raise ValueError("prompt_limit is 99999; it must be 1 to 2048, the model's positions.")
+
+    monkeypatch.setitem(vars(m3_backbone), "load_backbone", load_backbone)
+    done = run("serve", "--port", 0, "--prompt-limit", 99999)
+    assert is_one_line(done), done
+    assert "'tiny' cannot run as asked for. prompt_limit is 99999; it must be 1 to 2048" in done.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--reducer", "median"), "M3_REDUCER has value 'median'."),
+        (("--kv-budget", 0), "M3_KV_BUDGET_BYTES has value '0'."),
+        (("--prompt-limit", -1), "M3_PROMPT_LIMIT has value '-1'."),
+        (("--dtype", "int8"), "M3_DTYPE has value 'int8'."),
+    ],
+)
+def test_flags_that_cannot_be_used_are_named(run: Run, flags: tuple[object, ...], message: str) -> None:
+    done = run("serve", "--port", 0, *flags)
+    assert is_one_line(done), done
+    assert message in done.err
 
 
 def test_a_wrong_port_is_named(run: Run) -> None:

@@ -32,9 +32,25 @@ def command(
     backbone: options.Backbone = None,
     bundle: options.BundleOption = None,
     engine: options.EngineOption = None,
+    device: options.Device = None,
+    dtype: options.Dtype = None,
+    compile_parts: options.Compile = None,
+    kv_budget: options.KvBudget = None,
+    prompt_limit: options.PromptLimit = None,
+    reducer: options.Reducer = None,
 ) -> None:
     """Answer QUESTION about IMAGE at the scale that they need."""
-    settings = Settings.load(backbone=backbone, bundle=bundle, engine=engine)
+    settings = Settings.load(
+        backbone=backbone,
+        bundle=bundle,
+        engine=engine,
+        device=device,
+        dtype=dtype,
+        compile=compile_parts,
+        kv_budget_bytes=kv_budget,
+        prompt_limit=prompt_limit,
+        reducer=reducer,
+    )
 
     async def run() -> dict[str, Any]:
         async with posed(

@@ -41,6 +41,10 @@ def load_engine(settings: Settings) -> Engine:
             device=settings.device,
             vision_tower=settings.vision_tower,
             conversation=settings.conversation,
+            reducer=settings.reducer,
+            kv_budget_bytes=settings.kv_budget_bytes,
+            prompt_limit=settings.prompt_limit,
+            compiled=settings.compile,
         )
     except ModuleNotFoundError as error:
         if error.name not in _TORCH_PACKAGES:
@@ -54,6 +58,8 @@ def load_engine(settings: Settings) -> Engine:
         raise M3Error(
             f"The backbone '{settings.backbone}' cannot be loaded. {error}", code="invalid_checkpoint"
         ) from error
+    except ValueError as error:  # a limit that the model cannot keep to, no compiler, an unknown template
+        raise SettingsError(f"The backbone '{settings.backbone}' cannot run as asked for. {error}") from error
     except (RuntimeError, AssertionError) as error:  # what torch says of a device it does not have
         if settings.device == "cpu":
             raise

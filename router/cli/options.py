@@ -23,6 +23,30 @@ EngineOption = Annotated[
     str | None,
     typer.Option("--engine", help="'torch', or 'fake': no weights, made-up answers.", show_default="torch"),
 ]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...", show_default="cpu")]
+Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16.", show_default="float32")]
+Compile = Annotated[
+    bool | None,
+    typer.Option(
+        "--compile/--no-compile",
+        help="torch.compile: slow first requests, answers equal to rounding only.",
+        show_default="no",
+    ),
+]
+KvBudget = Annotated[
+    int | None,
+    typer.Option(help="Bytes of keys and values cached at any time.", show_default="no limit"),
+]
+PromptLimit = Annotated[
+    int | None, typer.Option(help="Tokens of a prompt at most.", show_default="the checkpoint's")
+]
+Reducer = Annotated[
+    str | None,
+    typer.Option(
+        help="How a grid is reduced: average (M3's), spatial or sequential (the paper's ablations).",
+        show_default="average",
+    ),
+]
 Image = Annotated[Path, typer.Argument(help="A JPEG, PNG, WEBP or GIF file.", metavar="IMAGE")]
 Question = Annotated[str, typer.Argument(help="What to ask about it.", metavar="QUESTION")]
 Scale = Annotated[int | None, typer.Option(help="Force this scale instead of routing.")]

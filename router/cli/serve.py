@@ -17,7 +17,17 @@ import typer
 import uvicorn
 
 from router.cli.loading import MADE_UP, load_engine, load_router
-from router.cli.options import Backbone, BundleOption, EngineOption
+from router.cli.options import (
+    Backbone,
+    BundleOption,
+    Compile,
+    Device,
+    Dtype,
+    EngineOption,
+    KvBudget,
+    PromptLimit,
+    Reducer,
+)
 from router.errors import M3Error
 from router.service.app import create_app
 from router.service.hosts import LOOPBACK, is_loopback
@@ -35,9 +45,27 @@ def command(
     backbone: Backbone = None,
     bundle: BundleOption = None,
     engine: EngineOption = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    compile_parts: Compile = None,
+    kv_budget: KvBudget = None,
+    prompt_limit: PromptLimit = None,
+    reducer: Reducer = None,
 ) -> None:
     """Serve answers over HTTP. Every option can also be set in the environment: M3_PORT, M3_BACKBONE, ..."""
-    settings = Settings.load(host=host, port=port, backbone=backbone, bundle=bundle, engine=engine)
+    settings = Settings.load(
+        host=host,
+        port=port,
+        backbone=backbone,
+        bundle=bundle,
+        engine=engine,
+        device=device,
+        dtype=dtype,
+        compile=compile_parts,
+        kv_budget_bytes=kv_budget,
+        prompt_limit=prompt_limit,
+        reducer=reducer,
+    )
     if settings.allowed_hosts is None and is_loopback(settings.host):
         names = ",".join(sorted({*LOOPBACK, settings.host}))
         settings = settings.model_copy(update={"allowed_hosts": names})
