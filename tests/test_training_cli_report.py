@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from data.records import write_outcomes
-from tests.reporting import report, world
+from tests.reporting import make_table, report, world
 from tests.test_training_report_replicates import perturbed
 from training.cli.report import command
 from training.report.openings import record_opening
@@ -80,15 +80,20 @@ def test_openings_are_appended_with_commit_and_hashes(tmp_path: Path) -> None:
     assert line["bundle"]["onnx_sha256"]
 
 
-def test_the_command_takes_a_replicate_and_names_it_in_its_provenance(tmp_path: Path) -> None:
+def test_the_command_takes_a_replicate_and_shifts_and_names_them_in_its_provenance(tmp_path: Path) -> None:
     home = world()
     write_outcomes(tmp_path / "again", perturbed(report().inputs.table))
+    for name in ("shift-a", "shift-b"):
+        write_outcomes(tmp_path / name, make_table(name, 5, 1))
     done = run(
         *("--outcomes", home / "outcomes", "--bundle", "none", "--replicate", tmp_path / "again"),
+        *("--shifts", tmp_path / "shift-b", "--shifts", tmp_path / "shift-a"),
         *("--out", tmp_path / "out", "--draws", 100),
     )
     assert done.exit_code == 0, done.output
     got = json.loads((tmp_path / "out" / "report.json").read_text())
     assert got["oracle_kind"] == "reachable"
-    assert "--replicate again" in got["provenance"]["command"]
-    assert set(got["provenance"]["outcomes"]) == {"dev", "dev (replicate)", "tune", "router-train"}
+    assert "--replicate again --shifts shift-b --shifts shift-a" in got["provenance"]["command"]
+    assert [shift["split"] for shift in got["shifts"]] == ["dev", "shift-b", "shift-a"]
+    known = {"dev", "dev (replicate)", "tune", "router-train", "shift-a", "shift-b"}
+    assert set(got["provenance"]["outcomes"]) == known

@@ -20,7 +20,7 @@ from training.evaluation.frontier import (
     upper_hull,
 )
 from training.evaluation.oracle import Oracle
-from training.evaluation.resampling import interval, measure
+from training.evaluation.resampling import interval, measure, measure_weighted
 from training.evaluation.settings import Settings, at_prices, by_expected_score, fixed_settings, sweep
 
 
@@ -178,3 +178,36 @@ def test_settings_hold_what_each_request_pays_besides_its_scale() -> None:
     m = measure([s], np.ones((2, 1)), {"flops": np.ones((2, 1))}, np.arange(2), draws=3)[0]
     assert m.cost["flops"][0] == 8.0
     np.testing.assert_allclose(m.cost_draws["flops"], 8.0)
+
+
+def test_weighted_means_are_those_of_repeated_questions() -> None:
+    rng = np.random.default_rng(4)
+    scores, weights = rng.random((60, 2)), rng.integers(0, 4, 60)
+    images = np.arange(60) // 2
+    costs = {"visual_tokens": rng.random((60, 2))}
+    both = measure_weighted(
+        [fixed_settings((1, 9), 60)], scores, costs, images, [np.ones(60), weights.astype(float)], draws=50
+    )
+    (plain,), (weighted,) = both
+    (same,) = measure([fixed_settings((1, 9), 60)], scores, costs, images, draws=50)
+    np.testing.assert_allclose(plain.accuracy_draws, same.accuracy_draws, rtol=1e-5)
+    again = np.repeat(np.arange(60), weights)
+    (repeated,) = measure(
+        [fixed_settings((1, 9), len(again))],
+        scores[again],
+        {"visual_tokens": costs["visual_tokens"][again]},
+        images[again],
+        draws=50,
+    )
+    np.testing.assert_allclose(weighted.accuracy, repeated.accuracy)
+    np.testing.assert_allclose(weighted.cost["visual_tokens"], repeated.cost["visual_tokens"])
+    assert len(np.unique(images[again])) == 30  # the same images, so the same draws
+    np.testing.assert_allclose(weighted.accuracy_draws, repeated.accuracy_draws, rtol=1e-5)
+
+
+def test_a_resample_without_weight_has_no_mean() -> None:
+    (m,) = measure_weighted(
+        [fixed_settings((1,), 3)], np.ones((3, 1)), {}, np.arange(3), [np.array([1.0, 0.0, 0.0])], draws=100
+    )[0]
+    assert m.accuracy.tolist() == [1.0]
+    assert 10 < np.isnan(m.accuracy_draws).sum() < 60

@@ -55,8 +55,8 @@ def test_a_question_counts_as_smaller_in_both_when_the_full_scale_misses_it_twic
 def test_guessing_gives_the_plain_oracle_a_headroom_and_the_reachable_one_none() -> None:
     rng = np.random.default_rng(0)
     n = 4000
-    replicates = [(rng.random((n, 3)) < 0.5).astype(int).tolist() for _ in range(2)]
-    got = reach(*replicates, best=2, draws=200)
+    first, second = ((rng.random((n, 3)) < 0.5).astype(int).tolist() for _ in range(2))
+    got = reach(first, second, best=2, draws=200)
     assert got.plain.value == pytest.approx(7 / 8, abs=0.02)
     assert got.accuracy[got.rule].value == pytest.approx(0.5, abs=0.02)
     assert got.luck.sign == 1
@@ -69,8 +69,8 @@ def test_needs_that_are_real_stay_in_the_reachable_oracle() -> None:
     need = rng.integers(3, size=n)
     dip = rng.random(n) < 0.3  # missed at the full scale for good
     able = (np.arange(3) >= need[:, None]) & ~((np.arange(3) == 2) & dip[:, None])
-    replicates = [(able ^ (rng.random((n, 3)) < 0.02)).astype(int).tolist() for _ in range(2)]
-    got = reach(*replicates, best=2, draws=200)
+    first, second = ((able ^ (rng.random((n, 3)) < 0.02)).astype(int).tolist() for _ in range(2))
+    got = reach(first, second, best=2, draws=200)
     assert got.above_best.low > 0.1
     assert got.smaller_in_both.value == pytest.approx(0.3 * 2 / 3, abs=0.03)
 

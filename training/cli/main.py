@@ -23,6 +23,10 @@ VERBS: dict[str, tuple[str, str]] = {
     ),
     "fit": ("training.cli.fit:command", "Fit a router on outcome tables and write its bundle."),
     "report": ("training.cli.report:command", "Write the report of cost against accuracy."),
+    "compare-reports": (
+        "training.cli.compare_reports:command",
+        "Show what changed between two reports, and whether it is more than chance.",
+    ),
 }
 """Verb -> (module:function, one line for the overview)."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -34,6 +35,12 @@ def command(
             help="Table of the same samples, other pixels. Default: SPLIT+1 beside the table, if there."
         ),
     ] = None,
+    shifts: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Table of a shifted split, or folder of tables shift-*; may be given several times."
+        ),
+    ] = None,
     draws: Annotated[int, typer.Option(min=100, help="Bootstrap draws by image.")] = 1000,
     seed: Annotated[int, typer.Option(help="Of the bootstrap and of the choice of examples.")] = 0,
     data_dir: Annotated[
@@ -44,8 +51,9 @@ def command(
     """Write the report of cost against accuracy."""
     from router import M3Error, embedded_bundle
     from training.fit import shipped_outcomes
-    from training.report.inputs import FINAL, load_inputs
+    from training.report.inputs import load_inputs
     from training.report.openings import default_log, record_opening
+    from training.report.places import FINAL
     from training.report.provenance import collect
     from training.report.words import headline
     from training.report.write import make_report, write_report
@@ -55,10 +63,12 @@ def command(
     folder = shipped_outcomes() if outcomes is None else outcomes
     router = None if bundle == NO_ROUTER else embedded_bundle() if bundle is None else Path(bundle)
     try:
-        inputs = load_inputs(folder, router, FINAL if final else split, final=final, replicate=replicate)
-        said = _command(
-            out, outcomes, bundle, split, final=final, replicate=replicate, draws=draws, seed=seed
+        inputs = load_inputs(
+            folder, router, FINAL if final else split, final=final, replicate=replicate, shifts=shifts or ()
         )
+        more = [("--replicate", replicate)] if replicate is not None else []
+        more += [("--shifts", shift) for shift in shifts or ()]
+        said = _command(out, outcomes, bundle, split, final=final, more=more, draws=draws, seed=seed)
         provenance = collect(inputs, command=said, draws=draws, seed=seed)
         if final:
             # Logged before the numbers exist: an opening that then fails has still been one.
@@ -85,7 +95,7 @@ def _command(
     split: str,
     *,
     final: bool,
-    replicate: Path | None,
+    more: Sequence[tuple[str, Path]],
     draws: int,
     seed: int,
 ) -> str:
@@ -94,7 +104,8 @@ def _command(
     words += [] if outcomes is None else ["--outcomes", _shown(outcomes)]
     words += [] if bundle is None else ["--bundle", bundle if bundle == NO_ROUTER else _shown(Path(bundle))]
     words += ["--final"] if final else [] if split == "dev" else ["--split", split]
-    words += [] if replicate is None else ["--replicate", _shown(replicate)]
+    for option, folder in more:
+        words += [option, _shown(folder)]
     words += [] if draws == 1000 else ["--draws", str(draws)]
     words += [] if seed == 0 else ["--seed", str(seed)]
     return shlex.join([*words, "--out", _shown(out)])

@@ -49,11 +49,10 @@ def measure(
     *,
     draws: int = 1000,
     seed: int = 0,
-    weights: Floats | None = None,
 ) -> list[Measured]:
     """Accuracy and every cost of every setting, with ``draws`` resamples by image.
 
-    scores, costs[...]: [n, S]; image_index: [n]. weights: [n], at least 0, of the means; left out, all are 1.
+    scores, costs[...]: [n, S]; image_index: [n].
     """
     n = len(scores)
     if not n:
@@ -61,8 +60,7 @@ def measure(
     _, image_of = np.unique(image_index, return_inverse=True)
     order = np.argsort(image_of, kind="stable")
     starts = np.flatnonzero(np.diff(image_of[order], prepend=-1))
-    each = np.ones(n) if weights is None else weights
-    per_image = np.bincount(image_of, each)
+    per_image = np.bincount(image_of).astype(np.float64)
 
     layers = {"accuracy": scores, **costs}
     sums = np.empty((len(per_image), sum(len(s.targets) for s in settings) * len(layers)), np.float32)
@@ -73,14 +71,14 @@ def measure(
             extra = setting.charge.get(layer, 0.0)
             for choice in setting.choices:
                 picked = values[rows, choice] + extra
-                points[at] = picked.mean() if weights is None else np.average(picked, weights=each)
+                points[at] = picked.mean()
                 # Scaled by its own mean, a column of FLOPs is as exact in float32 as one of scores.
-                sums[:, at] = np.add.reduceat((each * picked)[order] / (points[at] or 1.0), starts)
+                sums[:, at] = np.add.reduceat(picked[order] / (points[at] or 1.0), starts)
                 at += 1
 
     resampled = np.empty((draws, sums.shape[1]))
     done = 0
-    for counts in _image_counts(len(per_image), draws, seed):
+    for counts in image_counts(len(per_image), draws, seed):
         block = slice(done, done + len(counts))
         resampled[block] = (counts.astype(np.float32) @ sums) * np.where(points, points, 1.0)
         resampled[block] /= (counts @ per_image)[:, None]
@@ -88,7 +86,41 @@ def measure(
     return _unpack(settings, list(layers), points, resampled)
 
 
-def _image_counts(images: int, draws: int, seed: int) -> Iterator[NDArray[np.int64]]:
+def measure_weighted(
+    settings: Sequence[Settings],
+    scores: Floats,
+    costs: Mapping[str, Floats],
+    image_index: NDArray[np.int64],
+    weights: Sequence[Floats],
+    *,
+    draws: int = 1000,
+    seed: int = 0,
+) -> list[list[Measured]]:
+    """`measure` once per weighting, on the same draws. weights[...]: [n], at least 0 and not all 0.
+
+    The mean over a resample whose images have no weight is NaN.
+    """
+    layers = {}
+    for k, w in enumerate(weights):
+        each = w[:, None]
+        layers[f"{k} weight"] = np.broadcast_to(each, scores.shape)
+        layers[f"{k} accuracy"] = each * scores
+        layers |= {f"{k} {name}": each * cost for name, cost in costs.items()}
+    found = measure(settings, scores, layers, image_index, draws=draws, seed=seed)
+
+    def means(m: Measured, k: int) -> Measured:
+        with np.errstate(invalid="ignore"):
+            of = {name: m.cost[f"{k} {name}"] / m.cost[f"{k} weight"] for name in ("accuracy", *costs)}
+            drawn = {
+                name: m.cost_draws[f"{k} {name}"] / m.cost_draws[f"{k} weight"]
+                for name in ("accuracy", *costs)
+            }
+        return Measured(m.settings, of.pop("accuracy"), of, drawn.pop("accuracy"), drawn)
+
+    return [[means(m, k) for m in found] for k in range(len(weights))]
+
+
+def image_counts(images: int, draws: int, seed: int) -> Iterator[NDArray[np.int64]]:
     """Blocks [b, m] of how often each image is drawn; all blocks together have ``draws`` rows."""
     rng = np.random.default_rng(seed)
     block = max(1, _CELLS // images)

@@ -18,7 +18,11 @@ from training.evaluation.resampling import measure
 from training.evaluation.results import TOKENS, PolicyResult
 from training.evaluation.settings import Settings
 from training.report.corpus import CorpusRow, corpus_rows
+from training.report.difficulty import Measure, measures
+from training.report.granularity import Granularity, choice_shares, falls_somewhere
 from training.report.inputs import Inputs
+from training.report.paper import Reweighted, reweighted
+from training.report.shifts import Shift, shift_rows
 
 UNNAMED = "(all)"
 
@@ -27,6 +31,7 @@ UNNAMED = "(all)"
 class Family:
     """One family of questions. labels: share whose oracle scale is each scale, last: none is sufficient.
 
+    choice: the same among those with a sufficient scale. non_monotone: share whose score falls somewhere.
     router, router_tokens, versus_best: at the operating point; None without a router.
     """
 
@@ -38,6 +43,8 @@ class Family:
     oracle_tokens: float
     labels: tuple[float, ...]
     zones: tuple[float, ...]
+    choice: tuple[float, ...]
+    non_monotone: float
     router: float | None = None
     router_tokens: float | None = None
     versus_best: Estimate | None = None
@@ -59,6 +66,10 @@ class Report:
     confusion: NDArray[np.int64] | None
     reliability: Mapping[int, Reliability]
     fallbacks: int
+    granularity: Granularity
+    difficulty: tuple[Measure, ...]
+    shifts: tuple[Shift, ...]
+    reweighted: tuple[Reweighted, ...]
     provenance: Mapping[str, Any]
     corpus: tuple[CorpusRow, ...] = ()
 
@@ -98,6 +109,10 @@ def analyse(inputs: Inputs, evaluation: Evaluation, provenance: Mapping[str, Any
         confusion=confusion,
         reliability=reliability,
         fallbacks=fallbacks,
+        granularity=Granularity.of(table, evaluation.oracle, draws=evaluation.draws, seed=evaluation.seed),
+        difficulty=measures(table, evaluation.oracle),
+        shifts=shift_rows(inputs, evaluation, operating),
+        reweighted=reweighted(table, evaluation, operating),
         provenance=provenance,
         corpus=corpus_rows(table, operating),
     )
@@ -146,5 +161,7 @@ def _family(
         oracle_tokens=float(tokens[np.arange(len(rows)), spent].mean()),
         labels=tuple(labels.tolist()),
         zones=tuple(zones.tolist()),
+        choice=choice_shares(choice, n_scales),
+        non_monotone=float(falls_somewhere(scores).mean()),
         **routed,
     )

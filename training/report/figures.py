@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from training.evaluation.comparison import HULL
 from training.evaluation.reachable import RULES
 from training.evaluation.results import FLOPS, FLOPS_7B, TOKENS
-from training.report.analysis import Family, Report
+from training.report.analysis import Report
 from training.report.palette import key_colours
 from training.report.svg import canvas, inline
-from training.report.words import clipped
 
 COST_TITLES = {
     TOKENS: "visual tokens per question (log)",
@@ -25,10 +24,6 @@ _LINES = {"router": ("router", "-"), "lookup": ("lookup", (0, (5, 2)))}
 FEW = 20
 """A bin with fewer questions is left out of the reliability diagram: its share is mostly chance."""
 _MARKERS = "osD^vPX*"
-FAMILIES = 24
-"""Families drawn at most, the largest; the table beside the figure has all."""
-_NAME = 28
-"""Characters of a family's name that are drawn at most."""
 
 
 def pareto(report: Report, cost: str) -> str:
@@ -142,63 +137,6 @@ def reliability(report: Report) -> str:
             for scale, r in report.reliability.items()
         )
         return inline(figure, "reliability", words + ".", colours)
-
-
-def labels(report: Report) -> str:
-    """Which scale is the smallest sufficient one, by family: stacked shares."""
-    scales = report.evaluation.scales
-    colours = key_colours(len(scales))
-    rows = [report.overall, *_largest(report)] if len(report.families) > 1 else [report.overall]
-    places = np.arange(len(rows))
-    with canvas(colours, (5.6, 1.25 + 0.42 * len(rows))) as (figure, axes):
-        left = np.zeros(len(rows))
-        names = [f"scale {s}" for s in scales] + ["none"]
-        keys = [f"scale-{i}" for i in range(len(scales))] + ["none"]
-        for i, (name, key) in enumerate(zip(names, keys, strict=True)):
-            share = np.array([100 * row.labels[i] for row in rows])
-            axes.barh(
-                places,
-                share,
-                left=left,
-                color=colours[key],
-                edgecolor=colours["paper"],
-                linewidth=1.2,
-                height=0.72,
-                label=name,
-            )
-            left += share
-        axes.set_yticks(places, [_short(row.name) for row in rows])
-        axes.invert_yaxis()
-        axes.set(xlim=(0, 100))
-        axes.set_xlabel("share of questions, %")
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
-        figure.legend(
-            loc="outside upper center",
-            ncols=3,
-            handlelength=1,
-            handleheight=1,
-            columnspacing=1.2,
-            labelspacing=0.3,
-        )
-        words = "Smallest sufficient scale by family. " + " ".join(
-            f"{_short(row.name)}: "
-            + ", ".join(f"{name} {100 * share:.0f}%" for name, share in zip(names, row.labels, strict=True))
-            + "."
-            for row in rows
-        )
-        return inline(figure, "labels", words, colours)
-
-
-def _largest(report: Report) -> list[Family]:
-    """The families with the most questions, in the order of the tables."""
-    kept = sorted(report.families, key=lambda family: -family.n)[:FAMILIES]
-    return [family for family in report.families if family in kept]
-
-
-def _short(name: str) -> str:
-    """A name that fits beside an axis, in one line."""
-    return clipped("".join(c if c.isprintable() else " " for c in name), _NAME)
 
 
 def _name_scales(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +21,9 @@ from training.evaluate import Contender
 from training.evaluation.comparison import token_levels
 from training.evaluation.results import FLOPS, FLOPS_7B
 from training.evaluation.settings import Index, Replay, Settings, at_prices, by_expected_score
-from training.report.replicates import MANIFEST, find_replicate
-
-FINAL = "test"
-"""The split that only `--final` may open."""
+from training.report.places import FINAL, MANIFEST
+from training.report.replicates import find_replicate
+from training.report.shifts import read_shifts
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Inputs:
     """The evaluated table; ``tune`` and ``train`` where the folder has them; the router where there is one.
 
     predictions: the router's on ``table``. folders: split -> folder of its table, for provenance.
-    replicate: the samples of ``table`` with perturbed pixels, in its order.
+    replicate: the samples of ``table`` with perturbed pixels, in its order. shifts: tables of other splits.
     """
 
     table: OutcomeTable
@@ -42,6 +41,7 @@ class Inputs:
     predictions: Predictions | None
     folders: dict[str, Path]
     replicate: OutcomeTable | None = None
+    shifts: tuple[OutcomeTable, ...] = ()
 
     @property
     def split(self) -> str:
@@ -61,12 +61,14 @@ def load_inputs(
     *,
     final: bool = False,
     replicate: Path | None = None,
+    shifts: Sequence[Path] = (),
 ) -> Inputs:
     """Read the tables under ``outcomes`` and the bundle, and predict.
 
     outcomes: a folder of splits (``DIR/dev``, ``DIR/tune``, ...), or the folder of one table, whose
     neighbours are then looked for beside it. bundle: None makes a report without a router. replicate:
-    folder of the table's second replicate; left out, ``SPLIT+1`` beside it where that exists. Raises
+    folder of the table's second replicate; left out, ``SPLIT+1`` beside it where that exists. shifts: folders
+    for `training.report.shifts.read_shifts`. Raises
     `RecordError` for what is wrong with the tables, among it a test split without ``final``, and
     `router.errors.BundleError` and its family for the bundle.
     """
@@ -97,6 +99,8 @@ def load_inputs(
     second = find_replicate(home, table, replicate)
     if second is not None:
         folders[f"{table.split} (replicate)"] = second[1]
+    shifted = read_shifts(shifts, table, final=final)
+    folders |= {name: folder for name, (_, folder) in shifted.items()}
     router = None if bundle is None else Router.load(bundle, table.backbone_fingerprint)
     predictions = None if router is None else predict(router, table)
     return Inputs(
@@ -107,6 +111,7 @@ def load_inputs(
         predictions,
         folders,
         None if second is None else second[0],
+        tuple(other for other, _ in shifted.values()),
     )
 
 

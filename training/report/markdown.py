@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from training.evaluation.results import TOKENS
-from training.report import tables, words
+from training.report import data_tables, tables, words
 from training.report.analysis import Report
 from training.report.tables import Sheet
 
@@ -24,7 +24,12 @@ def markdown(report: Report) -> str:
         parts += ["## At equal tokens", sheet(tables.equal_tokens(report))]
         parts += ["## At equal accuracy", sheet(tables.equal_accuracy(report, TOKENS))]
         parts += ["## Headroom", sheet(tables.headrooms(report))]
-    parts += ["## Families", sheet(tables.families(report)), "## Labels", sheet(tables.zones(report))]
+    parts += ["## Families", sheet(tables.families(report)), "## Labels"]
+    parts += [sheet(data_tables.zones(report)), sheet(data_tables.choices(report))]
+    if report.shifts:
+        parts += ["## Shifted splits", sheet(data_tables.shifts(report))]
+    if report.reweighted:
+        parts += ["## Weighted like the paper's benchmarks", sheet(data_tables.reweighted(report))]
     if report.corpus:
         parts += ["## Official figures", sheet(tables.corpus(report))]
     if report.reliability:

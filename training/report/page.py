@@ -9,14 +9,14 @@ from string import Template
 
 from training.evaluation.comparison import HULL
 from training.evaluation.results import COSTS, FLOPS, FLOPS_7B, TOKENS
-from training.report import figures, tables, words
+from training.report import data_sections, figures, tables, words
 from training.report.analysis import Report
 from training.report.cards import card, confusion_table
+from training.report.data_sections import sheet
 from training.report.definitions import DEFINITIONS
 from training.report.examples import Example
-from training.report.markup import Cell, facts, figure, paragraph, section, table, text, with_range
+from training.report.markup import Cell, facts, figure, paragraph, section, text
 from training.report.palette import variables
-from training.report.tables import Sheet, Value
 
 
 def html_page(report: Report, examples: Sequence[Example], missing_pictures: str = "") -> str:
@@ -29,7 +29,10 @@ def html_page(report: Report, examples: Sequence[Example], missing_pictures: str
         _comparison(report),
         section("Families", sheet(tables.families(report))),
         section("Official figures", sheet(tables.corpus(report))) if report.corpus else "",
-        _labels(report),
+        data_sections.labels(report),
+        data_sections.difficulty(report),
+        data_sections.shifts(report),
+        data_sections.reweighted(report),
         _router(report),
         _examples(report, examples, missing_pictures),
         section("What the words mean", facts(DEFINITIONS, "words")),
@@ -42,15 +45,6 @@ def html_page(report: Report, examples: Sequence[Example], missing_pictures: str
         style=(templates / "page.css").read_text(encoding="utf-8"),
         body="\n".join(body),
     )
-
-
-def sheet(of: Sheet) -> str:
-    """A table of the report as HTML."""
-    return table(of.head, [[_cell(v) for v in row] for row in of.rows], of.caption, of.strong)
-
-
-def _cell(value: Value) -> Cell:
-    return with_range(value.text, value.range) if value.range else value.text
 
 
 def _header(report: Report) -> str:
@@ -140,23 +134,6 @@ def _comparison(report: Report) -> str:
         ),
         "<h3>Headroom</h3>",
         sheet(tables.headrooms(report)),
-    )
-
-
-def _labels(report: Report) -> str:
-    more = len(report.families) > figures.FAMILIES
-    cut = f" The {figures.FAMILIES} largest are drawn, the table has all." if more else ""
-    return section(
-        "How many tokens the questions need",
-        '<div class="figures">',
-        figure(figures.labels(report), f"Smallest sufficient scale, by family.{cut}"),
-        f"<div>{sheet(tables.zones(report))}</div></div>",
-        paragraph(
-            "Only where the scale matters can a router gain accuracy; where every scale is right it can only "
-            "save. Labels are from one replicate: a lucky answer at a small scale counts as sufficient. "
-            + words.reachable(report),
-            "soft",
-        ),
     )
 
 

@@ -12,7 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from training.report.inputs import MANIFEST, Inputs
+from training.report.inputs import Inputs
+from training.report.places import MANIFEST
 
 PACKAGES = ("m3-router", "numpy", "onnxruntime", "pyarrow", "matplotlib")
 PROJECT = Path(__file__).resolve().parents[2]

@@ -7,10 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from data.records import IDENTITY, OutcomeTable, RecordError, read_outcomes
-
-MANIFEST = "manifest.json"
-SUFFIX = "+1"
-"""``dev+1`` is the replicate of ``dev``: the folder's name, and the split that its manifest may name."""
+from training.report.places import MANIFEST, SUFFIX
 
 
 def find_replicate(home: Path, table: OutcomeTable, given: Path | None) -> tuple[OutcomeTable, Path] | None:

@@ -13,6 +13,9 @@ from training.evaluation.reachable import Reachable
 from training.evaluation.resampling import interval
 from training.evaluation.results import TOKENS, PolicyResult
 from training.report.analysis import Family, Report
+from training.report.difficulty import Measure
+from training.report.paper import Reweighted
+from training.report.shifts import Shift
 from training.report.words import headline, sentences
 
 
@@ -46,6 +49,15 @@ def as_json(report: Report) -> dict[str, Any]:
         "corpus": [{"family": row.family, "policy": row.policy, **row.figures} for row in report.corpus],
         "labels": _family(report, report.overall)["labels"],
         "zones": _family(report, report.overall)["zones"],
+        "granularity": {
+            "zones": {name: _estimate(share) for name, share in report.granularity.zones.items()},
+            "settled": _estimate(report.granularity.settled),
+            "non_monotone": _estimate(report.granularity.non_monotone),
+            "oracle_choice": {str(s): _estimate(share) for s, share in report.granularity.choice.items()},
+        },
+        "difficulty": [_measure(report, measure) for measure in report.difficulty],
+        "shifts": [_shift(report, shift) for shift in report.shifts],
+        "reweighted": [_reweighted(r) for r in report.reweighted],
         "confusion": None if report.confusion is None else report.confusion.tolist(),
         "reliability": {str(scale): asdict(r) for scale, r in report.reliability.items()},
         "fallbacks": report.fallbacks,
@@ -135,12 +147,77 @@ def _family(report: Report, f: Family) -> dict[str, Any]:
         "oracle": {"accuracy": f.oracle_accuracy, "visual_tokens": f.oracle_tokens},
         "labels": dict(zip([*scales, "none"], f.labels, strict=True)),
         "zones": dict(zip(ZONES, f.zones, strict=True)),
+        "oracle_choice": dict(zip(scales, f.choice, strict=True)),
+        "non_monotone": f.non_monotone,
         "router": None
         if f.router is None or f.versus_best is None
         else {
             "accuracy": f.router,
             "visual_tokens": f.router_tokens,
             "versus_best_fixed": _estimate(f.versus_best),
+        },
+    }
+
+
+def _measure(report: Report, measure: Measure) -> dict[str, Any]:
+    scales = [str(s) for s in report.evaluation.scales]
+    return {
+        "name": measure.name,
+        "n": measure.n,
+        "families": list(measure.families),
+        "bins": [
+            {
+                "low": b.low,
+                "high": b.high,
+                "n": b.n,
+                "labels": dict(zip([*scales, "none"], b.labels, strict=True)),
+                "accuracy": dict(zip(scales, b.accuracy, strict=True)),
+            }
+            for b in measure.bins
+        ],
+    }
+
+
+def _shift(report: Report, shift: Shift) -> dict[str, Any]:
+    scales = [str(s) for s in report.evaluation.scales]
+    fixed = zip(scales, shift.accuracy, shift.visual_tokens, strict=True)
+    return {
+        "split": shift.split,
+        "n": shift.n,
+        "n_images": shift.n_images,
+        "fixed": {scale: {"accuracy": a, "visual_tokens": t} for scale, a, t in fixed},
+        "oracle_accuracy": shift.oracle_accuracy,
+        "router": None
+        if shift.router is None
+        else {
+            "accuracy": _estimate(shift.router),
+            "visual_tokens": _estimate(shift.router_tokens),
+            "versus_full": _estimate(shift.versus_full),
+            "share_of_full_tokens": _estimate(shift.share),
+            "novel": shift.novel,
+        },
+    }
+
+
+def _reweighted(r: Reweighted) -> dict[str, Any]:
+    return {
+        "benchmark": r.profile.name,
+        "weighting": r.weighting,
+        "cells": r.cells,
+        "effective_n": r.effective_n,
+        "paper": {str(scale): value for scale, value in r.profile.accuracy.items()},
+        "accuracy": {str(scale): value for scale, value in r.accuracy.items()},
+        "residual": {str(scale): value for scale, value in r.residual.items()},
+        "best_fixed_scale": r.best_scale,
+        "oracle": {"accuracy": r.oracle_accuracy, "visual_tokens": r.oracle_tokens},
+        "router": None
+        if r.router is None
+        else {
+            "accuracy": _estimate(r.router),
+            "visual_tokens": _estimate(r.router_tokens),
+            "versus_best_fixed": _estimate(r.versus_best),
+            "gain_at_equal_tokens": _estimate(r.versus_hull),
+            "saved": _estimate(r.saved),
         },
     }
 
@@ -162,8 +239,8 @@ def _at_accuracy(row: AtAccuracy) -> dict[str, Any]:
     }
 
 
-def _estimate(e: Estimate) -> dict[str, Any]:
-    return {"value": e.value, "ci": [e.low, e.high]}
+def _estimate(e: Estimate | None) -> dict[str, Any] | None:
+    return None if e is None else {"value": e.value, "ci": [e.low, e.high]}
 
 
 def _finite(value: Any) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from data.corpus import CORPUS
 from training.evaluation.comparison import HULL, Estimate
-from training.evaluation.oracle import NONE_SUFFICIENT, ZONES
+from training.evaluation.oracle import NONE_SUFFICIENT
 from training.evaluation.reachable import Reachable
 from training.evaluation.resampling import interval
 from training.evaluation.results import COSTS, TOKENS, PolicyResult
@@ -249,17 +249,6 @@ def corpus(report: Report) -> Sheet:
     ]
     heads = [name.replace("_", " ") for name in names]
     return _sheet("Figures of the official evaluator over the whole corpus.", ["policy", *heads], rows)
-
-
-def zones(report: Report) -> Sheet:
-    """How much of the data can profit from routing at all."""
-    rows = [
-        [Value(clipped(f.name, 60)), Value(f"{f.n:,}"), *(Value(percent(z)) for z in f.zones)]
-        for f in (*report.families, report.overall)
-    ]
-    names = [zone.replace("-", " ") for zone in ZONES]
-    caption = "All right: every scale is sufficient. Scale matters: some are. All wrong: none is."
-    return _sheet(caption, ["family", "questions", *names], rows, [len(rows) - 1])
 
 
 def calibration(report: Report) -> Sheet:

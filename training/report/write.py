@@ -16,6 +16,7 @@ from training.report.examples import Example, choose_examples, source_samples, w
 from training.report.inputs import Inputs, contenders
 from training.report.markdown import markdown
 from training.report.page import html_page
+from training.report.paired import per_image
 from training.report.rows import as_json
 
 NO_PICTURES = "the data set that they come from is not on the machine that made this report."
@@ -47,11 +48,18 @@ def write_report(
     contents = {
         "report.html": html_page(report, shown, missing),
         "report.md": markdown(report),
-        "report.json": json.dumps(as_json(report), indent=1, ensure_ascii=False, allow_nan=False) + "\n",
+        "report.json": _json(report),
     }
     for name, content in contents.items():
         write_bytes(out / name, content.encode("utf-8", "replace"))
     return tuple(out / name for name in contents)
+
+
+def _json(report: Report) -> str:
+    """Indented, but for the long lists of sums per image, which have a line of their own at the end."""
+    whole = json.dumps(as_json(report), indent=1, ensure_ascii=False, allow_nan=False)
+    sums = json.dumps(per_image(report), ensure_ascii=False, allow_nan=False)
+    return f'{whole.removesuffix("}").rstrip()},\n "per_image": {sums}\n}}\n'
 
 
 def _pictures(report: Report, examples: list[Example], data_dir: Path | None) -> tuple[list[Example], str]:

@@ -1,0 +1,148 @@
+"""The tables of a report that are about the data: zones, the oracle's choices, difficulty, shifts,
+and the data weighted to be like others."""
+
+from __future__ import annotations
+
+from training.evaluation.comparison import Estimate
+from training.evaluation.oracle import ZONES
+from training.report.analysis import Report
+from training.report.stacks import bin_name
+from training.report.tables import Sheet, Value
+from training.report.words import clipped, number, percent, percent_range, points, points_range
+
+
+def zones(report: Report) -> Sheet:
+    """How much of the data can profit from routing at all, and where more tokens do worse."""
+    rows = [
+        (
+            Value(clipped(f.name, 60)),
+            Value(f"{f.n:,}"),
+            *(Value(percent(z)) for z in (*f.zones, f.non_monotone)),
+        )
+        for f in report.families
+    ]
+    g = report.granularity
+    whole = [_share(e) for e in (*(g.zones[name] for name in ZONES), g.non_monotone)]
+    rows.append((Value(report.overall.name), Value(f"{report.overall.n:,}"), *whole))
+    names = [zone.replace("-", " ") for zone in ZONES]
+    caption = (
+        "All right: every scale is sufficient. Scale matters: some are. All wrong: none is. Non-monotone: "
+        "the score falls somewhere as the scale grows."
+    )
+    return Sheet(caption, ("family", "questions", *names, "non-monotone"), tuple(rows), (len(rows) - 1,))
+
+
+def choices(report: Report) -> Sheet:
+    """Which scale the oracle chooses, among the questions that some scale answers."""
+    rows = [
+        (Value(clipped(f.name, 60)), _answered(f.n, f.zones[2]), *(Value(percent(c)) for c in f.choice))
+        for f in report.families
+    ]
+    whole = (_share(report.granularity.choice[scale]) for scale in report.evaluation.scales)
+    rows.append((Value(report.overall.name), _answered(report.overall.n, report.overall.zones[2]), *whole))
+    heads = (f"at {scale}" for scale in report.evaluation.scales)
+    caption = "Share of the answered questions whose smallest sufficient scale is each scale."
+    return Sheet(caption, ("family", "answered", *heads), tuple(rows), (len(rows) - 1,))
+
+
+def difficulty(report: Report) -> Sheet:
+    """Every bin of every measure: accuracy of the fixed scales there."""
+    rows = tuple(
+        (
+            Value(f"{clipped(m.name, 40)}, {bin_name(b)}"),
+            Value(f"{b.n:,}"),
+            *(Value(percent(a)) for a in b.accuracy),
+        )
+        for m in report.difficulty
+        for b in m.bins
+    )
+    heads = (f"at {scale}" for scale in report.evaluation.scales)
+    return Sheet("Accuracy by what the generator drew.", ("measure", "of it", *heads), rows)
+
+
+def shifts(report: Report) -> Sheet:
+    """The split reported on and every shifted one: fixed scales, and the router where there is one."""
+    scales = report.evaluation.scales
+    routed = report.operating is not None
+    head = ["split", "questions", *(f"at {s}" for s in scales)]
+    head += (
+        ["router", "its tokens", f"router − {scales[-1]}", f"of {scales[-1]}'s tokens", "novel"]
+        if routed
+        else []
+    )
+    rows = []
+    for shift in report.shifts:
+        row = [
+            Value(clipped(shift.split, 60)),
+            Value(f"{shift.n:,}"),
+            *(Value(percent(a)) for a in shift.accuracy),
+        ]
+        if (
+            shift.router
+            and shift.router_tokens
+            and shift.versus_full
+            and shift.share
+            and shift.novel is not None
+        ):
+            row += [
+                _share(shift.router),
+                Value(number(shift.router_tokens.value)),
+                Value(points(shift.versus_full.value), points_range(shift.versus_full)),
+                _share(shift.share),
+                Value(percent(shift.novel)),
+            ]
+        rows.append((*row, Value(percent(shift.oracle_accuracy))))
+    caption = "Accuracy by split; the first is the one reported on."
+    if routed:
+        caption += " Router at its operating point; novel: sent to the full scale as unlike training."
+    return Sheet(caption, (*head, "oracle"), tuple(rows))
+
+
+def reweighted(report: Report) -> Sheet:
+    """The fixed scales under every weighting beside the paper's, and the router there."""
+    routed = report.operating is not None
+    scales = report.evaluation.scales
+    blank = Value("")
+    head = ["benchmark", *(f"at {s}" for s in scales), "worst residual", "counts as"]
+    head += ["router", "router − best fixed", "router − hull", "tokens saved"] if routed else []
+    rows: list[tuple[Value, ...]] = []
+    paper: list[int] = []
+    for r in report.reweighted:
+        if not rows or r.weighting == report.reweighted[0].weighting:
+            paper.append(len(rows))
+            known = [r.profile.accuracy.get(s) for s in scales]
+            told = [Value("–" if a is None else percent(a)) for a in known]
+            rest = [blank] * (len(head) - len(scales) - 1)
+            rows.append(
+                (
+                    Value(f"{r.profile.name}, the paper"),
+                    *told,
+                    *rest,
+                    Value(percent(r.profile.oracle_accuracy)),
+                )
+            )
+        row = [Value(f"{r.profile.name}, by {r.weighting}"), *(Value(percent(r.accuracy[s])) for s in scales)]
+        row += [Value(points(r.worst)), Value(f"{r.effective_n:,.0f}")]
+        if r.router and r.versus_best and r.versus_hull and r.saved:
+            row += [
+                _share(r.router),
+                Value(points(r.versus_best.value), points_range(r.versus_best)),
+                Value(points(r.versus_hull.value), points_range(r.versus_hull)),
+                _share(r.saved),
+            ]
+        elif routed:
+            row += [blank] * 4
+        rows.append((*row, Value(percent(r.oracle_accuracy))))
+    caption = (
+        "Accuracy of the fixed scales under weights that bring them to the paper's. Worst residual: the "
+        "largest distance from it, in points. Counts as: equally weighted questions that are worth as much."
+    )
+    return Sheet(caption, (*head, "oracle"), tuple(rows), tuple(paper))
+
+
+def _answered(n: int, hopeless: float) -> Value:
+    return Value(f"{round(n * (1 - hopeless)):,}")
+
+
+def _share(e: Estimate) -> Value:
+    return Value(percent(e.value), percent_range(e))
