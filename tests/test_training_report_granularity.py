@@ -18,6 +18,7 @@ from training.report.granularity import Granularity, falls_somewhere
 from training.report.markdown import markdown
 from training.report.page import html_page
 from training.report.rows import as_json
+from training.report.words import percent
 
 
 def small(scores: list[list[float]], **difficulty: list[float]) -> tuple[OutcomeTable, Oracle]:
@@ -124,6 +125,8 @@ def test_markdown_and_page_show_the_oracles_choices_by_family() -> None:
     for whole in (markdown(report()), html_page(report(), [])):
         assert "Share of the answered questions whose smallest sufficient scale is each scale." in whole
         assert "non-monotone" in whole
+        settled = got["granularity"]["settled"]
+        assert f"{percent(settled['value'])} of the questions ({percent(settled['ci'][0])} to" in whole
     for family in got["families"]:
         assert sum(family["oracle_choice"].values()) == pytest.approx(1)
         assert set(family["oracle_choice"]) == {str(s) for s in LADDER}

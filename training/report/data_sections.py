@@ -28,6 +28,7 @@ def labels(report: Report) -> str:
         figure(stacks.labels(report), f"Smallest sufficient scale, by family.{cut}"),
         f"<div>{sheet(data_tables.zones(report))}</div></div>",
         sheet(data_tables.choices(report)),
+        paragraph(words.granularity(report)),
         paragraph(
             "Only where the scale matters can a router gain accuracy; where every scale is right it can only "
             "save. Labels are from one replicate: a lucky answer at a small scale counts as sufficient. "
@@ -98,5 +99,6 @@ def reweighted(report: Report) -> str:
             "they look at what happened, luck included, which no router sees. Intervals hold the weights "
             "fixed. Only accuracies are matched: the paper's tokens are per grid, five grids per image."
         ),
-        sheet(data_tables.reweighted(report)),
+        sheet(data_tables.profiles(report)),
+        sheet(data_tables.reweighted(report)) if report.operating is not None else "",
     )

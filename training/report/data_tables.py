@@ -3,9 +3,12 @@ and the data weighted to be like others."""
 
 from __future__ import annotations
 
+import math
+
 from training.evaluation.comparison import Estimate
 from training.evaluation.oracle import ZONES
 from training.report.analysis import Report
+from training.report.paper import Reweighted
 from training.report.stacks import bin_name
 from training.report.tables import Sheet, Value
 from training.report.words import clipped, number, percent, percent_range, points, points_range
@@ -14,16 +17,9 @@ from training.report.words import clipped, number, percent, percent_range, point
 def zones(report: Report) -> Sheet:
     """How much of the data can profit from routing at all, and where more tokens do worse."""
     rows = [
-        (
-            Value(clipped(f.name, 60)),
-            Value(f"{f.n:,}"),
-            *(Value(percent(z)) for z in (*f.zones, f.non_monotone)),
-        )
-        for f in report.families
+        tuple(map(Value, (clipped(f.name, 60), f"{f.n:,}", *map(percent, (*f.zones, f.non_monotone)))))
+        for f in (*report.families, report.overall)
     ]
-    g = report.granularity
-    whole = [_share(e) for e in (*(g.zones[name] for name in ZONES), g.non_monotone)]
-    rows.append((Value(report.overall.name), Value(f"{report.overall.n:,}"), *whole))
     names = [zone.replace("-", " ") for zone in ZONES]
     caption = (
         "All right: every scale is sufficient. Scale matters: some are. All wrong: none is. Non-monotone: "
@@ -98,46 +94,52 @@ def shifts(report: Report) -> Sheet:
     return Sheet(caption, (*head, "oracle"), tuple(rows))
 
 
-def reweighted(report: Report) -> Sheet:
-    """The fixed scales under every weighting beside the paper's, and the router there."""
-    routed = report.operating is not None
+def profiles(report: Report) -> Sheet:
+    """The fixed scales under every weighting beside the paper's."""
     scales = report.evaluation.scales
-    blank = Value("")
-    head = ["benchmark", *(f"at {s}" for s in scales), "worst residual", "counts as"]
-    head += ["router", "router − best fixed", "router − hull", "tokens saved"] if routed else []
     rows: list[tuple[Value, ...]] = []
     paper: list[int] = []
     for r in report.reweighted:
-        if not rows or r.weighting == report.reweighted[0].weighting:
+        if r.weighting == report.reweighted[0].weighting:
             paper.append(len(rows))
-            known = [r.profile.accuracy.get(s) for s in scales]
-            told = [Value("–" if a is None else percent(a)) for a in known]
-            rest = [blank] * (len(head) - len(scales) - 1)
-            rows.append(
-                (
-                    Value(f"{r.profile.name}, the paper"),
-                    *told,
-                    *rest,
-                    Value(percent(r.profile.oracle_accuracy)),
-                )
-            )
-        row = [Value(f"{r.profile.name}, by {r.weighting}"), *(Value(percent(r.accuracy[s])) for s in scales)]
-        row += [Value(points(r.worst)), Value(f"{r.effective_n:,.0f}")]
-        if r.router and r.versus_best and r.versus_hull and r.saved:
-            row += [
-                _share(r.router),
-                Value(points(r.versus_best.value), points_range(r.versus_best)),
-                Value(points(r.versus_hull.value), points_range(r.versus_hull)),
-                _share(r.saved),
-            ]
-        elif routed:
-            row += [blank] * 4
-        rows.append((*row, Value(percent(r.oracle_accuracy))))
+            known = (r.profile.accuracy.get(s, math.nan) for s in scales)
+            told = (*map(percent, known), "", "", percent(r.profile.oracle_accuracy))
+            rows.append(tuple(map(Value, (f"{r.profile.name}, the paper", *told))))
+        found = (percent(r.accuracy[s]) for s in scales)
+        told = (*found, points(r.worst), f"{r.effective_n:,.0f}", percent(r.oracle_accuracy))
+        rows.append(tuple(map(Value, (_weighted(r), *told))))
+    heads = ("benchmark", *(f"at {s}" for s in scales), "worst residual", "counts as", "oracle")
     caption = (
         "Accuracy of the fixed scales under weights that bring them to the paper's. Worst residual: the "
         "largest distance from it, in points. Counts as: equally weighted questions that are worth as much."
     )
-    return Sheet(caption, (*head, "oracle"), tuple(rows), tuple(paper))
+    return Sheet(caption, heads, tuple(rows), tuple(paper))
+
+
+def reweighted(report: Report) -> Sheet:
+    """The router under every weighting; without rows where there is none."""
+    rows = tuple(
+        (
+            Value(_weighted(r)),
+            _share(r.router),
+            Value(number(r.router_tokens.value)),
+            Value(points(r.versus_best.value), points_range(r.versus_best)),
+            Value(points(r.versus_hull.value), points_range(r.versus_hull)),
+            _share(r.saved),
+        )
+        for r in report.reweighted
+        if r.router and r.router_tokens and r.versus_best and r.versus_hull and r.saved
+    )
+    heads = ("benchmark", "router", "its tokens", "router − best fixed", "router − hull", "tokens saved")
+    caption = (
+        "The router at its operating point under the same weights; the hull at equal tokens, tokens saved "
+        "against the best fixed scale."
+    )
+    return Sheet(caption, heads, rows)
+
+
+def _weighted(r: Reweighted) -> str:
+    return f"{r.profile.name}, by {r.weighting}"
 
 
 def _answered(n: int, hopeless: float) -> Value:

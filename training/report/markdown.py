@@ -25,11 +25,12 @@ def markdown(report: Report) -> str:
         parts += ["## At equal accuracy", sheet(tables.equal_accuracy(report, TOKENS))]
         parts += ["## Headroom", sheet(tables.headrooms(report))]
     parts += ["## Families", sheet(tables.families(report)), "## Labels"]
-    parts += [sheet(data_tables.zones(report)), sheet(data_tables.choices(report))]
+    parts += [sheet(data_tables.zones(report)), sheet(data_tables.choices(report)), words.granularity(report)]
     if report.shifts:
         parts += ["## Shifted splits", sheet(data_tables.shifts(report))]
     if report.reweighted:
-        parts += ["## Weighted like the paper's benchmarks", sheet(data_tables.reweighted(report))]
+        parts += ["## Weighted like the paper's benchmarks", sheet(data_tables.profiles(report))]
+        parts += [sheet(data_tables.reweighted(report))] if report.operating is not None else []
     if report.corpus:
         parts += ["## Official figures", sheet(tables.corpus(report))]
     if report.reliability:

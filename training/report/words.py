@@ -178,6 +178,16 @@ def reachable(report: Report) -> str:
     )
 
 
+def granularity(report: Report) -> str:
+    """How many questions no router changes, and for how many more tokens do worse."""
+    settled, falls = report.granularity.settled, report.granularity.non_monotone
+    return (
+        f"{percent(settled.value)} of the questions ({percent_range(settled)}) are all right or all wrong: "
+        f"no choice of scale changes their score. For {percent(falls.value)} ({percent_range(falls)}) the "
+        "score falls somewhere as the scale grows."
+    )
+
+
 def setting(result: PolicyResult) -> str:
     """What a policy at a setting is called in tables."""
     role = {
