@@ -20,7 +20,7 @@ from m3_backbone.types import Engine, RouteInputs
 from router.policy import Constraints, Decision, Prices, decide
 from router.predictor import Predictions
 from router.service.app import create_app
-from router.service.pipeline import Routes
+from router.service.deciding import Routes
 from router.settings import Settings
 
 PRICES = Prices(default=0.001, prices=(0.0, 0.001, 1.0), mean_tokens=(576.0, 40.0, 1.0))
@@ -63,8 +63,9 @@ class ScriptedRouter:
 
 
 def settings(**values: Any) -> Settings:
-    """Settings that read no environment: every default is the class's own."""
-    return Settings(engine="fake", **values)
+    """Settings that read no environment: defaults are the class's own, but on a busy machine a router that
+    takes its time is not late."""
+    return Settings(engine="fake", **{"route_timeout_s": 30.0, **values})
 
 
 def app_of(

@@ -12,7 +12,7 @@ import pytest
 
 from m3_backbone.fake import FakeEngine
 from router.errors import BundleMismatch
-from router.service.pipeline import Routes
+from router.service.deciding import Routes
 from tests.serving import ScriptedRouter, app_of, data_uri, good, picture, settings, talking
 
 SCALES = (1, 9, 36, 144, 576)

@@ -10,9 +10,10 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from threading import Event
+from threading import Event, Semaphore
 from typing import Any
 
+import httpx
 import pytest
 
 from m3_backbone.fake import FakeEngine
@@ -21,9 +22,11 @@ from router.bundle import PREDICTOR
 from router.cli.loading import load_router
 from router.errors import BundleCorrupt
 from router.service.app import create_app
-from router.service.pipeline import Routes
+from router.service.deciding import Routes
 from tests.routing import outcomes, small_fit
 from tests.serving import ScriptedRouter, Talk, app_of, good, settings, talking
+from tests.test_router_service_chat import asked
+from tests.test_router_service_chat_images import pictures
 from tests.test_router_service_process import serving
 
 OLD = ScriptedRouter(version="old")
@@ -98,11 +101,11 @@ def test_what_is_not_good_enough_is_told_and_the_old_one_stays(
     assert "xyzzy" not in caplog.text
 
 
-def test_a_request_under_way_ends_with_the_router_that_it_began_with() -> None:
-    inside, go_on = Event(), Event()
+def test_a_request_under_way_ends_with_the_router_that_it_began_with_for_all_of_its_images() -> None:
+    inside, go_on = Semaphore(0), Event()
 
     def hold() -> None:
-        inside.set()
+        inside.release()
         assert go_on.wait(30)
 
     app = create_app(
@@ -112,18 +115,24 @@ def test_a_request_under_way_ends_with_the_router_that_it_began_with() -> None:
         load_router=lambda: NEW,
     )
 
-    async def both(http: Talk) -> dict[str, Any]:
-        asking = asyncio.ensure_future(http.client.post("/v1/answer", json=good()))
-        await asyncio.to_thread(inside.wait, 30)
+    async def both(http: Talk) -> tuple[httpx.Response, httpx.Response]:
+        post = http.client.post
+        one = asyncio.ensure_future(post("/v1/answer", json=good()))
+        two = asyncio.ensure_future(
+            post("/v1/chat/completions", json=asked(messages=pictures("auto", "auto")))
+        )
+        for _ in (one, two):
+            assert await asyncio.to_thread(inside.acquire, timeout=30)
         assert await app.state.service.reloader.reload()
         go_on.set()
-        body: dict[str, Any] = (await asking).json()
-        return body
+        return await one, await two
 
     with talking(app) as http:
-        body = http.run(both(http))
+        one, two = http.run(both(http))
         after = http.answer().json()
-    assert (body["router"], body["scale"]) == ("old", 36)
+    assert (one.json()["router"], one.json()["scale"]) == ("old", 36)
+    assert two.headers["x-m3-router-version"] == "old"
+    assert [image["scale"] for image in two.json()["m3_routing"]["images"]] == [36, 36]
     assert (after["router"], after["scale"]) == ("new", 1)
 
 

@@ -17,11 +17,12 @@ from m3_backbone.types import Engine
 from router.decisions import DecisionLog
 from router.service.admission import InFlightLimit, RateLimit
 from router.service.context import RequestContext
+from router.service.deciding import Routes
 from router.service.description import API_VERSION, DescribedApp
 from router.service.hosts import HostCheck, parse_hosts
 from router.service.keys import ApiKeys, KeyCheck
 from router.service.metrics import Metrics
-from router.service.pipeline import Pipeline, Routes
+from router.service.pipeline import Pipeline
 from router.service.reloading import Reloader
 from router.service.routes import asking, batch, chat, operations, playground
 from router.service.security import BodyLimit

@@ -5,8 +5,6 @@ The one path that the service, the command line and the benchmark all take. HTTP
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -20,13 +18,10 @@ from m3_backbone.types import (
     Generation,
     GenerationRequest,
     QueueFull,
-    RouteInputs,
     TokenEvent,
 )
 from router.constraints import Constraints
-from router.errors import ConstraintError
-from router.policy import Decision, decide
-from router.prices import Prices
+from router.service.deciding import Decider, Routes
 from router.service.results import Answered, Cost, Routed
 from router.service.sampling import Sampling
 from router.service.stopping import Stopping
@@ -34,24 +29,11 @@ from router.service.threads import Busy, Threads
 from router.service.timing import Stopwatch, until
 from router.settings import Settings
 
-logger = logging.getLogger("m3_router")
-
 Turns = Sequence[str]
 """What was said: user, assistant, user, ...; the user's is the last."""
 
 Slots = Sequence[tuple[EncodedImage, int]]
 """The images of a prompt, each at its scale."""
-
-_NO_PRICES = Prices(default=0.0, prices=(0.0,), mean_tokens=(0.0,))  # for a decision that nothing predicts
-
-
-class Routes(Protocol):
-    """What the pipeline needs of a `router.Router`."""
-
-    @property
-    def version(self) -> str: ...
-
-    def route(self, inputs: RouteInputs, constraints: Constraints | None = None) -> Decision: ...
 
 
 @runtime_checkable
@@ -67,7 +49,6 @@ class Pipeline:
     def __init__(self, settings: Settings, engine: Engine, router: Routes | None) -> None:
         self.settings = settings
         self.engine = engine
-        self.use(router)
         self._limits = images.ImageLimits(
             max_bytes=settings.max_body_bytes, max_pixels=settings.max_image_pixels
         )
@@ -76,11 +57,19 @@ class Pipeline:
         waiting = engine.capacity.queue_size + engine.capacity.batch_size
         self._decoders = Threads(2, waiting=waiting, name="m3-decode")
         self._routers = Threads(2, waiting=waiting, name="m3-route")
+        self.use(router)
 
     def use(self, router: Routes | None) -> None:
         """``router`` decides from the next request on; those under way keep the one they began with."""
-        self.router = router
-        self.router_version = None if router is None else router.version  # a hash: made once
+        self._decider = Decider(router, self._routers, self.settings.route_timeout_s)
+
+    @property
+    def router(self) -> Routes | None:
+        return self._decider.router
+
+    @property
+    def router_version(self) -> str | None:
+        return self._decider.version
 
     def close(self) -> None:
         self._decoders.close()
@@ -95,20 +84,21 @@ class Pipeline:
         watch: Stopwatch,
         deadline: float,
         owner: str = "",
+        decider: Decider | None = None,
     ) -> Routed:
         """Decode, encode, summarise, decide. Raises `ImageError`, `ConstraintError`, `EngineError`.
 
         owner: whose image it is. Encodings are kept, and used again for the same owner only: else the time
-        of an answer would tell whether somebody else has sent that picture.
+        of an answer would tell whether somebody else has sent that picture. decider: the one in use now.
         """
-        router, version = self.router, self.router_version
+        decider = decider or self._decider
         async with until(deadline):
             encoded = await self._encode(image, watch, owner)
             with watch.stage("route"):
                 inputs = await self.engine.summarise(encoded, turns)
-                decision, fallback = await self._decide(router, inputs, constraints)
+                decision, fallback = await decider.decide(inputs, constraints)
         cost = self._cost([(encoded, decision.scale)], inputs.text_tokens, new_tokens=1)
-        return Routed(encoded, inputs, decision, fallback, cost, watch.read(), version)
+        return Routed(encoded, inputs, decision, fallback, cost, watch.read(), decider.version)
 
     async def route_each(
         self,
@@ -119,13 +109,9 @@ class Pipeline:
         deadline: float,
         owner: str = "",
     ) -> tuple[Routed, ...]:
-        """`route` for each of several images of one prompt, or for none."""
-        parts = []
-        for image, constraints in images:
-            parts.append(
-                await self.route(image, turns, constraints, watch=watch, deadline=deadline, owner=owner)
-            )
-        return tuple(parts)
+        """`route` for each of several images of one prompt, or for none; with one router for all of them."""
+        common: Any = {"watch": watch, "deadline": deadline, "owner": owner, "decider": self._decider}
+        return tuple([await self.route(image, turns, limits, **common) for image, limits in images])
 
     async def answer(
         self,
@@ -254,34 +240,6 @@ class Pipeline:
             if owner and isinstance(self.engine, KeepsApart):
                 return await self.engine.encode_in(owner, pixels)
             return await self.engine.encode(pixels)
-
-    async def _decide(
-        self, router: Routes | None, inputs: RouteInputs, constraints: Constraints
-    ) -> tuple[Decision, str | None]:
-        if router is None:
-            return self._full(inputs, constraints, "no router is loaded", "no_router")
-        try:
-            async with asyncio.timeout(self.settings.route_timeout_s):
-                decision = await self._routers.run(router.route, inputs, constraints)
-        except ConstraintError:
-            raise
-        except (TimeoutError, Busy):
-            late = f"the router took more than {self.settings.route_timeout_s:g} s"
-            return self._full(inputs, constraints, late, "late")
-        except Exception as error:
-            # The type alone: what an unknown exception says may quote the question.
-            logger.warning("The router failed with %s; answering at the full scale.", type(error).__name__)
-            return self._full(inputs, constraints, "the router failed", "error")
-        if decision.fallback is None:
-            return decision, None
-        return decision, "novelty" if decision.probabilities else "predictor"
-
-    def _full(
-        self, inputs: RouteInputs, constraints: Constraints, why: str, label: str
-    ) -> tuple[Decision, str | None]:
-        """The largest scale that ``constraints`` allow. A forced scale stays forced: that is no fallback."""
-        decision = decide(None, inputs.visual_tokens, inputs.ladder, constraints, _NO_PRICES, fallback=why)
-        return decision, None if decision.fallback is None else label
 
     def cost_of(self, slots: Slots, generation: Generation) -> Cost:
         """What ``generation`` from these images cost, encoding included."""

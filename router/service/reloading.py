@@ -15,8 +15,9 @@ from PIL import Image
 from router.constraints import Constraints
 from router.errors import BundleError, M3Error
 from router.service.context import where
+from router.service.deciding import Routes
 from router.service.metrics import Metrics
-from router.service.pipeline import Pipeline, Routes
+from router.service.pipeline import Pipeline
 from router.service.threads import Threads
 
 logger = logging.getLogger("m3_router")

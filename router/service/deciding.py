@@ -1,0 +1,67 @@
+"""A router in use: it decides within a time limit, and the full scale takes its place when it does not."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from m3_backbone.types import RouteInputs
+from router.constraints import Constraints
+from router.errors import ConstraintError
+from router.policy import Decision, decide
+from router.prices import Prices
+from router.service.threads import Busy, Threads
+
+logger = logging.getLogger("m3_router")
+
+_NO_PRICES = Prices(default=0.0, prices=(0.0,), mean_tokens=(0.0,))  # for a decision that nothing predicts
+
+
+class Routes(Protocol):
+    """What the service needs of a `router.Router`."""
+
+    @property
+    def version(self) -> str: ...
+
+    def route(self, inputs: RouteInputs, constraints: Constraints | None = None) -> Decision: ...
+
+
+@dataclass(frozen=True)
+class Decider:
+    """``router``, run on ``threads`` for at most ``timeout_s``; None means: always the full scale."""
+
+    router: Routes | None
+    threads: Threads
+    timeout_s: float
+    version: str | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        version = None if self.router is None else self.router.version  # a hash: made once
+        object.__setattr__(self, "version", version)
+
+    async def decide(self, inputs: RouteInputs, constraints: Constraints) -> tuple[Decision, str | None]:
+        """The decision, and the label of its fallback for metrics. Raises `ConstraintError`."""
+        if self.router is None:
+            return _full(inputs, constraints, "no router is loaded", "no_router")
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                decision = await self.threads.run(self.router.route, inputs, constraints)
+        except ConstraintError:
+            raise
+        except (TimeoutError, Busy):
+            return _full(inputs, constraints, f"the router took more than {self.timeout_s:g} s", "late")
+        except Exception as error:
+            # The type alone: what an unknown exception says may quote the question.
+            logger.warning("The router failed with %s; answering at the full scale.", type(error).__name__)
+            return _full(inputs, constraints, "the router failed", "error")
+        if decision.fallback is None:
+            return decision, None
+        return decision, "novelty" if decision.probabilities else "predictor"
+
+
+def _full(inputs: RouteInputs, constraints: Constraints, why: str, label: str) -> tuple[Decision, str | None]:
+    """The largest scale that ``constraints`` allow. A forced scale stays forced: that is no fallback."""
+    decision = decide(None, inputs.visual_tokens, inputs.ladder, constraints, _NO_PRICES, fallback=why)
+    return decision, None if decision.fallback is None else label
