@@ -98,7 +98,7 @@ class Labelling:
 def measure(sides: Sides, work: Workload, clock: Clock, dtype: str, repeats: int) -> Labelling:
     """All pairs at all scales, both ways in turn; every answer is compared."""
     backbone, reference = sides.backbone, sides.reference
-    settings = Settings(sides.prompt, dtype, NEW_TOKENS, process=False)
+    settings = Settings(sides.prompt, dtype, max_new_tokens=NEW_TOKENS, process=False)
 
     def ours(samples: Sequence[Sample], how: Settings = settings) -> Watched:
         watched = Watched(backbone, clock)
