@@ -5,6 +5,7 @@ Where they are not installed (`make dev` brings them) these tests skip.
 
 from __future__ import annotations
 
+import time
 import asyncio
 from collections.abc import Iterator
 from typing import Any
@@ -99,7 +100,11 @@ def test_errors_are_the_packages_own_and_hopeless_ones_are_not_repeated(client: 
     assert (caught.value.code, caught.value.param) == ("invalid_scale", "scale")
     assert caught.value.request_id
     client.models.list()
-    assert sum("/v1/chat/completions" in line for line in server.log[before:]) == 1
+    # The log is read by a thread: lines come late, but in order.
+    deadline = time.monotonic() + 30
+    while not any("GET /v1/models" in line for line in server.log[before:]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert sum("POST /v1/chat/completions 400" in line for line in server.log[before:]) == 1
 
 
 def test_the_awaited_client_works_too(server: Server) -> None:
