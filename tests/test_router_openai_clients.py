@@ -5,8 +5,8 @@ Where they are not installed (`make dev` brings them) these tests skip.
 
 from __future__ import annotations
 
-import time
 import asyncio
+import time
 from collections.abc import Iterator
 from typing import Any
 
