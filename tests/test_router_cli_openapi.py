@@ -16,9 +16,9 @@ from router.cli.openapi import document
 from router.service import bodies
 from router.service.chat_bodies import ChatCompletion
 from router.service.keys import OPEN
+from tests.chatting import chat
 from tests.commandline import runner
 from tests.serving import ScriptedRouter, app_of, talking
-from tests.test_router_service_chat import chat
 
 COMMITTED = Path(__file__).parents[1] / "docs" / "openapi.json"
 

@@ -8,9 +8,9 @@ import pytest
 
 from m3_backbone.fake import FakeEngine
 from m3_backbone.types import GenerationRequest
+from tests.chatting import MODEL, asked, chat, events_of, image_part, user
 from tests.serving import ScriptedRouter, app_of, data_uri, error_of, picture, settings, talking
 from tests.test_router_service_answer import counter
-from tests.test_router_service_chat import MODEL, asked, chat, events_of, image_part, user
 
 TEXT = [{"role": "user", "content": "Say something."}]
 

@@ -8,8 +8,8 @@ import pytest
 
 from m3_backbone.fake import FakeEngine
 from router.settings import Settings, SettingsError
+from tests.chatting import asked
 from tests.serving import app_of, error_of, good, settings, talking
-from tests.test_router_service_chat import asked
 
 KEYS = "first-key-123,second-key-456"
 

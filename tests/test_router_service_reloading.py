@@ -23,9 +23,9 @@ from router.cli.loading import load_router
 from router.errors import BundleCorrupt
 from router.service.app import create_app
 from router.service.deciding import Routes
+from tests.chatting import asked
 from tests.routing import outcomes, small_fit
 from tests.serving import ScriptedRouter, Talk, app_of, good, settings, talking
-from tests.test_router_service_chat import asked
 from tests.test_router_service_chat_images import pictures
 from tests.test_router_service_process import serving
 

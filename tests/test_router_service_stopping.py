@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from m3_backbone.fake import FakeEngine
 from m3_backbone.types import Generation, GenerationRequest, TokenEvent
 from router.service.stopping import Stopping
+from tests.chatting import asked, chat, events_of
 from tests.serving import ScriptedRouter, app_of, settings, talking
-from tests.test_router_service_chat import asked, chat, events_of
 
 
 def ended(text: str) -> Generation:

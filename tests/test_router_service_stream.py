@@ -12,8 +12,8 @@ import pytest
 
 from m3_backbone.fake import FakeEngine
 from m3_backbone.types import EngineUnavailable, GenerationRequest, TokenEvent
+from tests.chatting import asked
 from tests.serving import Talk, app_of, settings, talking
-from tests.test_router_service_chat import asked
 
 
 class Breaking(FakeEngine):
