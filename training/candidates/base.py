@@ -5,7 +5,7 @@ Shapes: n samples, S scales, F features, C columns of an ensemble.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from data.records import OutcomeTable
 from router.features import FeatureSpec, Float32
 from router.predictor import Predictions
+from training.evaluation.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,30 @@ class Exportable(Protocol):
     @property
     def notes(self) -> dict[str, Any]:
         """Plain numbers for the manifest: settings chosen, trees, losses on held-out folds."""
+        ...
+
+
+@runtime_checkable
+class Charged(Protocol):
+    """A fitted candidate whose decision costs FLOPs worth counting: an encoder, a layer, a look-up."""
+
+    @property
+    def charge(self) -> Mapping[str, float]:
+        """FLOPs per request by cost name: ``flops`` on the table's backbone, ``flops_7b`` at the 7B shape.
+        What the route inputs themselves cost is not in it."""
+        ...
+
+
+@runtime_checkable
+class Frontier(Protocol):
+    """A fitted candidate that does more than predict before the language model runs, such as a cascade.
+
+    `m3-train compare` replays the predictions of other candidates by price; this one is asked for settings.
+    """
+
+    def frontier(self, tune: Examples, examples: Examples) -> tuple[Settings, Settings]:
+        """The same settings, cheapest first, on ``tune`` (which may calibrate them) and on ``examples``,
+        whose scores choose nothing."""
         ...
 
 
