@@ -11,6 +11,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+Floats = NDArray[np.float64]
+
 
 class Priced(Protocol):
     """What is read of `data.records.OutcomeTable`. Shapes as there."""
@@ -27,10 +29,23 @@ class Priced(Protocol):
     def image_views(self) -> NDArray[np.int64]: ...
 
 
+class Counted(Priced, Protocol):
+    """A table whose own FLOPs are known."""
+
+    @property
+    def flops(self) -> NDArray[np.int64]: ...
+
+
 class Architecture(Protocol):
     """What is read of `m3_backbone.cost.Architecture`."""
 
     def request_flops(self, *, views: int, visual_tokens: int, text_tokens: int, new_tokens: int) -> int: ...
+
+
+class Tower(Protocol):
+    """What is read of `m3_backbone.cost.Architecture` to price an encoding."""
+
+    def tower_flops(self, views: int) -> int: ...
 
 
 def price(table: Priced, architecture: Architecture) -> NDArray[np.int64]:
@@ -55,3 +70,27 @@ def price(table: Priced, architecture: Architecture) -> NDArray[np.int64]:
         np.int64,
     )
     return flops[which.reshape(-1)].reshape(shape)
+
+
+def encoding_flops(table: Counted, architecture: Tower | None = None) -> Floats:
+    """FLOPs [n, 1] of encoding each sample's image, which a second pass over it does not pay again.
+
+    architecture: left out, the share is read off the table's own FLOPs: they are a sum of terms in the
+    number of views, of tokens, of pairs of tokens and of steps (`m3_backbone.cost`), whose prices follow
+    from the rows. Where they do not (all answers equally long, FLOPs counted otherwise) it is 0, so that
+    every pass pays for an encoding: too much, never too little.
+    """
+    views = table.image_views[table.image_index]
+    if architecture is not None:
+        return np.array([[architecture.tower_flops(int(v))] for v in views], np.float64)
+    prompt = (table.visual_tokens + table.text_tokens[:, None]).astype(np.float64)
+    steps = np.maximum(table.answer_tokens, 1) - 1.0
+    pairs = prompt**2 + steps * prompt + steps * (steps + 1) / 2
+    terms = (np.broadcast_to(views[:, None], prompt.shape), prompt + steps, pairs, steps + 1)
+    design = np.stack([term.reshape(-1).astype(np.float64) for term in terms], axis=1)
+    size = design.max(axis=0, initial=1.0)
+    flops = table.flops.reshape(-1).astype(np.float64)
+    found, _, rank, _ = np.linalg.lstsq(design / size, flops, rcond=1e-9)
+    exact = np.allclose(design / size @ found, flops, rtol=1e-6)
+    per_view = found[0] / size[0] if rank == len(terms) and exact and found.min() >= 0 else 0.0
+    return views[:, None] * per_view

@@ -47,12 +47,15 @@ def measure(
     costs: Mapping[str, Floats],
     image_index: NDArray[np.int64],
     *,
+    paid_once: Mapping[str, Floats] | None = None,
     draws: int = 1000,
     seed: int = 0,
 ) -> list[Measured]:
-    """Accuracy and every cost of every setting, with ``draws`` resamples by image.
+    """Accuracy and every cost of every setting, all its passes together, with ``draws`` resamples by image.
 
-    scores, costs[...]: [n, S]; image_index: [n].
+    scores, costs[...]: [n, S]; image_index: [n]. paid_once: cost name -> [n, 1] or [n, S], the part of a
+    pass that a request does not pay again (`training.evaluation.pricing.encoding_flops`); a cost that is not
+    named is paid whole by every pass.
     """
     n = len(scores)
     if not n:
@@ -69,8 +72,13 @@ def measure(
     for setting in settings:
         for layer, values in layers.items():
             extra = setting.charge.get(layer, 0.0)
-            for choice in setting.choices:
+            again = None
+            if setting.tried is not None and layer != "accuracy":
+                again = values - (paid_once or {}).get(layer, 0.0)
+            for k, choice in enumerate(setting.choices):
                 picked = values[rows, choice] + extra
+                if again is not None:
+                    picked += np.where(setting.tried[k], again, 0.0).sum(axis=1)
                 points[at] = picked.mean()
                 # Scaled by its own mean, a column of FLOPs is as exact in float32 as one of scores.
                 sums[:, at] = np.add.reduceat(picked[order] / (points[at] or 1.0), starts)
@@ -93,6 +101,7 @@ def measure_weighted(
     image_index: NDArray[np.int64],
     weights: Sequence[Floats],
     *,
+    paid_once: Mapping[str, Floats] | None = None,
     draws: int = 1000,
     seed: int = 0,
 ) -> list[list[Measured]]:
@@ -100,13 +109,15 @@ def measure_weighted(
 
     The mean over a resample whose images have no weight is NaN.
     """
-    layers = {}
+    layers, once = {}, {}
     for k, w in enumerate(weights):
         each = w[:, None]
-        layers[f"{k} weight"] = np.broadcast_to(each, scores.shape)
-        layers[f"{k} accuracy"] = each * scores
+        # A question counts and scores once, however many passes it took.
+        layers[f"{k} weight"] = once[f"{k} weight"] = np.broadcast_to(each, scores.shape)
+        layers[f"{k} accuracy"] = once[f"{k} accuracy"] = each * scores
         layers |= {f"{k} {name}": each * cost for name, cost in costs.items()}
-    found = measure(settings, scores, layers, image_index, draws=draws, seed=seed)
+        once |= {f"{k} {name}": each * part for name, part in (paid_once or {}).items()}
+    found = measure(settings, scores, layers, image_index, paid_once=once, draws=draws, seed=seed)
 
     def means(m: Measured, k: int) -> Measured:
         with np.errstate(invalid="ignore"):

@@ -34,6 +34,7 @@ class Settings:
     target_is: what a target means ("price per visual token", "mean visual tokens", "scale").
     choices: [K, n] index of the scale that each sample gets.
     charge: what each request pays besides the scale's own cost (the router's FLOPs), by cost name.
+    tried: [K, n, S] the scales that were answered at before the one in ``choices``, each charged; None: none.
     """
 
     name: str
@@ -41,6 +42,14 @@ class Settings:
     targets: tuple[float, ...]
     choices: NDArray[np.int8]
     charge: Mapping[str, float] = field(default_factory=dict)
+    tried: NDArray[np.bool_] | None = None
+
+    @property
+    def passes(self) -> NDArray[np.int64]:
+        """[K, n] how often the language model runs, the last time included."""
+        if self.tried is None:
+            return np.ones(self.choices.shape, np.int64)
+        return 1 + self.tried.sum(axis=2, dtype=np.int64)
 
 
 def by_expected_score(expected: NDArray[np.floating], visual_tokens: NDArray[np.integer]) -> Replay:
