@@ -59,7 +59,7 @@ def test_files_with_a_byte_order_mark_and_crlf_are_read(tmp_path: Path) -> None:
         ([{**ROW, "answers": [["a"]]}], r"line 1: answers is \['a'\], not a text"),
         ([{**ROW, "question": " "}], "line 1: the question is empty"),
         ([{**ROW, "image": True}], "line 1: image is True, not a text"),
-        ([{**ROW, "metric": "bleu"}], "line 1: metric 'bleu' is not known"),
+        ([{**ROW, "metric": "bleu"}], "line 1: Metric 'bleu' is not known"),
         ([{**ROW, "id": "x"}, {**ROW, "id": "x"}], "line 2: id 'mine/x' was already used by row 1"),
         ([[1]], r"line 1 is \[1\], not an object"),
     ],

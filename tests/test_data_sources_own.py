@@ -88,6 +88,17 @@ def test_a_folder_of_parquet_files_is_one_data_set(tmp_path: Path) -> None:
         read(f"parquet:{tmp_path / 'empty'}")
 
 
+def test_pictures_in_equally_named_files_of_several_folders_are_kept_apart(tmp_path: Path) -> None:
+    for number, split in enumerate(("a", "b")):
+        row = {**ROW, "image": bytes_of(tmp_path, number), "image_id": "", "id": number}
+        write(tmp_path / "set" / split / "0000.parquet", [row])
+    first, second = read(f"parquet:{tmp_path / 'set'}")
+    assert (first.image_id, second.image_id) == ("set/a/0000.parquet, row 1", "set/b/0000.parquet, row 1")
+    assert first.open_image().tobytes() != second.open_image().tobytes()
+    (alone,) = read(f"parquet:{tmp_path / 'set' / 'a' / '0000.parquet'}")
+    assert alone.image_id == "0000/0000.parquet, row 1"
+
+
 def test_parquet_files_that_are_wrong_are_named(tmp_path: Path) -> None:
     path = write(tmp_path / "mine.parquet", [{"image": "a.png", "question": "q"}])
     with pytest.raises(SourceError, match="has no column 'answers'; its columns are: image, question"):
@@ -202,6 +213,20 @@ def test_an_image_folder_of_classes_asks_what_is_shown(tmp_path: Path) -> None:
         read(f"folder:{tmp_path / 'flat'}")
 
 
+def test_a_folder_of_splits_is_not_taken_for_one_of_classes(tmp_path: Path) -> None:
+    row = {"file_name": "a.png", "question": "Q?", "answers": "x"}
+    for split in ("test", "dev"):
+        picture(tmp_path / "mine" / split / "a.png")
+    lines(tmp_path / "mine" / "test" / "metadata.jsonl", row)
+    (tmp_path / "mine" / "dev" / "metadata.csv").write_text("file_name,question,answers\na.png,Q?,x\n")
+    home = tmp_path / "mine"
+    with pytest.raises(
+        SourceError, match=rf"has several splits\. Name one: folder:{home}/dev, folder:{home}/test"
+    ):
+        read(f"folder:{home}")
+    assert len(read(f"folder:{home}/test")) == len(read(f"folder:{home}/dev")) == 1
+
+
 @pytest.mark.parametrize("folder", [".", "images", "val2014"])
 def test_llavas_question_files_are_asked_as_they_stand(tmp_path: Path, folder: str) -> None:
     row = {"question_id": 1, "image": "c.jpg", "text": "Is it?\nAnswer briefly.", "category": "adversarial"}
@@ -216,7 +241,7 @@ def test_llavas_question_files_are_asked_as_they_stand(tmp_path: Path, folder: s
         SourceError, match="line 1 has no answers, answer, label: LLaVA's question files have no"
     ):
         read(f"llava:{lines(path, row)}")
-    with pytest.raises(SourceError, match="metric 'bleu' is not known"):
+    with pytest.raises(SourceError, match="line 1: Metric 'bleu' is not known"):
         read(f"llava:{lines(path, {**row, 'answer': 'yes', 'metric': 'bleu'})}")
 
 
@@ -232,6 +257,26 @@ def test_generic_rows_with_choices_are_asked_with_letters(tmp_path: Path, answer
     table = tmp_path / "mine.csv"
     table.write_text(f'image,question,answers,choices\na.png,What?,{answer},"[""cat"", ""dog""]"\n')
     assert read(table) == [sample]
+
+
+@pytest.mark.parametrize(
+    ("answer", "choices", "letter"),
+    [("B", ["A", "B"], "B"), ("A", ["B", "C"], "A"), ("C", ["B", "C"], "B")],
+)
+def test_choices_that_are_letters_themselves_are_read_where_one_alone_can_be_meant(
+    tmp_path: Path, answer: str, choices: list[str], letter: str
+) -> None:
+    (sample,) = read(lines(tmp_path / "mine.jsonl", {**ROW, "answers": answer, "choices": choices}))
+    assert sample.answers == (letter, *choices)
+
+
+@pytest.mark.parametrize(("answer", "choices"), [("A", ["B", "A"]), ("cat", ["cat", "dog", "cat"])])
+def test_an_answer_that_may_mean_two_choices_is_refused(
+    tmp_path: Path, answer: str, choices: list[str]
+) -> None:
+    path = lines(tmp_path / "mine.jsonl", {**ROW, "answers": answer, "choices": choices})
+    with pytest.raises(SourceError, match=r"line 1: answers is .* and it may mean one of them only"):
+        read(path)
 
 
 @pytest.mark.parametrize("answers", [["C"], ["a", "b"], ["horse"], ["b"]])

@@ -19,6 +19,7 @@ from data.sources.prompts import SHORT_ANSWER, asked
 from data.sources.skipped import Skipped
 
 QUESTION = "What is shown in the image?"
+METADATA = ("metadata.jsonl", "metadata.csv")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
 
 
@@ -26,16 +27,25 @@ def read(where: str, data_dir: Path | None, skipped: Skipped) -> Iterator[Sample
     folder = placed(where, data_dir)
     if not folder.is_dir():
         raise SourceError(f"folder: {folder} is not a folder.")
-    lines, table = folder / "metadata.jsonl", folder / "metadata.csv"
+    lines, table = (folder / name for name in METADATA)
     if lines.is_file() or table.is_file():
         rows = jsonl_rows(lines) if lines.is_file() else table_rows(table, "file_name")
         return samples(folder.name, rows, beside(folder, "file_name"), skipped)
+    if splits := _splits(folder):
+        named = ", ".join(f"folder:{folder / split}" for split in splits)
+        raise SourceError(f"{folder} has several splits. Name one: {named}.")
     if not any(child.is_dir() for child in folder.iterdir()):
         raise SourceError(
             f"{folder} has neither metadata.jsonl nor metadata.csv (file_name, question, answers), nor one "
             "folder per class."
         )
     return _classes(folder, skipped)
+
+
+def _splits(folder: Path) -> list[str]:
+    """Names of the folders in ``folder`` that have metadata of their own: those are no classes."""
+    tables = (path for name in METADATA for path in folder.glob(f"*/{name}"))
+    return sorted({path.parent.name for path in tables})
 
 
 def _classes(folder: Path, skipped: Skipped) -> Iterator[Sample]:

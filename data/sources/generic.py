@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from data.records import ImageSource, Sample
-from data.scoring import METRICS
+from data.scoring import ScoringError, metric
 from data.sources.files import ImageFile, Row, SourceError, csv_rows, jsonl_rows
 from data.sources.prompts import AS_WRITTEN, OPTION_LETTER, asked
 from data.sources.skipped import Skipped
@@ -81,12 +81,6 @@ def samples(dataset: str, rows: Iterable[Row], opener: Opener, skipped: Skipped)
         choices = row.texts("choices") if row.values.get("choices") else ()
         if choices:
             answers = (_letter(answers, choices, row.where), *choices)
-        metric = row.text("metric") if row.values.get("metric") else ""
-        metric = metric or (CHOICE_METRIC if choices else DEFAULT_METRIC)
-        if metric not in METRICS:
-            raise SourceError(
-                f"{row.where}: metric {metric!r} is not known. Known: {', '.join(sorted(METRICS))}."
-            )
         name = row.text("id") if row.values.get("id") not in (None, "") else f"#{number}"
         if skipped.repeats(seen, f"{dataset}/{name}", row.where):
             continue
@@ -97,7 +91,7 @@ def samples(dataset: str, rows: Iterable[Row], opener: Opener, skipped: Skipped)
             open_image=open_image,
             question=asked(prompt, question, choices),
             answers=answers,
-            metric=metric,
+            metric=named_metric(row, CHOICE_METRIC if choices else DEFAULT_METRIC),
             dataset=dataset,
             split="",
             family=row.text("group") if row.values.get("group") else "",
@@ -105,16 +99,27 @@ def samples(dataset: str, rows: Iterable[Row], opener: Opener, skipped: Skipped)
         )
 
 
+def named_metric(row: Row, default: str = DEFAULT_METRIC) -> str:
+    """The metric that the row names, else ``default``; raises `SourceError` for one that is not known."""
+    name = row.text("metric") if row.values.get("metric") else default
+    try:
+        metric(name)
+    except ScoringError as error:
+        raise SourceError(f"{row.where}: {error}") from None
+    return name
+
+
 def _letter(answers: tuple[str, ...], choices: tuple[str, ...], where: str) -> str:
-    """The letter of the choice that the one answer names, by its letter or its text."""
+    """The letter of the one choice that the one answer can mean, by its letter or its text."""
     letters = string.ascii_uppercase[: len(choices)]
     if len(choices) > len(string.ascii_uppercase):
         raise SourceError(f"{where}: {len(choices)} choices; there are letters for 26.")
-    if len(answers) == 1 and answers[0] in choices:
-        return letters[choices.index(answers[0])]
-    if len(answers) == 1 and len(answers[0]) == 1 and answers[0] in letters:
-        return answers[0]
+    meant = {letter for letter, choice in zip(letters, choices, strict=True) if answers == (choice,)}
+    if len(answers) == 1:
+        meant |= {answers[0]} & set(letters)
+    if len(meant) == 1:
+        return meant.pop()
     raise SourceError(
         f"{where}: answers is {list(answers)}; with choices it is one letter up to {letters[-1:]}, or one of "
-        f"{list(choices)}."
+        f"{list(choices)}, and it may mean one of them only."
     )

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from data.records import Sample
-from data.scoring import METRICS
 from data.sources.files import ImageFile, Row, SourceError, identified, jsonl_rows
+from data.sources.generic import named_metric
 from data.sources.prompts import AS_WRITTEN
 from data.sources.skipped import Skipped
 
@@ -29,18 +29,13 @@ def read(where: str, data_dir: Path | None, skipped: Skipped) -> Iterator[Sample
     for sample_id, row in identified(jsonl_rows(path), path.stem, "question_id", skipped):
         image = row.text("image")
         home = home or _home(path.parent, image)
-        metric = row.text("metric") if row.values.get("metric") else "answer_match"
-        if metric not in METRICS:
-            raise SourceError(
-                f"{row.where}: metric {metric!r} is not known. Known: {', '.join(sorted(METRICS))}."
-            )
         yield Sample(
             sample_id=sample_id,
             image_id=f"{path.stem}/{image}",
             open_image=ImageFile(home / image),
             question=row.text("text"),
             answers=_answers(row),
-            metric=metric,
+            metric=named_metric(row),
             dataset=path.stem,
             split="",
             family=row.text("category") if row.values.get("category") else "",

@@ -1,8 +1,8 @@
 """Parquet: ``parquet:FILE`` or ``parquet:FOLDER`` (all files in it), with the columns of
 `data.sources.generic`.
 
-``image`` holds a path relative to the file, the bytes of an image file, or what Hugging Face's data sets
-have: a struct of bytes and path. Only the row group in hand is in memory.
+``image`` holds a path relative to the folder (the file's own for a FILE), the bytes of an image file, or what
+Hugging Face's data sets have: a struct of bytes and path. Only the row group in hand is in memory.
 """
 
 from __future__ import annotations
@@ -42,13 +42,14 @@ def placed(where: str, data_dir: Path | None) -> Path:
 
 def embedded_or_beside(row: Row, path: Path) -> tuple[str, ImageSource]:
     """An `data.sources.generic.Opener` for rows whose image may be inside the file."""
-    image = row.values.get("image")
+    image, home = row.values.get("image"), path if path.is_dir() else path.parent
     if isinstance(image, str):
-        return beside(path if path.is_dir() else path.parent)(row)
+        return beside(home)(row)
     if image is None:
         raise SourceError(f"{row.where}: image is empty.")
-    name = row.text("image_id") if row.values.get("image_id") is not None else row.where.rpartition("/")[2]
-    return name, image
+    if row.values.get("image_id") not in (None, ""):
+        return row.text("image_id"), image
+    return str(Path(row.where).relative_to(home)), image  # files of one name may be in several folders
 
 
 @dataclass(frozen=True, slots=True)
