@@ -72,13 +72,12 @@ def measure(
     for setting in settings:
         for layer, values in layers.items():
             extra = setting.charge.get(layer, 0.0)
-            again = None
-            if setting.tried is not None and layer != "accuracy":
-                again = values - (paid_once or {}).get(layer, 0.0)
+            tried = None if layer == "accuracy" else setting.tried
+            again = values - (paid_once or {}).get(layer, 0.0)
             for k, choice in enumerate(setting.choices):
                 picked = values[rows, choice] + extra
-                if again is not None:
-                    picked += np.where(setting.tried[k], again, 0.0).sum(axis=1)
+                if tried is not None:
+                    picked += np.where(tried[k], again, 0.0).sum(axis=1)
                 points[at] = picked.mean()
                 # Scaled by its own mean, a column of FLOPs is as exact in float32 as one of scores.
                 sums[:, at] = np.add.reduceat(picked[order] / (points[at] or 1.0), starts)
