@@ -168,7 +168,8 @@ def test_a_candidate_for_comparison_makes_no_bundle() -> None:
     with pytest.raises(ExportError, match="serves comparison only"):
         fit(outcomes(60), outcomes(40, split="tune"), Lookup())
     names = [c.name for c in candidates()]
-    assert names == ["lightgbm_per_scale", "lightgbm_shared", "question_only", "lookup"]
+    assert names[0] == "lightgbm_per_scale"  # the shipped one
+    assert len(set(names)) == len(names)
     with pytest.raises(ValueError, match="'magic': take one of lightgbm_per_scale"):
         by_name("magic", candidates())
 

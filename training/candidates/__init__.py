@@ -10,9 +10,20 @@ if TYPE_CHECKING:
 
 def candidates() -> tuple[Candidate, ...]:
     """Every candidate (imports LightGBM)."""
+    from training.candidates.image_entropy import ImageEntropy
+    from training.candidates.image_only import image_only
     from training.candidates.lightgbm_per_scale import LightGBMPerScale
     from training.candidates.lightgbm_shared import LightGBMShared
     from training.candidates.lookup import Lookup
+    from training.candidates.nearest_neighbours import NearestNeighbours
     from training.candidates.question_only import question_only
 
-    return (LightGBMPerScale(), LightGBMShared(), question_only(), Lookup())
+    return (
+        LightGBMPerScale(),
+        LightGBMShared(),
+        question_only(),
+        image_only(),
+        ImageEntropy(),
+        NearestNeighbours(),
+        Lookup(),
+    )
