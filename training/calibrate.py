@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.isotonic import IsotonicRegression
 
-from router import policy
+from router import calibration, policy
 from router.calibration import EPSILON, Calibration, Isotonic, Platt, ScaleMap
 from router.policy import Prices
 from router.predictor import Predictions
@@ -43,6 +43,15 @@ def fit_calibration(
     return Calibration(
         sufficient=_head(raw.sufficient, sufficient.astype(np.float64), fold),
         score=_head(raw.score, scores, fold),
+    )
+
+
+def calibrated(maps: Calibration, raw: Predictions) -> Predictions:
+    """``raw`` predictions through the maps; novelty is left as it is."""
+    return Predictions(
+        calibration.apply(maps.sufficient, raw.sufficient),
+        calibration.apply(maps.score, raw.score),
+        raw.novelty,
     )
 
 

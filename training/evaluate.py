@@ -205,22 +205,24 @@ def evaluate(
 
 
 def _chosen(contender: Contender, path: Measured, table: Outcomes, tune: Outcomes | None) -> dict[str, int]:
-    """Role -> index on the path: the cheapest setting within 0.5 points of the best fixed scale, and the
-    most accurate one that costs no more. On ``tune`` where possible; a role nobody fills is left out."""
+    """`roles` on ``tune`` where possible, else on ``table`` itself."""
     if tune is None or contender.tune_replay is None:
-        data, settings = table, path.settings
-    else:
-        data, settings = tune, at_prices(contender.name, contender.tune_replay, path.settings.targets)
-    fixed_accuracy = data.scores.mean(axis=0)
+        return roles(path, table)
+    settings = at_prices(contender.name, contender.tune_replay, path.settings.targets)
+    tokens = {TOKENS: tune.visual_tokens.astype(np.float64)}
+    return roles(measure([settings], tune.scores, tokens, tune.image_index, draws=0)[0], tune)
+
+
+def roles(path: Measured, table: Outcomes) -> dict[str, int]:
+    """Role -> index on the path, as measured on ``table``: the cheapest setting within 0.5 points of the best
+    fixed scale, and the most accurate one that costs no more. A role nobody fills is left out."""
+    fixed_accuracy = table.scores.mean(axis=0)
     best = int(fixed_accuracy.argmax())
-    rows = np.arange(len(data.scores))
-    accuracy = np.array([data.scores[rows, c].mean() for c in settings.choices])
-    tokens = np.array([data.visual_tokens[rows, c].mean() for c in settings.choices])
-    enough = np.flatnonzero(accuracy >= fixed_accuracy[best] - ACCURACY_SLACK)
-    affordable = np.flatnonzero(tokens <= data.visual_tokens[:, best].mean())
-    roles = {}
+    enough = np.flatnonzero(path.accuracy >= fixed_accuracy[best] - ACCURACY_SLACK)
+    affordable = np.flatnonzero(path.cost[TOKENS] <= table.visual_tokens[:, best].mean())
+    found = {}
     if enough.size:
-        roles["thrifty"] = int(enough[0])
+        found["thrifty"] = int(enough[0])
     if affordable.size:
-        roles["accurate"] = int(affordable[accuracy[affordable].argmax()])
-    return roles
+        found["accurate"] = int(affordable[path.accuracy[affordable].argmax()])
+    return found
