@@ -158,6 +158,13 @@ def test_the_question_is_found_in_every_form_of_llavas_prompts(prompt: str) -> N
     assert not same_question(f"What year?{SUFFIX}", prompt)
 
 
+@pytest.mark.parametrize("empty", ["", "  \n", "<image>\n", "Reference OCR token: A, B"])
+def test_a_prompt_without_a_question_fits_none(empty: str) -> None:
+    assert not same_question(f"What brand?{SUFFIX}", empty)
+    assert not same_question(empty, f"What brand?{SUFFIX}")
+    assert not same_question(empty, "")
+
+
 def test_what_is_missing_is_said(tmp_path: Path, pope: Path) -> None:
     path = lines(tmp_path / "answers.jsonl", answer(1, "Is there a dog in the image?", "Yes"))
     questions = lines(tmp_path / "q.jsonl", {"question_id": 5, "image": "x.jpg", "text": "?"})

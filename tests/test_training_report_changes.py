@@ -107,6 +107,17 @@ def test_only_common_images_are_compared_and_that_is_said() -> None:
     assert (c.paired, c.images) == (100, (250, 100))
 
 
+@pytest.mark.parametrize("spent", [0, 1])
+def test_a_change_from_nothing_has_no_share_and_is_not_tested(spent: int) -> None:
+    free = copy.deepcopy(content())
+    free["oracle"]["none_sufficient"]["smallest"]["visual_tokens"] = spent / 750
+    free["per_image"]["visual_tokens"]["oracle"] = [spent, *[0] * 249]  # one image is not in every draw
+    change = by_name(compare(free, content(), draws=100))["oracle, visual tokens"]
+    assert change.verdict == "not tested"
+    assert np.isnan(change.difference.value) == (spent == 0)
+    json.dumps(comparison_json(compare(free, content(), draws=100)), allow_nan=False)
+
+
 @pytest.mark.parametrize("why", ["split", "older", "other images"])
 def test_reports_without_common_images_are_shown_untested(why: str) -> None:
     other = copy.deepcopy(content())

@@ -16,13 +16,10 @@ from data.joining import concat
 from data.records import OutcomeTable, RecordError, read_outcomes, write_outcomes
 from training.shards import LabelError
 from training.some_scales import KEY as BACKBONE_LADDER
-from training.some_scales import join_scales
+from training.some_scales import check_alike, join_scales
 
 KEY = "part"
 """Key of a part's manifest: {"number": 2, "of": 4, "images": of the whole data set}."""
-
-ALIKE = ("backbone", "dtype", "max_new_tokens", "compiled")
-"""What must agree besides the identity that `concat` looks at."""
 
 _NUMBERS = ("number", "of", "images")
 
@@ -93,7 +90,8 @@ def _join_parts(tables: Sequence[tuple[Path, OutcomeTable]]) -> OutcomeTable:
                 f"{folder} is not a part of a table. Parts are made by `m3-train label --shard I/N`."
             )
         first = first or (folder, table)
-        _check_alike(first, folder, table)
+        _check_one_whole(first, folder, table)
+        check_alike(*first, folder, table)
         number = int(said["number"])
         if number in parts:
             raise RecordError(f"{folder} and {parts[number][0]} are both part {number} of {said['of']}.")
@@ -105,7 +103,7 @@ def _join_parts(tables: Sequence[tuple[Path, OutcomeTable]]) -> OutcomeTable:
     return concat([_whole(parts[number][1]) for number in sorted(parts)])
 
 
-def _check_alike(first: tuple[Path, OutcomeTable], folder: Path, table: OutcomeTable) -> None:
+def _check_one_whole(first: tuple[Path, OutcomeTable], folder: Path, table: OutcomeTable) -> None:
     home, other = first
     theirs, ours = other.manifest[KEY], table.manifest[KEY]
     assert isinstance(theirs, Mapping)
@@ -115,12 +113,6 @@ def _check_alike(first: tuple[Path, OutcomeTable], folder: Path, table: OutcomeT
             raise RecordError(
                 f"{folder} and {home} are not parts of one table: {key} is {ours[key]} and {theirs[key]}. "
                 "Label all parts of the same data set, with the same N and the same --limit."
-            )
-    for key in ALIKE:
-        if other.manifest.get(key) != table.manifest.get(key):
-            raise RecordError(
-                f"{folder} and {home} were labelled differently: {key} is {table.manifest.get(key)!r} and "
-                f"{other.manifest.get(key)!r}."
             )
 
 

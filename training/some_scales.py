@@ -25,7 +25,8 @@ from training.shards import LabelError
 KEY = "backbone_ladder"
 """Key of the manifest of a table that has some scales only: all scales of the backbone."""
 
-_ALIKE = ("backbone", "dtype", "max_new_tokens", "compiled", "dataset", "split", "metric", KEY)
+_ALIKE = ("backbone", "dtype", "max_new_tokens", "compiled")
+_OF_SAMPLES = ("dataset", "split", "metric", KEY)
 _SAME = ("questions", "references", "metrics", "image_ids", "text_tokens", "image_index", "grid_stats")
 
 
@@ -63,7 +64,7 @@ def join_scales(tables: Sequence[tuple[Path, OutcomeTable]]) -> OutcomeTable:
     home, first = tables[0]
     owner: dict[int, tuple[Path, int, int]] = {}  # scale -> folder, table, column
     for number, (folder, table) in enumerate(tables):
-        _check_alike(home, first, folder, table)
+        _check_same_samples(home, first, folder, table)
         for column, scale in enumerate(table.scales):
             if scale in owner:
                 raise RecordError(
@@ -83,13 +84,21 @@ def join_scales(tables: Sequence[tuple[Path, OutcomeTable]]) -> OutcomeTable:
     return replace(first, manifest=manifest, scales=scales, **joined)
 
 
-def _check_alike(home: Path, first: OutcomeTable, folder: Path, table: OutcomeTable) -> None:
-    for key in (*(key for key in IDENTITY if key != "ladder"), *_ALIKE):
+def check_alike(home: Path, first: OutcomeTable, folder: Path, table: OutcomeTable, *more: str) -> None:
+    """Raises `RecordError` unless both tables were labelled in the same way, and agree in ``more`` too.
+
+    more: keys of the manifest. The ladder may differ.
+    """
+    for key in (*(key for key in IDENTITY if key != "ladder"), *_ALIKE, *more):
         theirs, ours = first.manifest.get(key), table.manifest.get(key)
         if theirs != ours:
             raise RecordError(
                 f"{folder} and {home} were labelled differently: {key} is {ours!r} and {theirs!r}."
             )
+
+
+def _check_same_samples(home: Path, first: OutcomeTable, folder: Path, table: OutcomeTable) -> None:
+    check_alike(home, first, folder, table, *_OF_SAMPLES)
     if first.sample_ids != table.sample_ids:
         odd = sorted(set(first.sample_ids) ^ set(table.sample_ids)) or ["(another order)"]
         raise RecordError(

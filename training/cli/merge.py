@@ -1,4 +1,4 @@
-"""``m3-train merge``: the parts that several machines labelled -> one outcome table."""
+"""``m3-train merge``: the parts, or the scales, that several machines labelled -> one outcome table."""
 
 from __future__ import annotations
 
@@ -10,10 +10,15 @@ from rich.console import Console
 
 
 def command(
-    parts: Annotated[list[Path], typer.Argument(help="Folders made by `m3-train label --shard I/N`.")],
+    parts: Annotated[
+        list[Path], typer.Argument(help="Folders made by `m3-train label --shard I/N` or `--scales`.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the whole table; a table there is replaced.")],
 ) -> None:
-    """Merge the parts of a table; none may be missing."""
+    """Merge the parts of a table, of which none may be missing; or tables of some scales of one data set.
+
+    Where both were divided, the parts of each choice of scales first.
+    """
     from training.cli.label import summary
     from training.parts import merge
 

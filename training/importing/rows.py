@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from data.sources.files import Row, SourceError, csv_rows, json_rows, jsonl_rows
 from training.importing.layout import Layout, look_up
@@ -75,36 +75,46 @@ def read_answers(
 
 
 def _answer(row: Row, at: Mapping[str, Any], layout: Layout, scale: int, known: References | None) -> Answer:
-    sample_id = _text(row, row.values, layout.id)
-    if known is not None:
-        question = _text(row, row.values, layout.question)
-        sample = known.find(sample_id, question, row.where)
-        return Answer(
-            where=row.where,
-            sample_id=sample.sample_id,
-            scale=scale,
-            question=question,
-            references=sample.answers,
-            image=sample.image_id,
-            family=sample.family,
-            answer=_text(row, at, layout.answer),
-            score=_number(row, at, layout.score),
-            tokens=_whole(row, at, layout.tokens),
-        )
-    references = look_up(row.values, layout.references)
-    if references is None:
-        raise _lacks(row, row.values, layout.references)
+    sample = _own(row, layout) if known is None else _known(row, layout, known)
     return Answer(
         where=row.where,
-        sample_id=sample_id,
         scale=scale,
         question=_text(row, row.values, layout.question),
-        references=Row({layout.references: references}, row.where).texts(layout.references),
-        image=_optional(row, row.values, layout.image) or sample_id,
-        family=_optional(row, row.values, layout.family),
         answer=_text(row, at, layout.answer),
         score=_number(row, at, layout.score),
         tokens=_whole(row, at, layout.tokens),
+        **sample,
+    )
+
+
+class _Sample(TypedDict):
+    """What an `Answer` has of its sample, whatever was answered."""
+
+    sample_id: str
+    references: tuple[str, ...]
+    image: str
+    family: str
+
+
+def _own(row: Row, layout: Layout) -> _Sample:
+    """The sample as the row describes it."""
+    sample_id = _text(row, row.values, layout.id)
+    references = look_up(row.values, layout.references)
+    if references is None:
+        raise _lacks(row, row.values, layout.references)
+    return _Sample(
+        sample_id=sample_id,
+        references=Row({layout.references: references}, row.where).texts(layout.references),
+        image=_optional(row, row.values, layout.image) or sample_id,
+        family=_optional(row, row.values, layout.family),
+    )
+
+
+def _known(row: Row, layout: Layout, known: References) -> _Sample:
+    """The sample as the data set has it."""
+    sample = known.find(_text(row, row.values, layout.id), _text(row, row.values, layout.question), row.where)
+    return _Sample(
+        sample_id=sample.sample_id, references=sample.answers, image=sample.image_id, family=sample.family
     )
 
 

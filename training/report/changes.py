@@ -192,6 +192,8 @@ class _Pair:
         (old, old_draws), (new, new_draws) = sides[0], sides[1]
         if share:
             return Change(name, before, after, Estimate.of(new - old, new_draws - old_draws))
+        if not (old and old_draws.all()):  # a share of nothing does not exist
+            return Change(name, before, after, _difference(before, after, share), share)
         return Change(name, before, after, Estimate.of(new / old - 1, new_draws / old_draws - 1), share=False)
 
 

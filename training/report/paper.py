@@ -34,13 +34,11 @@ KINDS, ZONES_TOO = WEIGHTINGS = ("family and kind", "family and zone")
 
 @dataclass(frozen=True)
 class Profile:
-    """The paper's accuracies on one benchmark: scale -> accuracy in [0, 1]; the oracle's mean tokens per
-    grid and its accuracy."""
+    """The paper's accuracies on one benchmark: scale -> accuracy in [0, 1]; and its oracle's accuracy."""
 
     name: str
     accuracy: Mapping[int, float]
     oracle_accuracy: float
-    oracle_tokens: float
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,6 @@ def profile(name: str) -> Profile:
         name,
         {int(scale): values[at] / 100 for scale, values in figures["accuracy"].items()},
         figures["oracle"]["accuracy"][at] / 100,
-        figures["oracle"]["tokens"][at],
     )
 
 

@@ -7,7 +7,7 @@ is found here is empirical: nothing promised for one distribution holds on anoth
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -133,13 +133,8 @@ def _row(
     accuracy, accuracy_draws = routed[0].accuracy[0], routed[0].accuracy_draws[:, 0]
     spent, spent_draws = routed[0].cost[TOKENS][0], routed[0].cost_draws[TOKENS][:, 0]
     full, full_draws = fixed.cost[TOKENS][-1], fixed.cost_draws[TOKENS][:, -1]
-    return Shift(
-        row.split,
-        row.n,
-        row.n_images,
-        row.accuracy,
-        row.visual_tokens,
-        row.oracle_accuracy,
+    return replace(
+        row,
         router=Estimate.of(accuracy, accuracy_draws),
         router_tokens=Estimate.of(spent, spent_draws),
         versus_full=Estimate.of(accuracy - fixed.accuracy[-1], accuracy_draws - fixed.accuracy_draws[:, -1]),
