@@ -93,7 +93,7 @@ class Calibration:
     def from_json(cls, value: Mapping[str, Any], n_scales: int) -> Calibration:
         """The inverse of `to_json`. Raises `BundleCorrupt`."""
         try:
-            heads = [tuple(_scale_map(m) for m in value[head]) for head in ("sufficient", "score")]
+            heads = [tuple(scale_map(m) for m in value[head]) for head in ("sufficient", "score")]
         except (KeyError, TypeError, ValueError, OverflowError) as err:
             raise BundleCorrupt(
                 f"The manifest's calibration cannot be read ({err!r}): fit the bundle again."
@@ -105,10 +105,11 @@ class Calibration:
 
 def apply(maps: Sequence[ScaleMap], p: NDArray[np.floating]) -> Float32:
     """Calibrated [n, S] from raw [n, S], column by column."""
-    return np.stack([scale_map(p[:, s]) for s, scale_map in enumerate(maps)], axis=1)
+    return np.stack([each(p[:, s]) for s, each in enumerate(maps)], axis=1)
 
 
-def _scale_map(value: Mapping[str, Any]) -> ScaleMap:
+def scale_map(value: Mapping[str, Any]) -> ScaleMap:
+    """The inverse of the maps' ``to_json``; a KeyError, TypeError or ValueError for anything else."""
     if value["kind"] == "platt":
         return Platt(float(value["slope"]), float(value["offset"]))
     if value["kind"] == "isotonic":

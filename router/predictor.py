@@ -46,10 +46,19 @@ class OnnxPredictor:
 
     model: bytes of the ONNX file. n_features, n_scales: what the manifest says, checked against the graph.
     threads: onnxruntime's own threads; one, because a request is one row and the service has its own.
+    file: what messages call it.
     Raises `BundleCorrupt` when the bytes are no such graph.
     """
 
-    def __init__(self, model: bytes, *, n_features: int, n_scales: int, threads: int = 1) -> None:
+    def __init__(
+        self,
+        model: bytes,
+        *,
+        n_features: int,
+        n_scales: int,
+        threads: int = 1,
+        file: str = "predictor.onnx",
+    ) -> None:
         import onnxruntime as ort  # costs a tenth of a second: only who predicts pays it
 
         options = ort.SessionOptions()
@@ -62,18 +71,18 @@ class OnnxPredictor:
             )
         except Exception as err:  # onnxruntime has a private exception type per fault
             raise BundleCorrupt(
-                "predictor.onnx is not a graph that onnxruntime can load: fit the bundle again."
+                f"{file} is not a graph that onnxruntime can load: fit the bundle again."
             ) from err
         self._n_features = n_features
         self._n_scales = n_scales
         inputs = [(i.name, i.type, i.shape[1:]) for i in self._session.get_inputs()]
         if inputs != [(INPUT, "tensor(float)", [n_features])]:
             raise BundleCorrupt(
-                f"predictor.onnx takes {inputs}; the manifest's features need one float32 input "
+                f"{file} takes {inputs}; the manifest's features need one float32 input "
                 f"'{INPUT}' of width {n_features}: fit the bundle again."
             )
         if [o.name for o in self._session.get_outputs()] != list(OUTPUTS):
-            raise BundleCorrupt(f"predictor.onnx does not give {', '.join(OUTPUTS)}: fit the bundle again.")
+            raise BundleCorrupt(f"{file} does not give {', '.join(OUTPUTS)}: fit the bundle again.")
 
     def predict(self, features: Float32) -> Predictions:
         """See `Predictor.predict`. Refuses NaN and infinities on the way in and on the way out."""

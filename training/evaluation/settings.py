@@ -20,11 +20,14 @@ Index = NDArray[np.int64]
 Replay = Callable[[float], Index]
 """Price per visual token -> index of the scale of each of n samples."""
 
+PRICE = "price per visual token"
+
 POINTS = 40
 """Settings kept along a frontier, evenly spaced in log cost."""
 
-_PRICES = np.concatenate([[0.0], np.geomspace(1e-7, 2.0, 160)])[::-1]
-# Scores lie in [0, 1] and scales are at least one token apart: above a price of 1 all get the cheapest scale.
+PRICES: tuple[float, ...] = tuple(np.concatenate([[0.0], np.geomspace(1e-7, 2.0, 160)])[::-1].tolist())
+"""What a sweep tries, cheapest first. Scores lie in [0, 1] and scales are at least one token apart: above a
+price of 1 all get the cheapest scale."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,8 @@ class Settings:
     @property
     def passes(self) -> NDArray[np.int64]:
         """[K, n] how often the language model runs, the last time included."""
-        if self.tried is None:
-            return np.ones(self.choices.shape, np.int64)
-        return 1 + self.tried.sum(axis=2, dtype=np.int64)
+        runs = np.ones(self.choices.shape, np.int64)
+        return runs if self.tried is None else runs + self.tried.sum(axis=2)
 
 
 def by_expected_score(expected: NDArray[np.floating], visual_tokens: NDArray[np.integer]) -> Replay:
@@ -58,11 +60,16 @@ def by_expected_score(expected: NDArray[np.floating], visual_tokens: NDArray[np.
 
 
 def at_prices(
-    name: str, replay: Replay, prices: Sequence[float], charge: Mapping[str, float] | None = None
+    name: str,
+    replay: Replay,
+    prices: Sequence[float],
+    charge: Mapping[str, float] | None = None,
+    *,
+    knob: str = PRICE,
 ) -> Settings:
-    """The policy ``name`` replayed at given prices."""
+    """The policy ``name`` replayed at given prices, or at given values of another ``knob``."""
     choices = np.stack([replay(price).astype(np.int8) for price in prices])
-    return Settings(name, "price per visual token", tuple(map(float, prices)), choices, dict(charge or {}))
+    return Settings(name, knob, tuple(map(float, prices)), choices, dict(charge or {}))
 
 
 def sweep(
@@ -71,22 +78,32 @@ def sweep(
     visual_tokens: NDArray[np.integer],
     charge: Mapping[str, float] | None = None,
     points: int = POINTS,
+    *,
+    knob: str = PRICE,
+    values: Sequence[float] | None = None,
 ) -> Settings:
     """The policy along its whole frontier: a Lagrangian sweep of prices, for which no label is looked at.
 
     visual_tokens: [n, S]. About ``points`` settings are kept, among them both ends: the cheapest scale
-    for all, and the best expected score whatever it costs (price 0).
+    for all, and the best expected score whatever it costs (price 0). values: of another knob than a
+    price, cheapest first.
     """
     rows = np.arange(len(visual_tokens))
-    choices = np.stack([replay(price).astype(np.int8) for price in _PRICES.tolist()])
-    spent = np.array([visual_tokens[rows, choice].mean() for choice in choices])
+    swept = PRICES if values is None else tuple(map(float, values))
+    choices = np.stack([replay(value).astype(np.int8) for value in swept])
+    kept = spread_out(np.array([visual_tokens[rows, choice].mean() for choice in choices]), points)
+    return Settings(name, knob, tuple(swept[k] for k in kept), choices[kept], dict(charge or {}))
+
+
+def spread_out(spent: NDArray[np.float64], points: int = POINTS) -> list[int]:
+    """About ``points`` of the settings, evenly spaced in the log of what they spend, both ends among them.
+
+    spent: [K] mean cost, cheapest first. Of settings that spend the same the first is kept.
+    """
     log = np.log(np.maximum(spent, 1e-9))
     wanted = np.linspace(log[0], log[-1], points)
-    kept = sorted({int(np.abs(log - w).argmin()) for w in wanted} | {0, len(_PRICES) - 1})
-    # Two prices that spend the same on every sample are one setting.
-    distinct = [k for at, k in enumerate(kept) if at == 0 or spent[k] > spent[kept[at - 1]]]
-    prices = tuple(_PRICES[distinct].tolist())
-    return Settings(name, "price per visual token", prices, choices[distinct], dict(charge or {}))
+    kept = sorted({int(np.abs(log - w).argmin()) for w in wanted} | {0, len(spent) - 1})
+    return [k for at, k in enumerate(kept) if at == 0 or spent[k] > spent[kept[:at]].max()]
 
 
 def fixed_settings(scales: Sequence[int], n: int) -> Settings:
