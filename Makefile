@@ -5,7 +5,7 @@ PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install serve test test-slow test-gpu check openapi clean
+.PHONY: install serve test test-slow test-gpu soak-labels check openapi clean
 
 install: $(VENV)/.installed ## the service and the command line
 dev: $(VENV)/.installed-dev ## everything that tests and training need
@@ -39,6 +39,9 @@ test-slow: dev
 
 test-gpu: dev
 	$(BIN)/python -m pytest -m gpu
+
+soak-labels: dev ## labelling killed -9 a thousand times, or SOAK_KILLS
+	$(BIN)/python -m pytest -m soak
 
 openapi: install ## docs/openapi.json, after a change of the HTTP API
 	$(BIN)/m3-router openapi > docs/openapi.json.new && mv docs/openapi.json.new docs/openapi.json

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-import random
 import shutil
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -183,48 +178,6 @@ def test_a_join_needs_every_shard(tmp_path: Path) -> None:
         pytest.raises(LabelError, match="not finished"),
     ):
         store.join()
-
-
-SCRIPT = """
-import sys
-from pathlib import Path
-from tests.labelling import FakeBackbone, samples
-from training.label import Settings, label
-
-if __name__ == "__main__":
-    settings = Settings("plain", shard_images=3, batch_images=2, process=sys.argv[2] == "process")
-    out = Path(sys.argv[1])
-    label(FakeBackbone(delay=0.004), samples(40), out, settings, lambda t: print(t.done, flush=True))
-"""
-
-
-def run_killed(tmp_path: Path, out: Path, rng: random.Random, mode: str) -> bool:
-    """Start labelling and kill -9 it some time after its first progress; True when it had finished."""
-    script = tmp_path / "run.py"
-    script.write_text(SCRIPT)
-    command = [sys.executable, str(script), str(out), mode]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, cwd=ROOT) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(rng.uniform(0, 0.12))
-        process.kill()
-        process.stdout.read()
-    return process.returncode == 0
-
-
-@pytest.mark.parametrize("mode", ["here", "process"])
-def test_kill_9_at_any_moment_loses_and_repeats_nothing(tmp_path: Path, mode: str) -> None:
-    label(FakeBackbone(), samples(40), tmp_path / "whole", replace(SETTINGS, shard_images=3))
-    rng = random.Random(7)
-    killed = tmp_path / "killed"
-    finished = [run_killed(tmp_path, killed, rng, mode) for _ in range(6 if mode == "here" else 3)]
-    assert not all(finished)
-    table = label(FakeBackbone(), samples(40), killed, replace(SETTINGS, shard_images=3))
-    assert table.sample_ids == tuple(s.sample_id for s in samples(40))
-    assert content(killed) == content(tmp_path / "whole")
-    assert len(list((killed / "shards").iterdir())) == 14
-    assert json.loads((killed / "run.json").read_text())["prompt"] == "plain"
 
 
 class Death(BaseException):
