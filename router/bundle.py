@@ -1,7 +1,7 @@
 """A bundle: a folder with ``manifest.json`` and ``predictor.onnx``; all that serving needs, nothing pickled.
 
 The manifest holds the hash of the ONNX file, the ladder, the fingerprint of the backbone, the features,
-the calibration, the prices of token budgets, the novelty threshold and the certificates (none yet).
+the calibration, the prices of token budgets, the novelty threshold and the certificates.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from typing import Any
 
 from m3_backbone.scales import Ladder
 from router.calibration import Calibration
+from router.certificates import NOTHING, Certificates
 from router.errors import BundleCorrupt, BundleError, BundleMismatch
 from router.features import FeatureSpec
+from router.json_values import number, numbers
 from router.prices import Prices
 
 FORMAT = "m3-router-bundle"
@@ -40,8 +42,9 @@ class Bundle:
     """A router at rest.
 
     onnx: bytes of the graph `router.predictor.OnnxPredictor` runs. novelty_threshold: the novelty above
-    which an image falls back to the full scale, or None. certificates: empty for now. candidate: which
-    kind of predictor. provenance: how it was made (rows, seed, versions, hashes of the outcomes).
+    which an image falls back to the full scale, or None. certificates: of `m3-train certify`, none before.
+    candidate: which kind of predictor. provenance: how it was made (rows, seed, versions, hashes of the
+    outcomes).
     """
 
     onnx: bytes
@@ -52,7 +55,7 @@ class Bundle:
     backbone: str
     backbone_fingerprint: str
     novelty_threshold: float | None = None
-    certificates: tuple[Mapping[str, Any], ...] = ()
+    certificates: Certificates = NOTHING
     candidate: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
@@ -121,14 +124,14 @@ class Bundle:
                 features=FeatureSpec.from_json(manifest["features"]),
                 calibration=Calibration.from_json(manifest["calibration"], len(ladder)),
                 prices=Prices(
-                    _number(prices["default"]),
-                    _numbers(prices["price"]),
-                    _numbers(prices["mean_visual_tokens"]),
+                    number(prices["default"]),
+                    numbers(prices["price"]),
+                    numbers(prices["mean_visual_tokens"]),
                 ),
                 backbone=str(manifest["backbone"]["name"]),
                 backbone_fingerprint=str(manifest["backbone"]["fingerprint"]),
-                novelty_threshold=None if novelty is None else _number(novelty["threshold"]),
-                certificates=tuple(dict(certificate) for certificate in manifest["certificates"]),
+                novelty_threshold=None if novelty is None else number(novelty["threshold"]),
+                certificates=Certificates.from_json(manifest["certificates"], len(prices["price"])),
                 candidate=str(manifest["candidate"]),
                 provenance=dict(manifest["provenance"]),
             )
@@ -151,7 +154,7 @@ class Bundle:
                 "mean_visual_tokens": list(self.prices.mean_tokens),
             },
             "novelty": novelty,
-            "certificates": [dict(c) for c in self.certificates],
+            "certificates": self.certificates.to_json(),
             "calibration": self.calibration.to_json(),
             "features": self.features.to_json(),
             "provenance": dict(self.provenance),
@@ -173,16 +176,6 @@ def _is_bundle(folder: Path) -> bool:
         return bool(_parse(_read(folder, MANIFEST), folder))
     except BundleError:
         return False
-
-
-def _number(value: Any) -> float:
-    if type(value) is not float and type(value) is not int:
-        raise TypeError(f"{value!r} is not a number")  # float() would take "nan" and True
-    return float(value)
-
-
-def _numbers(values: Any) -> tuple[float, ...]:
-    return tuple(_number(v) for v in values)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""What a request asks of the router: a scale, a floor, a ceiling, a budget, a price."""
+"""What a request asks of the router: a scale, a floor, a ceiling, a budget, a price, an accuracy drop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,17 @@ from typing import Literal
 from m3_backbone.scales import Ladder, ScaleError
 from router.errors import ConstraintError
 
-PolicyName = Literal["fixed", "utility", "token_budget"]
+PolicyName = Literal["fixed", "utility", "token_budget", "accuracy_drop"]
+LossName = Literal["regret", "net", "agreement"]
+PromptKind = Literal["question", "conversation"]
+
+LOSSES: tuple[LossName, ...] = ("regret", "net", "agreement")
+"""regret: max(0, s_full - s). net: s_full - s. agreement: 1 where the full scale's answer is another one."""
+
+DELTA = 0.05
+"""What an accuracy drop has when its delta is not given."""
+
+LOSS: LossName = "regret"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +29,13 @@ class Constraints:
 
     scale: forced, wins over all else. min_scale: floor. max_scale: ceiling on the scale, whatever the image
     costs at it. max_visual_tokens: ceiling on this request's own visual tokens. token_budget: mean visual
-    tokens per request. price: expected score that one visual token must buy. Raises `ConstraintError` for a
-    value that can mean nothing.
+    tokens per request. price: expected score that one visual token must buy. accuracy_drop: expected ``loss``
+    against the full scale, kept with probability 1 - ``delta``. delta beside a token_budget: the budget is
+    kept with that probability, else it is the calibration's mean that is within it.
+
+    greedy, kind, max_new_tokens: how the answer will be made. They choose no scale, but certificates speak of
+    greedy answers to one question about one image (`router.certificates`). None: no limit to speak of.
+    Raises `ConstraintError` for a value that can mean nothing.
     """
 
     scale: int | None = None
@@ -29,6 +44,12 @@ class Constraints:
     max_visual_tokens: int | None = None
     token_budget: float | None = None
     price: float | None = None
+    accuracy_drop: float | None = None
+    delta: float | None = None
+    loss: LossName | None = None
+    greedy: bool = True
+    kind: PromptKind = "question"
+    max_new_tokens: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("scale", "min_scale", "max_scale", "max_visual_tokens"):
@@ -41,8 +62,33 @@ class Constraints:
             )
         if self.price is not None and not (_is_number(self.price) and self.price >= 0):
             raise ConstraintError(f"price must be a number of at least 0, got {self.price!r}.", param="price")
-        if self.price is not None and self.token_budget is not None:
-            raise ConstraintError("Give a token_budget or a price, not both.", param="token_budget")
+        for name in ("accuracy_drop", "delta"):
+            value = getattr(self, name)
+            if value is not None and not (_is_number(value) and 0 < value < 1):
+                raise ConstraintError(
+                    f"{name} must be a number above 0 and below 1, got {value!r}.", param=name
+                )
+        if self.loss is not None and self.loss not in LOSSES:
+            raise ConstraintError(
+                f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}.", param="loss"
+            )
+        self._check_targets()
+
+    def _check_targets(self) -> None:
+        """One target, and nothing that belongs to another one."""
+        targets = [n for n in ("token_budget", "price", "accuracy_drop") if getattr(self, n) is not None]
+        if len(targets) > 1:
+            raise ConstraintError(
+                f"Give a token_budget, a price or an accuracy_drop, not {' and '.join(targets)} at once.",
+                param=targets[0],
+            )
+        if self.loss is not None and self.accuracy_drop is None:
+            raise ConstraintError("A loss is that of an accuracy_drop: give both or none.", param="loss")
+        if self.delta is not None and self.accuracy_drop is None and self.token_budget is None:
+            raise ConstraintError(
+                "A delta is that of an accuracy_drop or of a token_budget: give it with one of them.",
+                param="delta",
+            )
 
     def check(self, ladder: Ladder) -> None:
         """Raises `ConstraintError` when a scale named here is not on ``ladder``."""

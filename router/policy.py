@@ -4,7 +4,7 @@ Every function works on n requests at once; a served request is n = 1, a replay 
 n = thousands, and both run the same lines. Shapes: n requests, S scales. Costs are of any unit (visual
 tokens unless said otherwise), prices in expected score per cost unit.
 
-Not covered yet: `accuracy_drop` and `cascade`, which need certificates.
+Not covered: `cascade`, which looks at an answer.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3_backbone.scales import Ladder
+from router.certificates import NOTHING, Certificates
 from router.constraints import Constraints, PolicyName
 from router.errors import ConstraintError
 from router.predictor import Predictions
 from router.prices import Prices
+from router.targets import Target, resolve
 
 __all__ = [
     "Constraints",
@@ -30,6 +32,7 @@ __all__ = [
     "choose",
     "decide",
     "fixed",
+    "spend",
     "token_budget",
     "utility",
 ]
@@ -43,8 +46,9 @@ Mask = NDArray[np.bool_]
 class Decision:
     """The scale chosen for one request, and why.
 
-    probabilities: P(sufficient) per scale; expected_scores: per scale; both empty when the predictor
-    failed. fallback: why the full scale replaced the policy's choice, or None.
+    certified: what was asked for (`accuracy_drop`, or a `token_budget` with a delta) is proven of requests
+    like this one. probabilities: P(sufficient) per scale; expected_scores: per scale; both empty when the
+    predictor failed. fallback: why the full scale replaced the policy's choice, or None.
     """
 
     scale: int
@@ -78,6 +82,22 @@ def token_budget(
 ) -> Index:
     """`utility` at the price whose mean stayed within ``tokens`` on ``tune``: empirical, no bound."""
     return utility(expected, costs, prices.for_budget(tokens), allowed)
+
+
+def spend(
+    expected: NDArray[np.floating],
+    costs: Costs,
+    price: float,
+    allowed: Mask | None = None,
+    fallback: Mask | None = None,
+) -> Index:
+    """`utility`, but the largest scale allowed where ``fallback`` [n] is true; certificates are of this."""
+    chosen = utility(expected, costs, price, allowed)
+    if fallback is None:
+        return chosen
+    last = costs.shape[1] - 1
+    largest = last if allowed is None else last - allowed[:, ::-1].argmax(axis=1)
+    return np.where(fallback, largest, chosen).astype(np.int64)
 
 
 def allowed_scales(costs: Costs, ladder: Ladder, constraints: Constraints) -> Mask:
@@ -123,11 +143,12 @@ def choose(
     *,
     fallback: Mask | None = None,
     costs: Costs | None = None,
+    certificates: Certificates = NOTHING,
 ) -> Index:
     """The scale of each of n requests, as indices on the ladder [n].
 
-    A forced scale wins; then floor and ceiling; then a budget or a price. Where ``fallback`` [n] is true
-    the largest scale that floor and ceiling leave is taken. ``costs`` [n, S] replaces visual tokens as
+    A forced scale wins; then floor and ceiling; then a budget, a drop or a price. Where ``fallback`` [n] is
+    true the largest scale that floor and ceiling leave is taken. ``costs`` [n, S] replaces visual tokens as
     what the price is paid on. Raises `ConstraintError`.
     """
     constraints.check(ladder)
@@ -135,12 +156,8 @@ def choose(
         return fixed(len(visual_tokens), ladder, constraints.scale)
     tokens = visual_tokens.astype(np.float64)
     allowed = allowed_scales(tokens, ladder, constraints)
-    _, price = prices.resolve(constraints)
-    chosen = utility(expected, tokens if costs is None else costs, price, allowed)
-    if fallback is not None:
-        largest = allowed.shape[1] - 1 - allowed[:, ::-1].argmax(axis=1)
-        chosen = np.where(fallback, largest, chosen).astype(np.int64)
-    return chosen
+    price = resolve(constraints, prices, certificates).price
+    return spend(expected, tokens if costs is None else costs, price, allowed, fallback)
 
 
 def decide(
@@ -152,6 +169,7 @@ def decide(
     *,
     fallback: str | None = None,
     costs: Sequence[float] | None = None,
+    certificates: Certificates = NOTHING,
 ) -> Decision:
     """`choose` for one request, with its reason in words.
 
@@ -168,29 +186,35 @@ def decide(
             prices,
             fallback=np.array([fallback is not None]),
             costs=None if costs is None else np.asarray([costs], dtype=np.float64),
+            certificates=certificates,
         )[0]
     )
-    policy, price = prices.resolve(constraints)
+    target = resolve(constraints, prices, certificates)
     scale = ladder.scales[index]
-    if policy == "fixed":
+    if target.policy == "fixed":
         reason, fallback = f"scale {scale} was asked for", None
     elif fallback is not None:
         reason = f"fallback to the largest scale allowed: {fallback}"
     else:
-        budget = f"token budget {constraints.token_budget:g}: " if policy == "token_budget" else ""
-        reason = (
-            f"{budget}expected score {expected[0, index]:.3f} for {visual_tokens[index]} visual tokens is "
-            f"the best trade at {price:.3g} per token{_limits(constraints)}"
-        )
+        trade = f"expected score {expected[0, index]:.3f} for {visual_tokens[index]} visual tokens"
+        reason = _reason(target, trade) + _limits(constraints)
     return Decision(
         scale=scale,
-        policy=policy,
+        policy=target.policy,
         reason=reason,
-        certified=False,  # nothing is certified before bundles hold certificates
+        # A fallback for novelty is part of what was certified; one for want of predictions is not.
+        certified=target.certified and predictions is not None,
         probabilities={} if predictions is None else _per_scale(ladder, predictions.sufficient),
         expected_scores={} if predictions is None else _per_scale(ladder, predictions.score),
         fallback=fallback,
     )
+
+
+def _reason(target: Target, trade: str) -> str:
+    asked = f"{target.asked}: " if target.asked else ""
+    if target.full is not None:
+        return f"{asked}the largest scale allowed, because {target.full}"
+    return f"{asked}{trade} is the best trade at {target.price:.3g} per token"
 
 
 def _limits(constraints: Constraints) -> str:

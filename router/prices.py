@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from router.constraints import Constraints, PolicyName
 from router.errors import ConstraintError
 
 
@@ -39,11 +38,3 @@ class Prices:
             f"token_budget {tokens:g} cannot be met: the smallest mean is {self.mean_tokens[-1]:g} tokens.",
             param="token_budget",
         )
-
-    def resolve(self, constraints: Constraints) -> tuple[PolicyName, float]:
-        """The policy that ``constraints`` ask for, and its price (0 for a forced scale)."""
-        if constraints.scale is not None:
-            return "fixed", 0.0
-        if constraints.token_budget is not None:
-            return "token_budget", self.for_budget(constraints.token_budget)
-        return "utility", self.default if constraints.price is None else constraints.price

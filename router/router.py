@@ -12,10 +12,11 @@ from m3_backbone.scales import Ladder
 from m3_backbone.types import RouteInputs
 from router import calibration
 from router.bundle import Bundle
+from router.certificates import Setting
 from router.constraints import Constraints
 from router.errors import BundleMismatch, PredictorError
 from router.features import Float32
-from router.policy import Decision, Index, choose, decide
+from router.policy import Decision, Index, choose, decide, spend
 from router.predictor import OnnxPredictor, Predictions, Predictor
 
 ANYTHING = Constraints()
@@ -87,6 +88,7 @@ class Router:
             constraints or ANYTHING,
             self.bundle.prices,
             fallback=fallback,
+            certificates=self.bundle.certificates,
         )
 
     def predict(self, features: Float32) -> Predictions:
@@ -119,4 +121,13 @@ class Router:
             constraints,
             self.bundle.prices,
             fallback=self.is_novel(predictions),
+            certificates=self.bundle.certificates,
         )
+
+    def play(self, predictions: Predictions, visual_tokens: NDArray[np.integer], setting: Setting) -> Index:
+        """What `route` would choose for n requests if ``setting`` were certified and asked for [n].
+
+        Without the threshold of a cascade, which does not choose the first scale. visual_tokens: [n, S].
+        """
+        tokens = visual_tokens.astype(np.float64)
+        return spend(predictions.score, tokens, setting.price, fallback=self.is_novel(predictions))

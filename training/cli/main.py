@@ -22,6 +22,7 @@ VERBS: dict[str, tuple[str, str]] = {
         "Make an outcome table of what another program answered.",
     ),
     "fit": ("training.cli.fit:command", "Fit a router on outcome tables and write its bundle."),
+    "certify": ("training.cli.certify:command", "Certify a bundle's accuracy drops and token budgets."),
     "report": ("training.cli.report:command", "Write the report of cost against accuracy."),
     "compare-reports": (
         "training.cli.compare_reports:command",
@@ -38,7 +39,9 @@ def main() -> None:
 
 def build(arguments: list[str]) -> typer.Typer:
     """The app for these arguments: only the verb that they name is imported."""
-    app = typer.Typer(help="Offline side of m3-router: train, label, fit, report.", no_args_is_help=True)
+    app = typer.Typer(
+        help="Offline side of m3-router: train, label, fit, certify, report.", no_args_is_help=True
+    )
     app.callback()(_overview)
     named = next((argument for argument in arguments if not argument.startswith("-")), None)
     for verb, (target, line) in VERBS.items():

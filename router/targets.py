@@ -1,0 +1,88 @@
+"""What the constraints of a request come down to: a price, and whether it is a certified one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from router.certificates import FULL_PRICE, Certificates
+from router.constraints import DELTA, LOSS, Constraints, PolicyName
+from router.prices import Prices
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """price: per visual token; for a forced scale 0, which nobody pays. asked: the target in words, or "".
+
+    full: why the largest scale allowed is taken instead, or None. certified: the price is that of a
+    certificate which speaks of such requests.
+    """
+
+    policy: PolicyName
+    price: float
+    asked: str = ""
+    full: str | None = None
+    certified: bool = False
+
+
+def resolve(constraints: Constraints, prices: Prices, certificates: Certificates) -> Target:
+    """The target of ``constraints``. Raises `ConstraintError` for a token budget that no price keeps."""
+    if constraints.scale is not None:
+        return Target("fixed", 0.0)
+    if constraints.token_budget is not None:
+        return _token_budget(constraints.token_budget, constraints, prices, certificates)
+    if constraints.accuracy_drop is not None:
+        return _accuracy_drop(constraints.accuracy_drop, constraints, certificates)
+    return Target("utility", prices.default if constraints.price is None else constraints.price)
+
+
+def _token_budget(
+    tokens: float, constraints: Constraints, prices: Prices, certificates: Certificates
+) -> Target:
+    asked = f"token budget {tokens:g}"
+    bounds = None if constraints.delta is None else certificates.token_bounds(constraints.delta)
+    if bounds is None:
+        unproven = "" if constraints.delta is None else ", on average for want of a certified bound"
+        return Target("token_budget", prices.for_budget(tokens), f"{asked}{unproven}")
+    price = replace(prices, mean_tokens=bounds.bounds).for_budget(tokens)
+    return Target(
+        "token_budget",
+        price,
+        f"{asked} (delta {bounds.delta:g})",
+        certified=speaks_of(certificates, constraints),
+    )
+
+
+def _accuracy_drop(epsilon: float, constraints: Constraints, certificates: Certificates) -> Target:
+    loss = LOSS if constraints.loss is None else constraints.loss
+    delta = DELTA if constraints.delta is None else constraints.delta
+    asked = f"accuracy drop {epsilon:g} ({loss}, delta {delta:g})"
+
+    def full(why: str) -> Target:
+        return Target("accuracy_drop", FULL_PRICE, asked, full=why)
+
+    if constraints.kind != "question":
+        return full("certificates speak of one question about one image")
+    found = certificates.covering(loss, epsilon, delta)
+    if found is None:
+        return full("no certificate of this router covers that")
+    if found.setting is None:
+        n = f"{found.n_images} images"
+        if found.refused:
+            return full(f"{n} cannot certify a drop of {found.epsilon:g}, {found.smallest_n} are needed")
+        return full(f"nothing cheaper passed for a drop of {found.epsilon:g} on {n}")
+    if found.setting.threshold is not None:
+        return full("what is certified is a cascade, which is not served")
+    return Target("accuracy_drop", found.setting.price, asked, certified=speaks_of(certificates, constraints))
+
+
+def speaks_of(certificates: Certificates, constraints: Constraints) -> bool:
+    """Whether a request like this was certified: greedy, one question about one image, no floor or ceiling,
+    and at least as many new tokens as the calibration's answers had."""
+    limits = (constraints.scale, constraints.min_scale, constraints.max_scale, constraints.max_visual_tokens)
+    longest = constraints.max_new_tokens
+    return (
+        constraints.greedy
+        and constraints.kind == "question"
+        and all(limit is None for limit in limits)
+        and (longest is None or longest >= certificates.max_new_tokens)
+    )

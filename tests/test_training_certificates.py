@@ -1,0 +1,223 @@
+"""From outcomes to certificates: losses, the path, the tests along it, the grid, and whether it holds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from data.records import OutcomeTable, RecordError, long_texts
+from router import Constraints, Router
+from router.certificates import FULL, Certificates, Setting
+from router.errors import BundleMismatch
+from tests.routing import SCALES, outcomes, small_fit
+from training.certificates.grid import Grid, certify, predict, replay_of, token_bounds
+from training.certificates.losses import at_scales, by_image
+from training.certificates.path import fix_path
+from training.certificates.replay import Replay
+from training.certificates.simulate import clopper_pearson, reversed_scales, simulate
+from training.certificates.testing import passed
+
+GRID = Grid(losses=("regret", "net", "agreement"), epsilons=(0.02, 0.1, 0.25), deltas=(0.05, 0.2))
+
+
+@cache
+def router() -> Router:
+    return Router.of(small_fit().bundle)
+
+
+@cache
+def table(n_images: int = 300) -> OutcomeTable:
+    """Answers that are the scale's own where it is wrong."""
+    made = outcomes(n_images, split="certify")
+    said = [["Yes." if s else f"no {k}" for k, s in enumerate(row)] for row in made.scores.tolist()]
+    manifest = {**made.manifest, "max_new_tokens": 16}
+    return replace(made, answers=long_texts(said), manifest=manifest)
+
+
+@cache
+def certified() -> Certificates:
+    return certify(router(), table(), GRID, outcomes="abc")
+
+
+def test_losses_are_against_the_full_scale() -> None:
+    made = replace(
+        table(4),
+        scores=np.tile([[0.0, 0.5, 1.0, 0.5, 0.5]], (16, 1)),
+        answers=long_texts([["a", "The Cat", "cat", " Cat. ", "cat"]] * 16),
+    )
+    assert at_scales(made, "net")[0].tolist() == [0.5, 0.0, -0.5, 0.0, 0.0]
+    assert at_scales(made, "regret")[0].tolist() == [0.5, 0.0, 0.0, 0.0, 0.0]
+    assert at_scales(made, "agreement")[0].tolist() == [1.0, 0.0, 0.0, 0.0, 0.0]
+
+
+def test_agreement_needs_no_references() -> None:
+    bare = replace(table(), references=((),) * len(table()), scores=np.zeros_like(table().scores))
+    np.testing.assert_array_equal(at_scales(bare, "agreement"), at_scales(table(), "agreement"))
+    assert at_scales(bare, "agreement").any()
+
+
+def test_the_unit_is_the_image_with_the_mean_over_its_questions() -> None:
+    values = np.array([[1.0, 0.0], [0.0, 0.0], [0.5, 0.0]])
+    choices = np.array([[0, 0, 0], [1, 0, 0]], np.int8)
+    # Image 7 has the first two samples, image 2 the third; none has no sample.
+    np.testing.assert_allclose(by_image(values, choices, np.array([7, 7, 2])), [[0.5, 0.5], [0.5, 0.0]])
+
+
+def test_the_path_goes_from_the_full_scale_to_the_smallest_and_knows_nothing_of_certify() -> None:
+    path = fix_path(router().bundle.prices)
+    prices = [setting.price for setting in path]
+    assert path[0] == FULL
+    assert prices == sorted(prices)
+    assert set(router().bundle.prices.prices) < set(prices)
+    replay = replay_of(router(), table(), predict(router(), table()))
+    tokens = replay.image_tokens().mean(axis=0)
+    assert tokens[0] == 576
+    assert (np.diff(tokens) <= 1e-9).all()
+    assert tokens[-1] < 12  # the few novel images keep the full scale
+
+
+def test_a_cascade_has_its_place_on_the_path_and_is_not_played_by_a_router_alone() -> None:
+    path = fix_path(router().bundle.prices, (0.9, 0.5))
+    assert path[1:3] == (Setting(path[1].price, 0.9), Setting(path[1].price, 0.5))
+    with pytest.raises(RecordError, match="cascade"):
+        Replay.of(router(), predict(router(), table()), table(), path)
+
+
+def test_testing_stops_at_the_first_failure() -> None:
+    p = np.array([[1.0, 0.01, 0.04, 0.2, 0.001], [1.0, 0.5, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0, 0.05]])
+    assert passed(p, 0.05).tolist() == [2, 0, 4]
+    assert passed(p, 0.3).tolist() == [4, 0, 4]
+
+
+def whole(found: Certificates, loss: str, group: str = "") -> dict[tuple[float, float], Any]:
+    return {(c.epsilon, c.delta): c for c in found.accuracy if c.loss == loss and c.group == group}
+
+
+def test_every_loss_epsilon_and_delta_has_its_certificate() -> None:
+    found = certified()
+    assert (found.outcomes, found.max_new_tokens) == ("abc", 16)
+    for loss in GRID.losses:
+        assert set(whole(found, loss)) == {(e, d) for e in GRID.epsilons for d in GRID.deltas}
+    for c in found.accuracy:
+        assert c.bound <= c.epsilon
+        assert (c.setting is None) == (c.visual_tokens == 576)
+    assert any(c.setting is not None for c in found.accuracy)
+
+
+@pytest.mark.parametrize("loss", GRID.losses)
+def test_what_allows_more_is_never_certified_for_less(loss: str) -> None:
+    cells = whole(certified(), loss)
+    for (epsilon, delta), cell in cells.items():
+        for other in GRID.epsilons:
+            if other > epsilon:
+                assert cells[other, delta].visual_tokens <= cell.visual_tokens
+        for other in GRID.deltas:
+            if other > delta:
+                assert cells[epsilon, other].visual_tokens <= cell.visual_tokens
+
+
+def test_families_share_delta_and_each_has_its_own_images() -> None:
+    found = certified()
+    for family in ("coarse", "fine"):
+        rows = table().families == family
+        cells = whole(found, "regret", family)
+        assert {c.n_images for c in cells.values()} == {len(np.unique(table().image_index[rows]))}
+        assert cells[0.1, 0.2].smallest_n == 22  # log(0.1) / log(0.9): half of 0.2 for each of two families
+    alone = certify(router(), table(), GRID, families=False)
+    assert all(c.group == "" for c in alone.accuracy)
+
+
+def test_too_few_images_are_refused_with_the_number_that_is_needed() -> None:
+    few = certify(router(), table().take(np.arange(60)), Grid(epsilons=(0.01,), deltas=(0.05,)))
+    for c in few.accuracy:
+        assert c.refused
+        assert (c.setting, c.visual_tokens) == (None, 576)
+    assert whole(few, "regret")[0.01, 0.05].smallest_n == 299
+
+
+def test_what_is_served_is_what_was_certified() -> None:
+    """The price of a certificate, in a bundle, chooses what the replay chose: fallbacks included."""
+    cell = whole(certified(), "regret")[0.25, 0.2]
+    assert cell.setting is not None
+    served = Router(replace(router().bundle, certificates=certified()), router().predictor)
+    predictions = predict(router(), table())
+    asked = Constraints(accuracy_drop=0.25, delta=0.2)
+    chosen = served.replay(predictions, table().visual_tokens, asked)
+    np.testing.assert_array_equal(chosen, router().play(predictions, table().visual_tokens, cell.setting))
+    regret = at_scales(table(), "regret")[np.arange(len(table())), chosen].mean()
+    assert regret <= cell.bound
+    assert table().visual_tokens[np.arange(len(table())), chosen].mean() == pytest.approx(cell.visual_tokens)
+    for i in range(0, len(table()), 97):
+        decision = served.route(table().route_inputs(i), asked)
+        assert decision.certified
+        assert decision.scale == SCALES[chosen[i]]
+
+
+def test_token_bounds_are_above_the_means_and_tighter_for_a_larger_delta() -> None:
+    strict, loose = certified().tokens
+    replay = replay_of(router(), table(), predict(router(), table()))
+    means = replay.image_tokens().mean(axis=0)[-len(strict.bounds) :]
+    assert (np.array(strict.bounds) >= means).all()
+    assert (np.array(strict.bounds) >= np.array(loose.bounds)).all()
+    blind = replace(table(), scores=np.full_like(table().scores, 0.5))
+    assert token_bounds(router(), blind, (0.05, 0.2)) == certified().tokens
+
+
+def test_other_splits_other_backbones_and_tables_without_inputs_are_refused() -> None:
+    with pytest.raises(RecordError, match="holds the split 'dev'"):
+        certify(router(), outcomes(20, split="dev"), GRID)
+    foreign = replace(table(), manifest={**table().manifest, "backbone_fingerprint": "other"})
+    with pytest.raises(BundleMismatch, match="'other'"):
+        certify(router(), foreign, GRID)
+    imported = replace(table(), manifest={**table().manifest, "route_inputs": "none"})
+    with pytest.raises(RecordError, match="no route inputs"):
+        certify(router(), imported, GRID)
+    with pytest.raises(ValueError, match="epsilon must be above 0 and below 1"):
+        Grid(epsilons=(0.0,))
+
+
+def test_certificates_of_a_good_and_of_a_bad_router_are_wrong_no_more_often_than_delta() -> None:
+    predictions = predict(router(), table())
+    rows = simulate(
+        {
+            "router": replay_of(router(), table(), predictions),
+            "reversed": replay_of(router(), table(), reversed_scales(predictions)),
+        },
+        Grid(losses=("regret", "net"), epsilons=(0.05, 0.2), deltas=(0.1, 0.3)),
+        n_images=150,
+        draws=100,
+    )
+    assert len(rows) == 16
+    for row in rows:
+        assert row.holds
+        assert row.low <= row.rate <= row.high
+        assert row.known <= row.full == 576
+    good = {(r.loss, r.epsilon, r.delta): r for r in rows if r.policy == "router"}
+    for key, bad in {(r.loss, r.epsilon, r.delta): r for r in rows if r.policy == "reversed"}.items():
+        assert good[key].known <= bad.known
+    assert good["regret", 0.2, 0.3].tokens < 300
+
+
+def test_a_test_that_refuses_too_easily_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mean alone, without a bound: wrong about as often as right where the risk is epsilon."""
+    from training.certificates import simulate as module
+    from training.certificates.bounds import Bound, Floats, Sets
+
+    def by_the_mean(losses: Floats, epsilon: float, sets: Sets) -> Floats:
+        p: Floats = (sets.counts @ losses / sets.n > epsilon).astype(np.float64)
+        return p
+
+    monkeypatch.setattr(module, "BOUNDS", {"regret": Bound(by_the_mean, 0.0)})
+    replay = replay_of(router(), table(), predict(router(), table()))
+    rows = simulate({"router": replay}, Grid(("regret",), (0.1,), (0.05,)), n_images=100, draws=200)
+    assert not rows[0].holds
+
+
+def test_clopper_pearson_is_the_interval_of_the_tables() -> None:
+    assert clopper_pearson(0, 20) == (0.0, pytest.approx(0.1684, abs=1e-4))
+    assert clopper_pearson(20, 20) == (pytest.approx(0.8316, abs=1e-4), 1.0)
+    assert clopper_pearson(3, 100) == (pytest.approx(0.00623, abs=1e-5), pytest.approx(0.08518, abs=1e-5))

@@ -1,0 +1,151 @@
+"""Whether certificates hold: many calibration sets from a population whose risks are known.
+
+The population is a whole outcome table; a calibration set is n of its images, drawn with replacement. A
+certificate is violated when the risk of its setting over the population is above epsilon, which may happen in
+a share of at most delta of the sets.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.constraints import LossName
+from router.predictor import Predictions
+from training.certificates.bounds import BOUNDS, Sets
+from training.certificates.grid import Grid
+from training.certificates.replay import Replay
+from training.certificates.testing import passed
+
+DRAWS = 1000
+CONFIDENCE = 0.95
+_ROUNDING = 1e-12  # of a mean over thousands of images
+BAD = "reversed"
+"""The name of a policy that is bad on purpose."""
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """One policy under one certificate of the grid, over ``draws`` calibration sets of ``n_images``.
+
+    low, high: Clopper-Pearson limits of the violation rate. tokens: mean visual tokens in the population of
+    what was certified, averaged over the sets. known: those of the setting that would be taken if the
+    population were known; what is above them is the price of proof. nothing: share of sets in which nothing
+    but the full scale passed.
+    """
+
+    policy: str
+    loss: LossName
+    epsilon: float
+    delta: float
+    n_images: int
+    draws: int
+    violations: int
+    low: float
+    high: float
+    tokens: float
+    known: float
+    full: float
+    nothing: float
+
+    @property
+    def rate(self) -> float:
+        return self.violations / self.draws
+
+    @property
+    def holds(self) -> bool:
+        """Whether the violations are no more than delta explains."""
+        return self.low <= self.delta
+
+
+def simulate(
+    policies: Mapping[str, Replay],
+    grid: Grid,
+    *,
+    n_images: int | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> list[Simulated]:
+    """Every policy under every certificate of ``grid``, all on the same draws.
+
+    n_images: of a calibration set; as many as the population has when left out.
+    """
+    found: list[Simulated] = []
+    for name, replay in policies.items():
+        tokens = replay.image_tokens().mean(axis=0)
+        m = len(np.unique(replay.table.image_index))
+        n = m if n_images is None else n_images
+        sets = Sets.drawn(m, n, draws, seed)
+        for loss in grid.losses:
+            losses = replay.losses(loss)
+            risks = losses.mean(axis=0)
+            for epsilon in grid.epsilons:
+                p = BOUNDS[loss].p_values(losses, epsilon, sets)
+                above = np.flatnonzero(risks > epsilon + _ROUNDING)
+                known = int(above[0]) - 1 if above.size else len(risks) - 1
+                for delta in grid.deltas:
+                    steps = passed(p, delta)
+                    violations = int((risks[steps] > epsilon + _ROUNDING).sum())
+                    low, high = clopper_pearson(violations, draws)
+                    found.append(
+                        Simulated(
+                            policy=name,
+                            loss=loss,
+                            epsilon=epsilon,
+                            delta=delta,
+                            n_images=n,
+                            draws=draws,
+                            violations=violations,
+                            low=low,
+                            high=high,
+                            tokens=float(tokens[steps].mean()),
+                            known=float(tokens[known]),
+                            full=float(tokens[0]),
+                            nothing=float((steps == 0).mean()),
+                        )
+                    )
+    return found
+
+
+def reversed_scales(predictions: Predictions) -> Predictions:
+    """Predictions that are wrong on purpose: what is said of the smallest scale is told of the largest."""
+    return Predictions(
+        np.ascontiguousarray(predictions.sufficient[:, ::-1]),
+        np.ascontiguousarray(predictions.score[:, ::-1]),
+        predictions.novelty,
+    )
+
+
+def clopper_pearson(successes: int, trials: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Two-sided interval of a binomial proportion (Clopper and Pearson 1934)."""
+    tail = (1 - confidence) / 2
+    low = 0.0 if successes == 0 else _solve(lambda p: 1 - _at_most(successes - 1, trials, p) >= tail)
+    high = 1.0 if successes == trials else _solve(lambda p: _at_most(successes, trials, p) <= tail)
+    return low, high
+
+
+def _solve(holds: Callable[[float], bool]) -> float:
+    """The least p, to 1e-9, from which on ``holds``."""
+    low, high = 0.0, 1.0
+    while high - low > 1e-9:
+        middle = (low + high) / 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return (low + high) / 2
+
+
+def _at_most(k: int, n: int, p: float) -> float:
+    """P(Bin(n, p) <= k) for p inside of (0, 1)."""
+    logs: list[float] = [
+        math.lgamma(n + 1)
+        - math.lgamma(i + 1)
+        - math.lgamma(n - i + 1)
+        + i * math.log(p)
+        + (n - i) * math.log1p(-p)
+        for i in range(k + 1)
+    ]
+    terms: NDArray[np.float64] = np.exp(np.array(logs))
+    return float(min(1.0, terms.sum()))
