@@ -1,0 +1,1 @@
+"""The second look: what is learned from an answer's confidence, and candidates that use it."""

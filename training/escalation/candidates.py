@@ -1,0 +1,144 @@
+"""Cascades among the candidates: the hybrid, and the plain cascade that it must be better than.
+
+``plain_cascade`` climbs up to three scales while the geometric mean of an answer's token probabilities is
+below the threshold of its rung; scales and thresholds are those with the most accuracy for their tokens on
+``tune``. It is FrugalGPT's cascade with a free scorer (`training.candidates.frugalgpt` has one that is
+learned). Every pass is charged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from router.cascade import MEAN_LOGPROB
+from router.features import Float32
+from router.predictor import Predictions
+from training.calibrate import calibrated, fit_calibration
+from training.candidates.base import Candidate, Examples, no_novelty
+from training.candidates.lightgbm_shared import LightGBMShared
+from training.escalation.attempts import HeldOut, held_out
+from training.escalation.fit import FittedEscalation, fit_escalation, learner, replay
+from training.evaluation.cascades import Hybrid, as_settings, climb, confidences, plain_cascade
+from training.evaluation.settings import Settings
+from training.export import ExportError
+
+CHEAPEST_FIRST = "mean visual tokens on tune"
+
+
+@dataclass(frozen=True)
+class HybridCascade:
+    """Predict, answer, look at the answer, and answer again where that pays.
+
+    first: predicts before the language model, and must keep what it said of held-out samples. second: learns
+    the second look.
+    """
+
+    name: str = "hybrid"
+    first: Candidate = field(default_factory=LightGBMShared)
+    second: Candidate = field(default_factory=learner)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        return self.first.groups
+
+    def fit(self, examples: Examples, *, seed: int, threads: int) -> FittedCascade:
+        """Fits the first look; the second one needs it calibrated, which is done with ``tune``."""
+        fitted = self.first.fit(examples, seed=seed, threads=threads)
+        if not isinstance(fitted, HeldOut):
+            raise ExportError(
+                f"Candidate {self.first.name!r} keeps no predictions of held-out samples: a second look "
+                "cannot be learned from those of samples it was fitted on. Take another first look."
+            )
+        return FittedCascade(self, examples, fitted, seed, threads)
+
+
+@dataclass(frozen=True)
+class FittedCascade:
+    """The first look fitted on ``examples``, from which the second is fitted when ``tune`` is there."""
+
+    candidate: HybridCascade
+    examples: Examples
+    first: Any
+    seed: int
+    threads: int
+
+    @property
+    def logits(self) -> Any:
+        """Those of the first look: what the decision before the language model costs."""
+        return self.first.logits
+
+    @property
+    def notes(self) -> Mapping[str, Any]:
+        return dict(getattr(self.first, "notes", {}))
+
+    def predict(self, examples: Examples) -> Predictions:
+        """The first look's."""
+        found: Predictions = self.first.predict(examples)
+        return found
+
+    def looks(self, tune: Examples, examples: Examples) -> tuple[FittedEscalation, Hybrid]:
+        """The second look, and its replay on ``examples``, whose scores are not looked at."""
+        raw = self.predict(tune)
+        maps = fit_calibration(raw, tune.sufficient, tune.scores, tune.groups, self.seed)
+        fitted = fit_escalation(
+            self.examples,
+            calibrated(maps, held_out(self.first)),
+            tune,
+            calibrated(maps, raw),
+            np.zeros(len(tune), np.bool_),
+            seed=self.seed,
+            threads=self.threads,
+            candidate=self.candidate.second,
+        )
+        other = calibrated(maps, self.predict(examples))
+        return fitted, replay(fitted.look, examples, other, np.zeros(len(examples), np.bool_))
+
+    def frontier(self, tune: Examples, examples: Examples) -> tuple[Settings, Settings]:
+        """See `training.candidates.base.Frontier`."""
+        fitted, hybrid = self.looks(tune, examples)
+        setting = (fitted.escalation.optimism, fitted.escalation.threshold)
+        path = hybrid.sweep(self.candidate.name, *setting)
+        return fitted.hybrid.at_prices(path.name, path.targets, *setting), path
+
+
+@dataclass(frozen=True)
+class PlainCascade:
+    """The plain cascade."""
+
+    name: str = "plain_cascade"
+    groups: tuple[str, ...] = ("length",)  # a spec needs a column; none is read
+
+    def fit(self, examples: Examples, *, seed: int, threads: int) -> FittedPlain:
+        """Nothing is learned on these; ``seed`` and ``threads`` change nothing."""
+        return FittedPlain(self.name)
+
+
+@dataclass(frozen=True)
+class FittedPlain:
+    """name: of its settings."""
+
+    name: str
+
+    def predict(self, examples: Examples) -> Predictions:
+        """Nothing is known before an answer: every scale is as good as any other."""
+        even: Float32 = np.full(examples.scores.shape, 0.5, np.float32)
+        return Predictions(even, even, no_novelty(len(examples)))
+
+    def frontier(self, tune: Examples, examples: Examples) -> tuple[Settings, Settings]:
+        """See `training.candidates.base.Frontier`."""
+        sure = [
+            np.exp(confidences(each.table)[:, :, MEAN_LOGPROB].astype(np.float64))
+            for each in (tune, examples)
+        ]
+        tokens = tune.table.visual_tokens
+        found = plain_cascade(sure[0], tokens, tune.scores)
+        on_tune, other = ([climb(rungs, each) for rungs in found] for each in sure)
+        spent = [float(run.tokens(tokens).mean()) for run in on_tune]
+        return (
+            as_settings(self.name, CHEAPEST_FIRST, spent, on_tune),
+            as_settings(self.name, CHEAPEST_FIRST, spent, other),
+        )

@@ -1,0 +1,106 @@
+"""Router predictions and outcome tables -> the model of the second look, exported, calibrated and priced."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from router.cascade import evidence_width
+from router.escalation import Escalation, SecondLook
+from router.policy import Mask
+from router.predictor import OnnxPredictor, Predictions
+from router.prices import Prices
+from training.calibrate import GIVE, Labels, fit_calibration
+from training.candidates.base import Candidate, Examples, Exportable, Logits, predictions
+from training.candidates.lightgbm_shared import LightGBMShared
+from training.escalation.attempts import attempts
+from training.evaluation.cascades import Hybrid, confidences
+from training.evaluation.settings import PRICES
+from training.export import ExportError, check_parity, export
+
+
+def learner() -> Candidate:
+    """What learns the second look: few features, many rows, and gains that are differences between scales."""
+    grid = ({"num_leaves": 7, "min_data_in_leaf": 200}, {"num_leaves": 15, "min_data_in_leaf": 200})
+    return LightGBMShared(name="escalation", grid=grid)
+
+
+@dataclass(frozen=True)
+class FittedEscalation:
+    """look: ready to run. hybrid: its replay on ``tune``. worst_parity: of graph and library, on all rows."""
+
+    escalation: Escalation
+    look: SecondLook
+    logits: Logits
+    hybrid: Hybrid
+    worst_parity: float
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+def fit_escalation(
+    train: Examples,
+    held_out: Predictions,
+    tune: Examples,
+    first: Predictions,
+    fallback: Mask,
+    *,
+    seed: int = 0,
+    threads: int = 2,
+    candidate: Candidate | None = None,
+) -> FittedEscalation:
+    """Fit on ``train``, calibrate on ``tune``, and set optimism, threshold and prices there.
+
+    held_out: the router's calibrated predictions on ``train``, each by a fit that had not seen the image.
+    first: those on ``tune``; fallback: [n] its samples that take the full scale. Raises `ExportError`.
+    """
+    chosen = learner() if candidate is None else candidate
+    fitted = chosen.fit(attempts(train, held_out), seed=seed, threads=threads)
+    if not isinstance(fitted, Exportable):
+        raise ExportError(f"Candidate {chosen.name!r} serves comparison only and makes no graph.")
+    rows = attempts(tune, first)
+    width, n_scales = evidence_width(len(tune.table.scales)), len(tune.table.scales)
+    onnx = export(fitted.logits, None, width)
+    worst = check_parity(onnx, predictions(fitted.logits, rows.features), rows.features)
+    raw = OnnxPredictor(onnx, n_features=width, n_scales=n_scales).predict(rows.features)
+    maps = fit_calibration(raw, rows.sufficient, rows.scores, rows.groups, seed)
+    # Settings are looked for with the calibrated model; the prices are those of the setting that is found.
+    found = Escalation(onnx, maps.score, 1.0, 0.0, Prices(0.0, (0.0,), (0.0,)))
+    hybrid = replay(SecondLook(found, n_scales), tune, first, fallback)
+    optimism, threshold = hybrid.tuned(tune.scores)
+    prices = fit_hybrid_prices(hybrid, tune.scores, optimism, threshold)
+    escalation = replace(found, optimism=optimism, threshold=threshold, prices=prices)
+    return FittedEscalation(
+        escalation, SecondLook(escalation, n_scales), fitted.logits, hybrid, worst, dict(fitted.notes)
+    )
+
+
+def replay(look: SecondLook, examples: Examples, first: Predictions, fallback: Mask) -> Hybrid:
+    """The hybrid over ``examples``; first: the router's calibrated predictions; fallback: [n]."""
+    confidence = confidences(examples.table)
+    n, n_scales = first.score.shape
+    given = [
+        look.expected(first, np.full(n, scale, np.int64), confidence[:, scale])
+        for scale in range(n_scales - 1)
+    ]
+    given.append(first.score)  # there is no scale above the full one: never read
+    return Hybrid(
+        first.score, np.stack(given, axis=1), examples.table.visual_tokens.astype(np.float64), fallback
+    )
+
+
+def fit_hybrid_prices(hybrid: Hybrid, scores: Labels, optimism: float, threshold: float) -> Prices:
+    """What prices spend in all passes together, and the default price, chosen as `fit_prices` does."""
+    prices, rows = sorted(PRICES), np.arange(len(scores))
+    passes = [hybrid.passes(price, optimism, threshold) for price in prices]
+    spent = [float(run.tokens(hybrid.visual_tokens).mean()) for run in passes]
+    accuracy = [float(scores[rows, run.choice].mean()) for run in passes]
+    enough = [p for p, a in zip(prices, accuracy, strict=True) if a >= scores.mean(axis=0).max() - GIVE]
+    # A dearer token may lead to more passes now and then: where it matters, the higher mean is the safe one.
+    means = np.maximum.accumulate(spent[::-1])[::-1]
+    return Prices(
+        default=enough[-1] if enough else prices[int(np.argmax(accuracy))],
+        prices=tuple(prices),
+        mean_tokens=tuple(means.tolist()),
+    )
