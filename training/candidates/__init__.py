@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 def candidates() -> tuple[Candidate, ...]:
     """Every candidate (imports LightGBM)."""
+    from training.candidates.avg_llava import AvgLlava, avg_llava_routed
+    from training.candidates.cares import Cares, cares_routed
     from training.candidates.image_entropy import ImageEntropy
     from training.candidates.image_only import image_only
     from training.candidates.lightgbm_per_scale import LightGBMPerScale
@@ -17,6 +19,7 @@ def candidates() -> tuple[Candidate, ...]:
     from training.candidates.lookup import Lookup
     from training.candidates.nearest_neighbours import NearestNeighbours
     from training.candidates.question_only import question_only
+    from training.candidates.vir import ViR, vir_routed
 
     return (
         LightGBMPerScale(),
@@ -26,4 +29,10 @@ def candidates() -> tuple[Candidate, ...]:
         ImageEntropy(),
         NearestNeighbours(),
         Lookup(),
+        AvgLlava(),
+        avg_llava_routed(),
+        Cares(),
+        cares_routed(),
+        ViR(),
+        vir_routed(),
     )
