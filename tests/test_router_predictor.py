@@ -11,7 +11,6 @@ from onnx import helper, numpy_helper
 from router.errors import BundleCorrupt, PredictorError
 from router.predictor import OnnxPredictor
 from tests.routing import outcomes, small_fit
-from training.candidates.base import Ensemble
 from training.export import export
 
 
@@ -70,8 +69,8 @@ def test_without_novelty_the_graph_gives_zeros_for_one_row_and_for_many() -> Non
 
     candidate = LightGBMPerScale(grid=({"num_leaves": 4},), folds=2, rounds=3)
     examples = Examples.of(outcomes(60), fitted.bundle.features)
-    ensemble: Ensemble = candidate.fit(examples, seed=0, threads=1).ensemble
-    predictor = OnnxPredictor(export(ensemble, None, width), n_features=width, n_scales=5)
+    logits = candidate.fit(examples, seed=0, threads=1).logits
+    predictor = OnnxPredictor(export(logits, None, width), n_features=width, n_scales=5)
     for n in (1, 7):
         assert predictor.predict(examples.features[:n]).novelty.tolist() == [0.0] * n
 

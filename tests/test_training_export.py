@@ -17,8 +17,9 @@ from router.features import Float32
 from router.predictor import OnnxPredictor, Predictions
 from training import export as module
 from training.candidates.base import Ensemble, Trees, no_novelty
-from training.export import ExportError, check_parity, export, round_down, single_precision
+from training.export import ExportError, check_parity, export
 from training.novelty import fit_novelty, threshold
+from training.tree_graph import ZERO, around_zero, round_down, single_precision
 
 WIDTH = 6
 
@@ -68,6 +69,14 @@ def test_rounding_a_threshold_down_changes_no_comparison(thresholds: Any) -> Non
     assert (up > thresholds).all()
 
 
+def test_thresholds_at_zero_are_moved_past_the_numbers_that_lightgbm_takes_for_zero() -> None:
+    thresholds = np.array([-1.0, -ZERO, 0.0, ZERO, 2.0], np.float32)
+    moved = around_zero(thresholds)
+    for x in np.array([-2 * ZERO, -ZERO, -1e-38, -0.0, 0.0, 1e-45, ZERO, 2 * ZERO], np.float32):
+        as_lightgbm = np.float32(0.0) if abs(x) <= ZERO else x
+        np.testing.assert_array_equal(x <= moved, as_lightgbm <= thresholds)
+
+
 def test_single_precision_changes_no_prediction() -> None:
     x = features()
     np.testing.assert_array_equal(
@@ -91,6 +100,9 @@ def test_a_graph_that_differs_from_the_trees_is_never_let_through() -> None:
     off = wanted.score.copy()
     off[17, 1] += 2e-5
     with pytest.raises(ExportError, match=r"Row 17: .* at most 1e-05") as caught:
+        check_parity(content, replace(wanted, score=off), features())
+    off[17, 1] = np.nan
+    with pytest.raises(ExportError, match=r"Row 17: .* by nan"):
         check_parity(content, replace(wanted, score=off), features())
     assert isinstance(caught.value, M3Error)
     with pytest.raises(ExportError, match="novelty differs"):

@@ -5,8 +5,8 @@ Not covered: choosing between candidates (reports do, on ``dev``) and certificat
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ from router.calibration import Calibration
 from router.features import IMAGE_GROUPS, NEEDS, FeatureSpec, Float32
 from router.predictor import OnnxPredictor, Predictions
 from training.calibrate import fit_calibration, fit_prices
-from training.candidates.base import Candidate, Examples, Exportable, log_loss
+from training.candidates.base import Candidate, Examples, Exportable, Logits, log_loss, predictions
+from training.edge_rows import edge_rows
 from training.export import ExportError, check_parity, export
 from training.novelty import QUANTILE, Novelty, fit_novelty, threshold
 from training.vocabulary import choose_words, principal_directions
@@ -41,12 +42,15 @@ class ScaleReport:
     chance_log_loss: float  # of always saying the mean
     raw_log_loss: float
     log_loss: float  # calibrated; in sample
-    trees: int
+    trees: int | None  # None where there are none
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """A bundle not yet written, and what to tell about it."""
+    """A bundle not yet written, and what to tell about it.
+
+    worst_parity: largest difference of the graph from the predictor as fitted, on tune and on edge values.
+    """
 
     bundle: Bundle
     scales: tuple[ScaleReport, ...]
@@ -109,7 +113,9 @@ def fit(
     threads: int = 2,
     provenance: Mapping[str, Any] | None = None,
 ) -> FitResult:
-    """Fit ``candidate`` on ``train``, calibrate on ``tune``, export and check the export on all of ``tune``.
+    """Fit ``candidate`` on ``train``, calibrate on ``tune``, export and check the export.
+
+    The graph must equal the predictor as fitted on all of ``tune`` and on `edge_rows`.
 
     threads: fits side by side. The result depends on the tables and ``seed`` alone.
     Raises `RecordError` when the tables are of different backbones or share images, `ExportError`.
@@ -123,10 +129,11 @@ def fit(
             f"Candidate {candidate.name!r} serves comparison only and makes no bundle: choose another."
         )
     novelty = _fit_novelty(examples)
-    onnx = export(fitted.ensemble, novelty, spec.width)
-    library = fitted.predict(held)
-    unlike = library.novelty if novelty is None else novelty(held.features)
-    worst = check_parity(onnx, Predictions(library.sufficient, library.score, unlike), held.features)
+    onnx = export(fitted.logits, novelty, spec.width)
+    worst = max(
+        check_parity(onnx, _as_fitted(fitted.logits, novelty, rows), rows)
+        for rows in (held.features, edge_rows(held.features, onnx))
+    )
 
     # From here on the graph itself, not the library: what is calibrated is what will be served.
     raw = OnnxPredictor(onnx, n_features=spec.width, n_scales=len(tune.scales)).predict(held.features)
@@ -157,9 +164,15 @@ def fit(
             **(provenance or {}),
         },
     )
-    return FitResult(
-        bundle, _report(tune, raw, calibrated, fitted.ensemble.score, fitted.notes["trees"]), worst
-    )
+    trees = fitted.notes.get("trees")
+    per_scale = [None if trees is None else int(trees[column]) for column in fitted.logits.score]
+    return FitResult(bundle, _report(tune, raw, calibrated, per_scale), worst)
+
+
+def _as_fitted(logits: Logits, novelty: Novelty | None, features: Float32) -> Predictions:
+    """What the graph must give for ``features`` [n, F]."""
+    found = predictions(logits, features)
+    return found if novelty is None else replace(found, novelty=novelty(features))
 
 
 def _calibrate(maps: Calibration, raw: Predictions) -> Predictions:
@@ -205,7 +218,7 @@ def _check_tables(train: OutcomeTable, tune: OutcomeTable) -> None:
 
 
 def _report(
-    tune: OutcomeTable, raw: Predictions, calibrated: Predictions, columns: tuple[int, ...], trees: list[int]
+    tune: OutcomeTable, raw: Predictions, calibrated: Predictions, trees: Sequence[int | None]
 ) -> tuple[ScaleReport, ...]:
     rows = []
     for s, scale in enumerate(tune.scales):
@@ -217,7 +230,7 @@ def _report(
                 chance_log_loss=log_loss(y, np.full(len(y), y.mean())),
                 raw_log_loss=log_loss(y, raw.score[:, s]),
                 log_loss=log_loss(y, calibrated.score[:, s]),
-                trees=int(trees[columns[s]]),
+                trees=trees[s],
             )
         )
     return tuple(rows)

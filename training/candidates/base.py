@@ -1,13 +1,13 @@
 """What every kind of predictor has in common: fitted on an outcome table, then asked about others.
 
-Shapes: n samples, S scales, F features, C columns of an ensemble.
+Shapes: n samples, S scales, F features, C columns of logits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,11 @@ from data.records import OutcomeTable
 from router.features import FeatureSpec, Float32
 from router.predictor import Predictions
 from training.evaluation.settings import Settings
+
+if TYPE_CHECKING:
+    from training.graph import GraphPart
+
+Labels = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,39 @@ class Candidate(Protocol):
     def fit(self, examples: Examples, *, seed: int, threads: int) -> Fitted: ...
 
 
+class Logits(Protocol):
+    """What predictions are made of: logits [n, C] of features, and which of the columns each head reads.
+
+    sufficient, score: a column for every scale; heads may share columns.
+    """
+
+    @property
+    def sufficient(self) -> tuple[int, ...]: ...
+
+    @property
+    def score(self) -> tuple[int, ...]: ...
+
+    def raw(self, features: Float32) -> Labels:
+        """Logits [n, C] as the library that fitted them computes them: what the graph must match."""
+        ...
+
+    def graph(self, width: int) -> GraphPart:
+        """The same as a part of an ONNX graph. width: F."""
+        ...
+
+
+def predictions(logits: Logits, features: Float32) -> Predictions:
+    """What the logits say of ``features`` [n, F]."""
+    return heads(logits, logits.raw(features))
+
+
+def heads(logits: Logits, raw: Labels) -> Predictions:
+    """``raw`` logits [n, C] through a sigmoid, in double precision until the end."""
+    raw = np.clip(raw, -700.0, 700.0)  # exp of more overflows
+    p = (1 / (1 + np.exp(-raw))).astype(np.float32)
+    return Predictions(p[:, list(logits.sufficient)], p[:, list(logits.score)], no_novelty(len(raw)))
+
+
 @dataclass(frozen=True)
 class Trees:
     """A LightGBM booster whose raw output is added to each of ``columns``."""
@@ -78,10 +116,7 @@ class Trees:
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Boosters whose raw outputs, summed per column and put through a sigmoid, are the predictions.
-
-    sufficient, score: which column is read for each scale; heads may share columns.
-    """
+    """Boosters whose raw outputs, summed per column, are the logits; fields as in `Logits`."""
 
     trees: tuple[Trees, ...]
     sufficient: tuple[int, ...]
@@ -95,15 +130,27 @@ class Ensemble:
     def n_trees(self) -> int:
         return sum(tree.booster.num_trees() for tree in self.trees)
 
-    def predict(self, features: Float32) -> Predictions:
-        """Predictions by LightGBM itself, in double precision until the end: what the export must match."""
+    def raw(self, features: Float32) -> Labels:
+        """See `Logits.raw`."""
         raw = np.zeros((len(features), self.n_columns))
         for tree in self.trees:
             raw[:, list(tree.columns)] += tree.booster.predict(features, raw_score=True, num_threads=1)[
                 :, None
             ]
-        p = (1 / (1 + np.exp(-raw))).astype(np.float32)
-        return Predictions(p[:, list(self.sufficient)], p[:, list(self.score)], no_novelty(len(features)))
+        return raw
+
+    def predict(self, features: Float32) -> Predictions:
+        """Predictions by LightGBM itself."""
+        return predictions(self, features)
+
+    def graph(self, width: int) -> GraphPart:
+        """One node for all trees."""
+        from router.predictor import INPUT
+        from training.graph import GraphPart
+        from training.tree_graph import tree_node  # imports onnxmltools: only an export pays for it
+
+        node = tree_node(self.trees, width, self.n_columns, read=INPUT, write="raw")
+        return GraphPart((node,), {}, "raw", f"fit fewer or smaller trees ({self.n_trees} now)")
 
 
 @runtime_checkable
@@ -111,11 +158,11 @@ class Exportable(Protocol):
     """A fitted candidate that can be put into a bundle, with what is worth knowing about its fit."""
 
     @property
-    def ensemble(self) -> Ensemble: ...
+    def logits(self) -> Logits: ...
 
     @property
     def notes(self) -> dict[str, Any]:
-        """Plain numbers for the manifest: settings chosen, trees, losses on held-out folds."""
+        """Plain numbers for the manifest: settings chosen, trees per column, losses on held-out folds."""
         ...
 
 
@@ -141,6 +188,38 @@ class Frontier(Protocol):
         """The same settings, cheapest first, on ``tune`` (which may calibrate them) and on ``examples``,
         whose scores choose nothing."""
         ...
+
+
+@dataclass(frozen=True)
+class FittedLogits:
+    """A fitted candidate whose logits are all there is to it.
+
+    held_out: [n, C] logits of every row it was fitted on, by a fit that had not seen the row's image.
+    """
+
+    logits: Logits
+    held_out: Labels
+    notes: dict[str, Any]
+
+    def predict(self, examples: Examples) -> Predictions:
+        return predictions(self.logits, examples.features)
+
+
+def head_labels(examples: Examples) -> tuple[Labels, bool]:
+    """([n, C] a column per head and scale, whether the heads share columns).
+
+    They do when their labels are the same (a metric of 0 and 1 with no tolerance): a scale is then
+    sufficient exactly when its score is 1. Otherwise the columns of sufficient come first.
+    """
+    sufficient = examples.sufficient.astype(np.float64)
+    if np.array_equal(examples.scores, sufficient):
+        return examples.scores, True
+    return np.concatenate([sufficient, examples.scores], axis=1), False
+
+
+def head_columns(n_scales: int, n_columns: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """(columns of sufficient, columns of score) of labels made by `head_labels`."""
+    return tuple(range(n_scales)), tuple(range(n_columns - n_scales, n_columns))
 
 
 def no_novelty(n: int) -> Float32:

@@ -7,7 +7,7 @@ forty times as long as one. Every fit has one thread, and fits run side by side 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -17,10 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.features import Float32
-from router.predictor import Predictions
-from training.candidates.base import Ensemble, Examples, Trees, image_folds
+from training.candidates.base import FittedLogits, Labels, Logits, image_folds
 
-Labels = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 ROUNDS = 400
@@ -48,17 +46,6 @@ GRID: tuple[dict[str, Any], ...] = (
 )
 
 
-@dataclass(frozen=True)
-class FittedTrees:
-    """Boosters, and how they came about."""
-
-    ensemble: Ensemble
-    notes: dict[str, Any]
-
-    def predict(self, examples: Examples) -> Predictions:
-        return self.ensemble.predict(examples.features)
-
-
 class Bins:
     """The binned features, and data sets of some of their rows with labels; safe to use from threads.
 
@@ -77,18 +64,6 @@ class Bins:
             return part if start is None else part.set_init_score(start[mask])
 
 
-def head_labels(examples: Examples) -> tuple[Labels, bool]:
-    """([n, C] a column per head and scale, whether the heads share columns).
-
-    They do when their labels are the same (a metric of 0 and 1 with no tolerance): a scale is then
-    sufficient exactly when its score is 1. Otherwise the columns of sufficient come first.
-    """
-    sufficient = examples.sufficient.astype(np.float64)
-    if np.array_equal(examples.scores, sufficient):
-        return examples.scores, True
-    return np.concatenate([sufficient, examples.scores], axis=1), False
-
-
 @dataclass(frozen=True)
 class HeldOut:
     """loss: lowest log loss on the held-out rows; trees: how many reached it; booster: cut there."""
@@ -100,12 +75,16 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Found:
-    """What a search found for some targets. setting: of the grid; runs: [fold][target]; start: as given."""
+    """What a search found for some targets. setting: of the grid; runs: [fold][target]; start: as given.
+
+    held_out: [n, targets] raw predictions of every row by the fit it was held out of, ``start`` included.
+    """
 
     targets: Sequence[Labels]
     start: Labels | None
     setting: dict[str, Any]
     runs: Sequence[Sequence[HeldOut]]
+    held_out: Labels
 
     @property
     def trees(self) -> list[int]:
@@ -122,22 +101,26 @@ class Found:
 class Search:
     """Finds settings and numbers of trees on folds by image, then fits on everything; a context manager.
 
-    grid: the settings to try. rounds: trees at most. threads: fits that run side by side.
+    features: [n, F]; groups: [n], no fold splits one. grid: the settings to try. rounds: trees at most.
+    threads: fits that run side by side. always: settings of every fit, besides `FIXED`.
     """
 
     def __init__(
         self,
-        examples: Examples,
+        features: Float32,
+        groups: NDArray[np.int64],
         *,
         grid: Sequence[dict[str, Any]],
         folds: int,
         rounds: int,
         seed: int,
         threads: int,
+        always: Mapping[str, Any] | None = None,
     ) -> None:
-        self.fold = image_folds(examples.groups, folds, seed)
-        self._folds, self._grid, self._rounds, self._seed = folds, grid, rounds, seed
-        self._bins = Bins(examples.features, seed)
+        self.fold = image_folds(groups, folds, seed)
+        self._features, self._folds, self._grid, self._rounds = features, folds, grid, rounds
+        self._params = {**FIXED, **(always or {}), "seed": seed}
+        self._bins = Bins(features, seed)
         self._pool = ThreadPoolExecutor(threads)
 
     def __enter__(self) -> Search:
@@ -159,8 +142,9 @@ class Search:
         rest = self._run(
             self._held_out, [(k, t, setting, start) for k in range(1, self._folds) for t in targets]
         )
-        runs = [*tried[best * n : (best + 1) * n], *rest]
-        return Found(targets, start, setting, [runs[k * n : (k + 1) * n] for k in range(self._folds)])
+        flat = [*tried[best * n : (best + 1) * n], *rest]
+        runs = [flat[k * n : (k + 1) * n] for k in range(self._folds)]
+        return Found(targets, start, setting, runs, self._raw_held_out(runs, start))
 
     def fit(self, found: Found) -> list[Any]:
         """A booster per target on every row, with the setting and the numbers of trees that were found."""
@@ -169,11 +153,22 @@ class Search:
             [(t, found.setting, n, found.start) for t, n in zip(found.targets, found.trees, strict=True)],
         )
 
+    def _raw_held_out(self, runs: Sequence[Sequence[HeldOut]], start: Labels | None) -> Labels:
+        raw = np.zeros((len(self.fold), len(runs[0])))
+        if start is not None:
+            raw += start[:, None]
+        for k, fold in enumerate(runs):
+            held = self.fold == k
+            rows = self._features[held]
+            for c, run in enumerate(fold):
+                raw[held, c] += run.booster.predict(rows, raw_score=True, num_threads=1)
+        return raw
+
     def _held_out(self, k: int, labels: Labels, setting: dict[str, Any], start: Labels | None) -> HeldOut:
         """Fit on the rows outside fold ``k`` until the loss on those in it stops falling."""
         held = self.fold == k
         booster = lgb.train(
-            {**FIXED, **setting, "seed": self._seed},
+            {**self._params, **setting},
             self._bins.rows(~held, labels, start),
             num_boost_round=self._rounds,
             valid_sets=[self._bins.rows(held, labels, start)],
@@ -185,7 +180,7 @@ class Search:
 
     def _everything(self, labels: Labels, setting: dict[str, Any], rounds: int, start: Labels | None) -> Any:
         data = self._bins.rows(np.ones(len(labels), np.bool_), labels, start)
-        return lgb.train({**FIXED, **setting, "seed": self._seed}, data, num_boost_round=rounds)
+        return lgb.train({**self._params, **setting}, data, num_boost_round=rounds)
 
     def _run(self, work: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Results in the order of ``arguments``, whatever order they finish in."""
@@ -193,12 +188,12 @@ class Search:
 
 
 def fitted_trees(
-    trees: Sequence[Trees], n_scales: int, found: Found, shared: bool, more: dict[str, Any] | None = None
-) -> FittedTrees:
-    """The fitted candidate: columns as `head_labels` orders them, and what is worth knowing about the fit."""
-    n_columns = len(found.targets)
-    return FittedTrees(
-        Ensemble(tuple(trees), tuple(range(n_scales)), tuple(range(n_columns - n_scales, n_columns))),
+    logits: Logits, found: Found, held_out: Labels, shared: bool, more: dict[str, Any] | None = None
+) -> FittedLogits:
+    """The fitted candidate, with what is worth knowing about the fit. held_out, shared: as its columns."""
+    return FittedLogits(
+        logits,
+        held_out,
         notes={
             "setting": dict(found.setting),
             "trees": found.trees,

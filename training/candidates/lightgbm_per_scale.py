@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from router.features import NEEDS
-from training.candidates.base import Examples, Trees
-from training.candidates.boosting import FOLDS, GRID, ROUNDS, FittedTrees, Search, fitted_trees, head_labels
+import numpy as np
+from numpy.typing import NDArray
+
+from router.features import NEEDS, Float32
+from training.candidates.base import Ensemble, Examples, FittedLogits, Trees, head_columns, head_labels
+from training.candidates.boosting import FOLDS, GRID, ROUNDS, Search, fitted_trees
 
 
 @dataclass(frozen=True)
@@ -21,13 +24,32 @@ class LightGBMPerScale:
     folds: int = FOLDS
     rounds: int = ROUNDS
 
-    def fit(self, examples: Examples, *, seed: int, threads: int) -> FittedTrees:
+    def fit(self, examples: Examples, *, seed: int, threads: int) -> FittedLogits:
         """Choose a setting on the first fold, the numbers of trees on all, then fit on everything."""
         labels, shared = head_labels(examples)
-        with Search(
-            examples, grid=self.grid, folds=self.folds, rounds=self.rounds, seed=seed, threads=threads
-        ) as search:
+        with self._search(examples.features, examples.groups, seed, threads) as search:
             found = search.choose(list(labels.T))
             boosters = search.fit(found)
-        trees = [Trees(booster, (c,)) for c, booster in enumerate(boosters)]
-        return fitted_trees(trees, examples.scores.shape[1], found, shared)
+        trees = tuple(Trees(booster, (c,)) for c, booster in enumerate(boosters))
+        ensemble = Ensemble(trees, *head_columns(examples.scores.shape[1], labels.shape[1]))
+        return fitted_trees(ensemble, found, found.held_out, shared)
+
+    def _search(
+        self,
+        features: Float32,
+        groups: NDArray[np.int64],
+        seed: int,
+        threads: int,
+        always: Mapping[str, Any] | None = None,
+    ) -> Search:
+        """The candidate's settings over ``features`` [n, F] and ``groups`` [n]; always: see `Search`."""
+        return Search(
+            features,
+            groups,
+            grid=self.grid,
+            folds=self.folds,
+            rounds=self.rounds,
+            seed=seed,
+            threads=threads,
+            always=always,
+        )

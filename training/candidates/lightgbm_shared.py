@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from training.candidates.base import Examples, Trees
-from training.candidates.boosting import FittedTrees, Search, fitted_trees, head_labels
+from training.candidates.base import Ensemble, Examples, FittedLogits, Trees, head_columns, head_labels
+from training.candidates.boosting import fitted_trees
 from training.candidates.lightgbm_per_scale import LightGBMPerScale
 
 
@@ -22,23 +20,18 @@ class LightGBMShared(LightGBMPerScale):
 
     name: str = "lightgbm_shared"
 
-    def fit(self, examples: Examples, *, seed: int, threads: int) -> FittedTrees:
+    def fit(self, examples: Examples, *, seed: int, threads: int) -> FittedLogits:
         """Trunk on the mean over the columns, then a deviation per column, each with its trees by folds."""
         labels, shared = head_labels(examples)
-        with Search(
-            examples, grid=self.grid, folds=self.folds, rounds=self.rounds, seed=seed, threads=threads
-        ) as search:
+        with self._search(examples.features, examples.groups, seed, threads) as search:
             common = search.choose([labels.mean(axis=1)])
-            start = np.zeros(len(labels))
-            for k, (run,) in enumerate(common.runs):
-                held = search.fold == k
-                start[held] = run.booster.predict(examples.features[held], raw_score=True, num_threads=1)
-            found = search.choose(list(labels.T), start)
+            found = search.choose(list(labels.T), common.held_out[:, 0])
             (trunk,) = search.fit(common)
             boosters = search.fit(found)
-        trees = [
+        trees = (
             Trees(trunk, tuple(range(labels.shape[1]))),
             *(Trees(booster, (c,)) for c, booster in enumerate(boosters)),
-        ]
+        )
+        ensemble = Ensemble(trees, *head_columns(examples.scores.shape[1], labels.shape[1]))
         more = {"trunk_setting": dict(common.setting), "trunk_trees": common.trees[0]}
-        return fitted_trees(trees, examples.scores.shape[1], found, shared, more)
+        return fitted_trees(ensemble, found, found.held_out, shared, more)

@@ -24,7 +24,11 @@ def command(
         ),
     ] = None,
     candidate: Annotated[
-        str, typer.Option(help="Kind of predictor: lightgbm_per_scale, lightgbm_shared or question_only.")
+        str,
+        typer.Option(
+            help="Kind of predictor; those that make bundles: lightgbm_per_scale, lightgbm_shared, "
+            "lightgbm_joint, lightgbm_monotone, attention, ensemble, question_only."
+        ),
     ] = "lightgbm_per_scale",
     tolerance: Annotated[
         float, typer.Option(min=0.0, max=0.99, help="Score below the best that is still sufficient.")
@@ -79,13 +83,14 @@ def _tell(result: FitResult, out: Path, seconds: float) -> None:
             f"{row.chance_log_loss:.4f}",
             f"{row.raw_log_loss:.4f}",
             f"{row.log_loss:.4f}",
-            str(row.trees),
+            "-" if row.trees is None else str(row.trees),
         )
     console = Console()
     console.print(table)
     console.print(
         f"Bundle {bundle.version} at {out}: {bundle.features.width} features, "
         f"ONNX {len(bundle.onnx) / 1e6:.2f} MB, "
-        f"within {result.worst_parity:.1e} of LightGBM on every tune row, {seconds:.0f} s.",
+        f"within {result.worst_parity:.1e} of what was fitted on every tune row and on edge values, "
+        f"{seconds:.0f} s.",
         soft_wrap=True,
     )
