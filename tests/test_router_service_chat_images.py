@@ -89,6 +89,45 @@ def test_limits_on_tokens_are_shared_by_the_images_of_a_request(
     assert engine.scales == [scales]
 
 
+def test_the_operators_budget_is_for_each_image() -> None:
+    engine = Noting()
+    with talking(app_of(engine, ScriptedRouter(), settings(token_budget=1))) as http:
+        assert chat(http, messages=pictures("auto", "auto", "auto")).status_code == 200
+    assert engine.scales == [(1, 1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("m3", "param", "told"),
+    [
+        ({"token_budget": 1.5}, "token_budget", "token_budget 0.75 cannot be met"),
+        ({"min_scale": 36, "max_visual_tokens": 40}, "min_scale", "max_visual_tokens 20 exclude each other"),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_limit_that_a_share_cannot_meet_is_refused_and_the_share_is_named(
+    m3: dict[str, Any], param: str, told: str, stream: bool
+) -> None:
+    with talking(app_of(router=ScriptedRouter())) as http:
+        response = chat(http, messages=pictures("auto", "auto"), m3=m3, stream=stream)
+        alone = chat(http, messages=pictures("auto"), m3=m3, stream=stream)
+    error = error_of(response)
+    assert (response.status_code, error["param"]) == (400, param)
+    assert told in error["message"]
+    assert "Each of 2 images has its share of" in error["message"]
+    assert alone.status_code == 200
+
+
+def test_a_ceiling_too_low_for_the_images_is_refused_unless_a_scale_is_forced() -> None:
+    engine = Noting()
+    with talking(app_of(engine, ScriptedRouter())) as http:
+        low = chat(http, messages=pictures("auto", "auto"), m3={"max_visual_tokens": 1})
+        forced = chat(http, messages=pictures("auto", "low"), m3={"max_visual_tokens": 1, "scale": 144})
+        named = chat(http, messages=pictures("auto", "auto"), m3={"token_budget": 1}, model=f"{MODEL}@36")
+    assert "max_visual_tokens 1 cannot be met by 2 images" in error_of(low)["message"]
+    assert (forced.status_code, named.status_code) == (200, 200)
+    assert engine.scales == [(144, 144), (36, 36)]
+
+
 def test_the_operator_sets_how_many_images_there_may_be() -> None:
     with talking(app_of(config=settings(max_images=1))) as http:
         assert chat(http).status_code == 200

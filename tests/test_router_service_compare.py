@@ -19,6 +19,7 @@ def test_a_comparison_is_the_answer_and_beside_it_those_of_all_scales() -> None:
     body = response.json()
     assert response.status_code == 200
     assert set(body) == {*answer, "answers"}
+    assert set(body["timings_ms"]) == {"decode", "encode", "route", "compare", "total"}
     for name in ("answer", "scale", "visual_tokens", "decision", "cost", "model", "router"):
         assert body[name] == answer[name]
     assert body["request_id"] == response.headers["x-request-id"]
@@ -32,7 +33,9 @@ def test_a_comparison_is_the_answer_and_beside_it_those_of_all_scales() -> None:
         assert at["error"] is None
     assert engine.fake.encoded == 1
     assert counter(metrics, 'm3_requests_total{endpoint="/v1/compare",status="200"}') == 1
-    assert counter(metrics, "m3_visual_tokens_total") == answer["visual_tokens"] + sum(SCALES)  # not compared
+    assert counter(metrics, 'm3_stage_seconds_count{stage="generate"}') == 1 + len(SCALES)  # not compared
+    assert counter(metrics, 'm3_stage_seconds_count{stage="compare"}') == 1
+    assert counter(metrics, "m3_visual_tokens_total") == answer["visual_tokens"] + sum(SCALES)
 
 
 def test_a_comparison_takes_the_same_constraints_and_refuses_the_same_things() -> None:

@@ -78,12 +78,15 @@ def _heed_ctrl_c() -> None:
 
 
 @contextmanager
-def serving(program: tuple[str, ...] = ("-m", "router.cli.main")) -> Iterator[Server]:
+def serving(
+    program: tuple[str, ...] = ("-m", "router.cli.main"), stdin: int = subprocess.DEVNULL
+) -> Iterator[Server]:
     command = [sys.executable, *program, "serve", "--engine", "fake", "--port", "0"]
     with subprocess.Popen(
         command,
         cwd=ROOT,
         env=ENVIRONMENT,
+        stdin=stdin,
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=_heed_ctrl_c,  # what runs in a background job has it ignored
@@ -149,6 +152,22 @@ def test_a_real_server_leaves_with_exit_code_0_on_ctrl_c() -> None:
     with serving() as server:
         server.process.send_signal(signal.SIGINT)
         assert server.process.wait(30) == 0
+    assert "Traceback" not in "".join(server.log)
+
+
+def test_a_terminal_that_is_closed_ends_the_service_and_an_open_one_does_not() -> None:
+    ours, theirs = os.openpty()
+    try:
+        with serving(stdin=theirs) as server:
+            server.post("/v1/route", json.dumps(good()).encode())  # from now on it serves
+            server.process.send_signal(signal.SIGHUP)
+            status, _ = server.post("/v1/route", json.dumps(good()).encode())
+            os.close(ours)
+            server.process.send_signal(signal.SIGHUP)
+            code = server.process.wait(30)
+    finally:
+        os.close(theirs)
+    assert (status, code) == (200, 0)
     assert "Traceback" not in "".join(server.log)
 
 

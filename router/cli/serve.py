@@ -77,16 +77,17 @@ def command(
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # a warning per malformed body of a client
     # Before uvicorn takes the signals over, and again when it hands them back after its drain.
     signal.signal(signal.SIGTERM, _leave)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # while loading there is nothing to reload
+    terminal = _Terminal()
+    signal.signal(signal.SIGHUP, lambda *_: sys.exit(0) if terminal.closed else None)  # nothing to reload yet
     for sentence in unknown_variables(os.environ):
         logger.warning("%s", sentence)
     try:
-        _serve(settings)
+        _serve(settings, terminal)
     except KeyboardInterrupt:
         logger.info("Stopped.")
 
 
-def _serve(settings: Settings) -> None:
+def _serve(settings: Settings, terminal: _Terminal) -> None:
     with _bind(settings) as listener:
         loaded = load_engine(settings)
         router = load_router(settings, loaded)
@@ -115,22 +116,44 @@ def _serve(settings: Settings) -> None:
             h11_max_incomplete_event_size=HEAD_BYTES,
             timeout_graceful_shutdown=max(1, int(settings.drain_timeout_s)),
         )
-        server = _Server(config, app.state.service.reloader.request)
+        server = _Server(config, app.state.service.reloader.request, terminal)
         server.run(sockets=[listener])
         if not server.started:
             raise M3Error("The service did not start; the lines above say why.", code="not_started")
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's, which also calls ``reload`` on SIGHUP."""
+class _Terminal:
+    """The terminal that the service was started in, if it was one.
 
-    def __init__(self, config: uvicorn.Config, reload: Callable[[], None]) -> None:
+    SIGHUP comes from a person who wants a reload, and from a terminal that closes. Who closes it means to end
+    what runs there.
+    """
+
+    def __init__(self) -> None:
+        self._there = os.isatty(0)
+
+    @property
+    def closed(self) -> bool:
+        return self._there and not os.isatty(0)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's, which on SIGHUP also calls ``reload``, or drains and ends when ``terminal`` was closed."""
+
+    def __init__(self, config: uvicorn.Config, reload: Callable[[], None], terminal: _Terminal) -> None:
         super().__init__(config)
         self._reload = reload
+        self._terminal = terminal
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up)
         await super().serve(sockets)
+
+    def _hang_up(self) -> None:
+        if self._terminal.closed:
+            self.should_exit = True
+        else:
+            self._reload()
 
 
 def _protocol(settings: Settings) -> type[Protocol]:

@@ -19,7 +19,8 @@ class Client:
 
     base_url: where the service is. timeout_s: for one response. retries: further attempts after a response
     that says that they may help (busy, not ready), or none at all.
-    Every method raises `ServiceError` for what the service refuses, and otherwise `ClientError`.
+    Every method raises `ServiceError` for what the service refuses, and otherwise `ClientError`; those that
+    take images OSError for a file that cannot be read.
     """
 
     def __init__(

@@ -139,7 +139,7 @@ class ScaleAnswer(BaseModel):
 class CompareBody(AnswerBody):
     """The answer of /v1/compare: what /v1/answer says, and beside it the answer at every scale.
 
-    ``cost`` is that of the chosen scale alone; ``timings_ms.generate`` is the time of all scales together.
+    ``cost`` is that of the chosen scale alone; ``timings_ms.compare`` is the time of all scales together.
     """
 
     model_config = _example({**_ANSWER, "answers": [_AT_1, _AT_576]})

@@ -3,8 +3,8 @@
 Fields that are not known are ignored, as OpenAI's own service does; those whose neglect would change the
 answer are refused (`_UNSUPPORTED`). Our own are in ``m3``, where unknown keys are refused.
 
-Several images are routed one by one, each under its share of the request's limits on tokens; the engine puts
-them all before the first words. A conversation without an image has nothing to route.
+Several images are routed one by one; the engine puts them all before the first words. A conversation without
+an image has nothing to route.
 
 Not covered: tools, audio, several answers, formats.
 """
@@ -12,20 +12,25 @@ Not covered: tools, audio, several answers, formats.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from m3_backbone.scales import Ladder
 from router.constraints import Constraints
-from router.errors import ConstraintError, InvalidRequest
+from router.errors import InvalidRequest
 from router.service.body import image_bytes
+from router.service.chat_constraints import (
+    constraints,
+    object_in,
+    of_image,
+    scale_of_model,
+    share_of,
+    shared_limits,
+)
 from router.service.sampling import Sampling, sampling_of
-from router.service.schemas import ChatExtras, constraints_of, question_of
-from router.service.text import clean, shown
+from router.service.schemas import question_of
+from router.service.text import shown
 from router.settings import Settings
-
-LOW_DETAIL = 9
-"""The largest scale of an image with ``detail: low``."""
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 _DETAILS = ("auto", "low", "high")
@@ -37,21 +42,19 @@ _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
 """Field -> the values that change nothing (null never does); others are refused."""
 
 
-class UnknownModel(InvalidRequest):
-    code = "model_not_found"
-    status = 404
-    param = "model"
-
-
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """A validated request. turns: user, assistant, ..., user. images: in the order of the messages."""
+    """A validated request. turns: user, assistant, ..., user. images: in the order of the messages.
+
+    shared: the limits of which each of several images has its share.
+    """
 
     turns: tuple[str, ...]
     images: tuple[tuple[bytes, Constraints], ...]
     sampling: Sampling
     stream: bool
     include_usage: bool
+    shared: tuple[str, ...]
 
 
 def chat_of(
@@ -68,103 +71,18 @@ def chat_of(
                 param=name,
             )
     turns, pictures = _conversation(fields.get("messages"), settings)
-    options = _object(fields, "stream_options")
-    asked = _constraints(fields, suffix, scale_header, ladder, settings)
+    options = object_in(fields, "stream_options")
+    asked = constraints(fields, suffix, scale_header, ladder, settings)
+    shared = shared_limits(fields) if len(pictures) > 1 else ()
+    if len(pictures) > 1:
+        asked = share_of(asked, shared, len(pictures), ladder)
     return Chat(
         turns=turns,
-        images=tuple(
-            (image, _of_image(asked, detail, len(pictures), ladder, settings)) for image, detail in pictures
-        ),
+        images=tuple((image, of_image(asked, detail, ladder, settings)) for image, detail in pictures),
         sampling=sampling_of(fields, settings),
         stream=_flag(fields, "stream"),
         include_usage=_flag(options, "include_usage"),
-    )
-
-
-def scale_of_model(given: Any, model: str, ladder: Ladder) -> int | None:
-    """The scale that a model's name forces (``NAME@36``); None for ``NAME`` and ``NAME@auto``.
-
-    Raises `UnknownModel` for another name, `ConstraintError` for a scale that is not on the ladder.
-    """
-    if given is None:
-        raise InvalidRequest("The field 'model' is missing.", code="missing_field", param="model")
-    if not isinstance(given, str):
-        raise InvalidRequest("The field 'model' must be a string.", code="invalid_type", param="model")
-    names = [f"{model}{suffix}" for suffix in ("", "@auto", *(f"@{scale}" for scale in ladder))]
-    if given in names[:2]:
-        return None
-    name, _, suffix = given.rpartition("@")
-    if name != model or not suffix:
-        raise UnknownModel(f"The model {shown(given)} is not served here. Served: {', '.join(names)}.")
-    return _scale_in_text(suffix, "model", ladder)
-
-
-def _scale_in_text(text: str, where: str, ladder: Ladder) -> int:
-    for scale in ladder:
-        if text == str(scale):
-            return scale
-    raise ConstraintError(
-        f"{where} asks for scale '{clean(text)}'. Valid scales: {', '.join(map(str, ladder))}.",
-        code="invalid_scale",
-        param=where,
-    )
-
-
-def _constraints(
-    fields: dict[str, Any],
-    suffix: int | None,
-    header: str | None,
-    ladder: Ladder,
-    settings: Settings,
-) -> Constraints:
-    """What body, header and model name ask for together."""
-    extras = _object(fields, "m3")
-    for name in extras:
-        if name not in ChatExtras.model_fields:
-            raise InvalidRequest(
-                f"Unknown key '{clean(name)}' in 'm3'. Known: {', '.join(ChatExtras.model_fields)}.",
-                code="unknown_field",
-                param=f"m3.{clean(name)}",
-            )
-    asked = constraints_of(extras, ladder, settings)
-    named = None if header is None else _scale_in_text(header.strip(), "x-m3-scale", ladder)
-    forced = {scale for scale in (asked.scale, named, suffix) if scale is not None}
-    if len(forced) > 1:
-        raise ConstraintError(
-            f"Scales {', '.join(map(str, sorted(forced)))} are forced at once: by 'm3', by the header "
-            "x-m3-scale or by the model's name. Force one.",
-            code="conflicting_scale",
-            param="scale",
-        )
-    return replace(asked, scale=forced.pop() if forced else None)
-
-
-def _of_image(
-    asked: Constraints, detail: str, images: int, ladder: Ladder, settings: Settings
-) -> Constraints:
-    """``asked`` for one of ``images`` images: limits on a request's tokens are shared evenly."""
-    scale, ceiling, budget = asked.scale, asked.max_visual_tokens, asked.token_budget
-    if ceiling is not None and ceiling < images * ladder.smallest:
-        raise ConstraintError(
-            f"max_visual_tokens {ceiling} cannot be met by {images} images of at least {ladder.smallest} "
-            "tokens each.",
-            param="max_visual_tokens",
-        )
-    if scale is None and detail == "high" and settings.detail_high == "full":
-        scale = ladder.full
-    max_scale = max(LOW_DETAIL, ladder.smallest) if detail == "low" and scale is None else None
-    if max_scale is not None and asked.min_scale is not None and asked.min_scale > max_scale:
-        raise ConstraintError(
-            f"min_scale {asked.min_scale} is above {max_scale}, the most that detail 'low' allows.",
-            code="conflicting_constraints",
-            param="min_scale",
-        )
-    return replace(
-        asked,
-        scale=scale,
-        max_scale=max_scale,
-        max_visual_tokens=None if ceiling is None else ceiling // images,
-        token_budget=None if budget is None else budget / images,
+        shared=shared,
     )
 
 
@@ -237,15 +155,6 @@ def _image(value: Any) -> tuple[bytes, str]:
 
 def _joined(texts: Iterable[str]) -> str:
     return "\n".join(text for text in texts if text)
-
-
-def _object(fields: dict[str, Any], name: str) -> dict[str, Any]:
-    value = fields.get(name)
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise InvalidRequest(f"The field '{name}' must be an object.", code="invalid_type", param=name)
-    return value
 
 
 def _flag(fields: dict[str, Any], name: str) -> bool:

@@ -45,6 +45,8 @@ async def compare(
 ) -> Compared:
     """Route, then answer at all scales, in batches that leave no more than one batch waiting.
 
+    Their time together is the stage ``compare``: ``generate`` is that of one answer.
+
     Raises what `Pipeline.answer` raises. A scale other than the chosen one that does not fit (`OWN_FAULTS`)
     is told in its place.
     """
@@ -61,7 +63,7 @@ async def compare(
             return error
 
     ladder = pipeline.engine.ladder
-    with watch.stage("generate"):
+    with watch.stage("compare"):
         async with asyncio.TaskGroup() as group:
             tasks = {scale: group.create_task(at(scale)) for scale in ladder}
     results = {scale: task.result() for scale, task in tasks.items()}

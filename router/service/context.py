@@ -11,7 +11,8 @@ import uuid
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from router.service.failures import error_response
+from router.errors import M3Error
+from router.service.failures import as_m3_error, error_response
 from router.service.metrics import Metrics
 
 access_log = logging.getLogger("m3_router.access")
@@ -32,6 +33,15 @@ def where(error: BaseException) -> str:
         f"  {frame.filename}:{frame.lineno} in {frame.name}"
         for frame in traceback.extract_tb(error.__traceback__)
     )
+
+
+def noted(error: Exception, request_id: str, metrics: Metrics) -> M3Error:
+    """``error`` as clients see it, counted by its code; a fault of ours also leaves its place in the log."""
+    shown = as_m3_error(error)
+    metrics.error(shown.code)
+    if shown.status == 500:
+        error_log.error("%s %s\n%s", request_id, type(error).__name__, where(error))
+    return shown
 
 
 class RequestContext:
@@ -66,14 +76,10 @@ class RequestContext:
             try:
                 await self._app(scope, receive, send_with_id)
             except Exception as error:
-                response, shown = error_response(error)
-                code = shown.code
-                self._metrics.error(code)
-                if shown.status == 500:
-                    error_log.error("%s %s\n%s", request_id, type(error).__name__, where(error))
+                code = noted(error, request_id, self._metrics).code
                 if status:  # too late for another response: let the server cut the connection
                     raise
-                await response(scope, receive, send_with_id)
+                await error_response(error)(scope, receive, send_with_id)
         finally:
             seconds = time.perf_counter() - begin
             endpoint = getattr(scope.get("route"), "path", "unmatched")

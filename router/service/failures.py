@@ -81,8 +81,8 @@ def error_body(error: Exception) -> tuple[dict[str, dict[str, str | None]], M3Er
     return {"error": fields}, shown
 
 
-def error_response(error: Exception) -> tuple[Response, M3Error]:
-    """The response for ``error``, and the family member that it was built from."""
+def error_response(error: Exception) -> Response:
+    """The response for ``error``."""
     body, shown = error_body(error)
     headers: dict[str, str] = {}
     if isinstance(error, HTTPException) and error.headers:
@@ -98,4 +98,4 @@ def error_response(error: Exception) -> tuple[Response, M3Error]:
     if shown.status in (408, 413):
         headers["Connection"] = "close"  # the rest of the body is not read
     content = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
-    return Response(content, status_code=shown.status, headers=headers, media_type="application/json"), shown
+    return Response(content, status_code=shown.status, headers=headers, media_type="application/json")

@@ -87,7 +87,7 @@ class Protocol(H11Protocol):
         if self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:  # in the midst of another response
             self.transport.close()
             return
-        response, _ = error_response(InvalidRequest(_MESSAGES[status], code=_CODES[status], status=status))
+        response = error_response(InvalidRequest(_MESSAGES[status], code=_CODES[status], status=status))
         headers: list[Any] = [
             *((name, value) for name, value in response.raw_headers if name != b"connection"),
             (b"x-request-id", uuid.uuid4().hex.encode()),

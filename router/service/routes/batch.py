@@ -13,8 +13,7 @@ from m3_backbone.types import EngineUnavailable
 from router.errors import InvalidRequest
 from router.service.bodies import AnswersBody, ItemBody
 from router.service.body import read_fields
-from router.service.context import error_log, where
-from router.service.failures import as_m3_error
+from router.service.context import noted
 from router.service.replies import error_detail
 from router.service.routes.described import BATCH, ERRORS
 from router.service.schemas import AnswersRequest, refuse_unknown
@@ -53,11 +52,8 @@ async def _all(request: Request, service: Service, items: list[Any]) -> AnswersB
                 ask = service.ask_of(fields, deadline=deadline, request_id=item_id, owner=owner_of(request))
                 answer = await service.answer(ask, "/v1/answers")
         except Exception as error:
-            shown = as_m3_error(error)
-            service.metrics.error(shown.code)
-            if shown.status == 500:
-                error_log.error("%s %s\n%s", item_id, type(error).__name__, where(error))
-            return ItemBody(index=index, status=shown.status, answer=None, error=error_detail(error))
+            status = noted(error, item_id, service.metrics).status
+            return ItemBody(index=index, status=status, answer=None, error=error_detail(error))
         return ItemBody(index=index, status=200, answer=answer, error=None)
 
     async with asyncio.TaskGroup() as group:

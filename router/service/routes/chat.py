@@ -14,9 +14,11 @@ from starlette.responses import JSONResponse, Response
 
 from m3_backbone.types import TokenEvent
 from router.service.bodies import ModelBody, ModelsBody
-from router.service.chat import Chat, scale_of_model
+from router.service.chat import Chat
 from router.service.chat_bodies import ChatCompletion
+from router.service.chat_constraints import naming_shares, scale_of_model
 from router.service.chat_replies import DONE, ChatReply, event
+from router.service.context import noted
 from router.service.failures import error_body
 from router.service.routes.described import CHAT, ERRORS
 from router.service.state import Service, owner_of, service_of, while_connected
@@ -30,7 +32,7 @@ _PATH = "/v1/chat/completions"
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     **ERRORS,
     200: {"model": ChatCompletion, "content": {"text/event-stream": {"schema": {"type": "string"}}}},
-    404: ERRORS[400],
+    404: ERRORS[408],
 }
 
 
@@ -40,32 +42,33 @@ async def completions(request: Request, service: Annotated[Service, Depends(serv
     chat = await service.read_chat(request)
     request_id, pipeline = request.state.request_id, service.pipeline
     deadline = time.monotonic() + service.settings.request_timeout_s
-    if chat.stream:
-        return await while_connected(request, _stream(request, service, chat, deadline))
-    done = await while_connected(
-        request,
-        pipeline.answer_each(
-            chat.images,
-            chat.turns,
-            sampling=chat.sampling,
-            deadline=deadline,
-            request_id=request_id,
-            owner=owner_of(request),
-        ),
-    )
+    with naming_shares(chat.shared, len(chat.images)):
+        if chat.stream:
+            return await while_connected(request, _stream(request, service, chat, deadline))
+        done = await while_connected(
+            request,
+            pipeline.answer_each(
+                chat.images,
+                chat.turns,
+                sampling=chat.sampling,
+                deadline=deadline,
+                request_id=request_id,
+                owner=owner_of(request),
+            ),
+        )
     service.count(done, endpoint=_PATH, request_id=request_id)
     reply = ChatReply.now(pipeline, done.parts, request_id)
     return JSONResponse(reply.body(done), headers=reply.headers)
 
 
-@router.get("/models", responses={401: ERRORS[401]})
+@router.get("/models")
 async def models(service: Annotated[Service, Depends(service_of)]) -> ModelsBody:
     """The model under every name: routed (`NAME`, `NAME@auto`), and at each scale of its ladder."""
     suffixes = ("", "@auto", *(f"@{scale}" for scale in service.pipeline.engine.ladder))
     return ModelsBody(object="list", data=[_model(service.model + suffix) for suffix in suffixes])
 
 
-@router.get("/models/{name:path}", responses={401: ERRORS[401], 404: ERRORS[400]})
+@router.get("/models/{name:path}", responses={404: ERRORS[408]})
 async def model(name: str, service: Annotated[Service, Depends(service_of)]) -> ModelBody:
     """One of these names, or a 404."""
     scale_of_model(name, service.model, service.pipeline.engine.ladder)
@@ -123,9 +126,8 @@ async def _stream(request: Request, service: Service, chat: Chat, deadline: floa
                     yield event(chunk)
             yield DONE
         except Exception as error:  # in the stream: its status was sent long ago
-            body, told = error_body(error)
-            service.metrics.error(told.code)
-            logger.warning("%s failed while streaming: %s", request_id, told.code)
-            yield event(body)
+            code = noted(error, request_id, service.metrics).code
+            logger.warning("%s failed while streaming: %s", request_id, code)
+            yield event(error_body(error)[0])
 
     return EventStream(request, events(), reply.headers)

@@ -1,4 +1,4 @@
-"""What OpenAPI says of the bodies that routes read themselves, and of the errors that all may give.
+"""What OpenAPI says of the bodies that routes read themselves, and of the errors that these may give.
 
 Routes read their bodies with `router.service.body` (limits, duplicate keys, our error codes), so FastAPI
 does not know them.
@@ -87,6 +87,5 @@ CHAT = _body(
     )
 )
 
-ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorBody} for status in (400, 401, 408, 413, 415, 429, 500, 503, 504)
-}
+ERRORS: dict[int | str, dict[str, Any]] = {status: {"model": ErrorBody} for status in (408, 413, 415, 504)}
+"""Of endpoints that read a body and ask the engine; `router.service.description` adds what all may give."""
