@@ -175,6 +175,7 @@ class OutcomeTable:
             question_tokens=self.question_tokens[i],
             interaction=self.interaction[i],
             interaction_names=self.interaction_names,
+            question_text=self.questions[i],
             version=_int(self.manifest.get("summary_version", SUMMARY_VERSION)),
         )
 

@@ -76,6 +76,7 @@ class FakeImage:
             question_tokens=np.array([token_id(word) for word in question.split()], np.int32),
             interaction=_half(np.array([values.max() for values in similarity])),
             interaction_names=tuple(f"similarity_max_{scale}" for scale in self.ladder),
+            question_text=question,
         )
 
 

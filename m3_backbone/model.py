@@ -243,6 +243,7 @@ class M3Model:
             self.decoder.embed(index.to(self.device)),
             self._content[index].to(self.device),
             question_tokens=ids,
+            question_text=turns[-1],
             text_tokens=self.prompt(turns, 1).text_tokens,
         )
 

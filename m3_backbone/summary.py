@@ -135,6 +135,7 @@ def summarise(
     content: Tensor,
     *,
     question_tokens: Sequence[int],
+    question_text: str,
     text_tokens: int,
 ) -> RouteInputs:
     """Route inputs of one (image, question).
@@ -176,6 +177,7 @@ def summarise(
         question_tokens=np.asarray(question_tokens, np.int32),
         interaction=interaction,
         interaction_names=interaction_names(ladder),
+        question_text=question_text,
     )
 
 

@@ -135,7 +135,7 @@ class RouteInputs:
     pooled: [P, D] - pooled tokens of the smallest scales (1 then 9, row-major), through a fixed
         projection to D dimensions.
     question: [E] - mean of the question's input embeddings through a fixed projection.
-    question_tokens: int32 [T] - the question's token ids.
+    question_tokens: int32 [T] - the question's token ids. question_text: what they are the ids of.
     interaction: [I], named by ``interaction_names`` - similarity of question and visual tokens per scale.
     """
 
@@ -151,6 +151,7 @@ class RouteInputs:
     question_tokens: NDArray[np.int32]
     interaction: Float32
     interaction_names: tuple[str, ...]
+    question_text: str = ""
     version: int = SUMMARY_VERSION
 
 

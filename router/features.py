@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,12 +25,14 @@ from router.input_arrays import Float32, InputArrays, OneRequest
 
 __all__ = [
     "FEATURES_VERSION",
+    "FROM_TEXT",
     "IMAGE_GROUPS",
     "NEEDS",
     "QUESTION_GROUPS",
     "FeatureSpec",
     "Float32",
     "InputArrays",
+    "words_of",
 ]
 
 FEATURES_VERSION = 1
@@ -50,6 +53,12 @@ NEEDS = {
 }
 """Groups of features, in the order of their columns -> the fields of `RouteInputs` that they read."""
 
+FROM_TEXT = {"phrases": ("question_text",), "text_length": ("question_text",)}
+"""Further groups, for outcomes that came without a backbone's route inputs: the question's text is enough."""
+
+_ALL = {**NEEDS, **FROM_TEXT}
+_WORD = re.compile(r"\w+(?:'\w+)*")
+
 IMAGE_GROUPS = ("grid_stats", "pooled")
 """What describes the image alone and in real numbers: the novelty score is taken over these."""
 
@@ -59,13 +68,20 @@ QUESTION_GROUPS = ("question", "words", "length")
 """What describes the question alone."""
 
 
+def words_of(text: str) -> list[str]:
+    """The words of a question, lower case, in their order."""
+    words: list[str] = _WORD.findall(text.lower())
+    return words
+
+
 @dataclass(frozen=True)
 class FeatureSpec:
     """Which columns there are, and what the question's words and directions are.
 
-    words, bigrams: token ids (sorted) whose presence in the question is a column each.
+    words, bigrams: token ids (sorted) whose presence in the question is a column each. phrases: the same of
+    its text: words, and neighbouring words with a space between (sorted).
     basis: [K, E] directions of the question vector; ``products`` are (basis @ question) x grid_stats.
-    groups: the groups in use, a subset of `NEEDS` in its order.
+    groups: the groups in use, some of `NEEDS` and `FROM_TEXT` in their order.
     """
 
     grid_stat_names: tuple[str, ...]
@@ -76,16 +92,18 @@ class FeatureSpec:
     bigrams: tuple[tuple[int, int], ...] = ()
     basis: tuple[tuple[float, ...], ...] = ()
     groups: tuple[str, ...] = tuple(NEEDS)
+    phrases: tuple[str, ...] = ()
     version: int = FEATURES_VERSION
     summary_version: int = SUMMARY_VERSION
 
     def __post_init__(self) -> None:
-        unknown = set(self.groups) - set(NEEDS)
+        unknown = set(self.groups) - set(_ALL)
         if unknown or not self.groups:
-            raise ValueError(f"Feature groups {list(self.groups)}: take some of {', '.join(NEEDS)}.")
-        object.__setattr__(self, "groups", tuple(g for g in NEEDS if g in self.groups))
-        if list(self.words) != sorted(set(self.words)) or list(self.bigrams) != sorted(set(self.bigrams)):
-            raise ValueError("Words and bigrams must be sorted and without duplicates.")
+            raise ValueError(f"Feature groups {list(self.groups)}: take some of {', '.join(_ALL)}.")
+        object.__setattr__(self, "groups", tuple(g for g in _ALL if g in self.groups))
+        chosen: tuple[Sequence[Any], ...] = (self.words, self.bigrams, self.phrases)
+        if any(list(keys) != sorted(set(keys)) for keys in chosen):
+            raise ValueError("Words, bigrams and phrases must be sorted and without duplicates.")
         if any(len(row) != self.question_size for row in self.basis):
             raise ValueError(f"Every row of the basis needs {self.question_size} numbers.")
         if min(*self.pooled_shape, self.question_size) < 0 or self.width > MAX_WIDTH:
@@ -97,7 +115,7 @@ class FeatureSpec:
     @property
     def needs(self) -> tuple[str, ...]:
         """Fields of `RouteInputs` that the vector reads."""
-        return tuple(dict.fromkeys(need for group in self.groups for need in NEEDS[group]))
+        return tuple(dict.fromkeys(need for group in self.groups for need in _ALL[group]))
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -117,6 +135,8 @@ class FeatureSpec:
             "words": words,
             "length": 1,
             "products": len(self.basis) * stats,
+            "phrases": len(self.phrases),
+            "text_length": 1,
         }
         return sum(widths[group] for group in self.groups)
 
@@ -155,6 +175,7 @@ class FeatureSpec:
             "words": list(self.words),
             "bigrams": [list(pair) for pair in self.bigrams],
             "basis": [list(row) for row in self.basis],
+            **({"phrases": list(self.phrases)} if self.phrases else {}),
         }
 
     @classmethod
@@ -176,6 +197,7 @@ class FeatureSpec:
                 bigrams=tuple((int(a), int(b)) for a, b in value["bigrams"]),
                 basis=tuple(tuple(map(float, row)) for row in value["basis"]),
                 groups=tuple(value["groups"]),
+                phrases=tuple(map(str, value.get("phrases", ()))),
                 summary_version=int(value["summary_version"]),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as err:
@@ -197,19 +219,25 @@ class FeatureSpec:
             return [str(word) for word in self.words] + [f"{a}_{b}" for a, b in self.bigrams]
         if group == "length":
             return ["question_tokens"]
+        if group == "phrases":
+            return list(self.phrases)
+        if group == "text_length":
+            return ["words"]
         return [f"{k}x{name}" for k in range(len(self.basis)) for name in self.grid_stat_names]
 
     def _check(self, table: InputArrays) -> None:
-        """A vector of the wrong columns would be read as if it were right: compare names and widths."""
-        for what, got, wanted in (
-            ("grid statistics", table.grid_stat_names, self.grid_stat_names),
-            ("interactions", table.interaction_names, self.interaction_names),
-            ("pooled tokens", table.pooled.shape[1:], self.pooled_shape),
-            ("question vector", table.question.shape[1:], (self.question_size,)),
-            ("width of the grid statistics", table.grid_stats.shape[1:], (len(self.grid_stat_names),)),
-            ("width of the interactions", table.interaction.shape[1:], (len(self.interaction_names),)),
+        """A vector of the wrong columns would be read as if it were right: compare names and widths, of what
+        is read at all."""
+        stats, interactions = len(self.grid_stat_names), len(self.interaction_names)
+        for field, what, got, wanted in (
+            ("grid_stats", "grid statistics", table.grid_stat_names, self.grid_stat_names),
+            ("interaction", "interactions", table.interaction_names, self.interaction_names),
+            ("pooled", "pooled tokens", table.pooled.shape[1:], self.pooled_shape),
+            ("question", "question vector", table.question.shape[1:], (self.question_size,)),
+            ("grid_stats", "width of the grid statistics", table.grid_stats.shape[1:], (stats,)),
+            ("interaction", "width of the interactions", table.interaction.shape[1:], (interactions,)),
         ):
-            if got != wanted:
+            if field in self.needs and got != wanted:
                 raise BundleMismatch(
                     f"Route inputs differ from the bundle's: {what} are {got!r}, the bundle has {wanted!r}. "
                     "Fit the bundle again on outcomes of this backbone."
@@ -235,6 +263,10 @@ class FeatureSpec:
             return self._presence(table.question_tokens)
         if group == "length":
             return np.array([[len(tokens)] for tokens in table.question_tokens], dtype=np.float32)
+        if group == "phrases":
+            return self._phrases_in(table.questions)
+        if group == "text_length":
+            return np.array([[len(words_of(text))] for text in table.questions], dtype=np.float32)
         # A product and a sum, not BLAS, whose rounding depends on n: a tree's threshold would see that.
         directions = (table.question[:, None, :] * self._basis).sum(axis=2, dtype=np.float32)
         stats = table.grid_stats[table.image_index]
@@ -252,6 +284,19 @@ class FeatureSpec:
     @cached_property
     def _bigram_column(self) -> dict[tuple[int, int], int]:
         return {pair: len(self.words) + i for i, pair in enumerate(self.bigrams)}
+
+    @cached_property
+    def _phrase_column(self) -> dict[str, int]:
+        return {phrase: i for i, phrase in enumerate(self.phrases)}
+
+    def _phrases_in(self, questions: Sequence[str]) -> Float32:
+        """1 where a phrase occurs in the question, else 0: [n, phrases]."""
+        present = np.zeros((len(questions), len(self.phrases)), dtype=np.float32)
+        for row, text in zip(present, questions, strict=True):
+            words = words_of(text)
+            found = (*words, *map(" ".join, itertools.pairwise(words)))
+            row[[self._phrase_column[phrase] for phrase in found if phrase in self._phrase_column]] = 1.0
+        return present
 
     def _presence(self, questions: Sequence[NDArray[np.int32]]) -> Float32:
         """1 where a word or bigram occurs in the question, else 0: [n, words + bigrams]."""

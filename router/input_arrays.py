@@ -38,6 +38,8 @@ class InputArrays(Protocol):
     @property
     def question_tokens(self) -> Sequence[NDArray[np.int32]]: ...  # n arrays [T_i]
     @property
+    def questions(self) -> Sequence[str]: ...  # n texts
+    @property
     def interaction(self) -> Float32: ...  # [n, I]
     @property
     def interaction_names(self) -> tuple[str, ...]: ...
@@ -55,6 +57,7 @@ class OneRequest:
     pooled: Float32
     question: Float32
     question_tokens: Sequence[NDArray[np.int32]]
+    questions: Sequence[str]
     interaction: Float32
     interaction_names: tuple[str, ...]
 
@@ -69,6 +72,7 @@ class OneRequest:
             pooled=inputs.pooled[None],
             question=inputs.question[None],
             question_tokens=(inputs.question_tokens,),
+            questions=(inputs.question_text,),
             interaction=inputs.interaction[None],
             interaction_names=inputs.interaction_names,
         )

@@ -106,6 +106,7 @@ def route_inputs(
         question_tokens=np.array([len(word) for word in words], np.int32),
         interaction=numbers(image + question, 3),
         interaction_names=("sim_1", "sim_9", "sim_36"),
+        question_text=question,
     )
 
 

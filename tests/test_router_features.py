@@ -10,7 +10,7 @@ import pytest
 from data.records import OutcomeTable
 from m3_backbone.types import RouteInputs
 from router.errors import BundleCorrupt, BundleMismatch
-from router.features import FEATURES_VERSION, NEEDS, FeatureSpec
+from router.features import FEATURES_VERSION, FROM_TEXT, NEEDS, FeatureSpec
 from tests.routing import INTERACTIONS, QUESTION, ROWS, STATS, WIDTH, outcomes
 from training.vocabulary import principal_directions
 
@@ -83,6 +83,30 @@ def test_an_empty_question_and_unknown_tokens_are_vectors_too(table: OutcomeTabl
         assert not spec.vector(inputs)[spec.columns(("words",))].any()
 
 
+def of_text(*phrases: str) -> FeatureSpec:
+    """A spec of tables that have no route inputs."""
+    return FeatureSpec(("absent",), (1, 1), 1, ("absent",), groups=tuple(FROM_TEXT), phrases=phrases)
+
+
+def test_phrases_of_the_text_need_no_route_inputs(table: OutcomeTable) -> None:
+    spec = of_text("dog's", "how many", "many", "question 1")
+    assert spec.needs == ("question_text",)
+    assert spec.names == (*(f"phrases:{phrase}" for phrase in spec.phrases), "text_length:words")
+    two = replace(
+        table.take([0, 1]), questions=("How MANY of the dog's\nparts?", "Many question; 1: (is it?) many")
+    )
+    assert spec.matrix(two).tolist() == [[1, 1, 1, 0, 6], [0, 0, 1, 1, 6]]
+    for i in range(len(table)):
+        np.testing.assert_array_equal(spec.vector(table.route_inputs(i)), spec.matrix(table)[i])
+    assert not of_text().vector(replace(table.route_inputs(0), question_text="")).any()
+
+
+def test_phrases_survive_json_and_what_has_none_is_written_as_before(spec: FeatureSpec) -> None:
+    text = of_text("a", "a b")
+    assert FeatureSpec.from_json(json.loads(json.dumps(text.to_json()))) == text
+    assert "phrases" not in spec.to_json()
+
+
 def test_a_spec_survives_json(spec: FeatureSpec) -> None:
     again = FeatureSpec.from_json(json.loads(json.dumps(spec.to_json())))
     assert again == spec
@@ -104,6 +128,7 @@ def test_groups_are_kept_in_one_order_and_say_what_they_need(spec: FeatureSpec) 
         ({"groups": ()}, "take some of grid_stats"),
         ({"words": (3, 2)}, "sorted"),
         ({"bigrams": ((1, 2), (1, 2))}, "without duplicates"),
+        ({"phrases": ("b", "a")}, "sorted"),
         ({"basis": ((1.0, 2.0),)}, "needs 8 numbers"),
     ],
 )

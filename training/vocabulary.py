@@ -12,6 +12,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from router.features import words_of
+
 Questions = Sequence[NDArray[np.int32]]
 Key = TypeVar("Key", bound=Hashable)
 
@@ -47,6 +49,18 @@ def choose_words(
         tuple(sorted(key for key in kept if isinstance(key, int))),
         tuple(sorted(key for key in kept if not isinstance(key, int))),
     )
+
+
+def choose_phrases(
+    questions: Sequence[str], targets: NDArray[np.float64], k: int = 128, min_count: int = 20
+) -> tuple[str, ...]:
+    """`choose_words` for texts, whose words are no tokens: words, and pairs of them, sorted."""
+    texts = [words_of(text) for text in questions]
+    words = sorted({word for text in texts for word in text})
+    number = {word: i for i, word in enumerate(words)}
+    ids = [np.array([number[word] for word in text], np.int32) for text in texts]
+    single, pairs = choose_words(ids, targets, k, min_count)
+    return tuple(sorted([words[i] for i in single] + [f"{words[a]} {words[b]}" for a, b in pairs]))
 
 
 def principal_directions(vectors: NDArray[np.float32], k: int = 4) -> tuple[tuple[float, ...], ...]:
