@@ -12,6 +12,7 @@ def candidates() -> tuple[Candidate, ...]:
     """Every candidate (imports LightGBM)."""
     from training.candidates.avg_llava import AvgLlava, avg_llava_routed
     from training.candidates.cares import Cares, cares_routed
+    from training.candidates.frugalgpt import FrugalGPT, frugalgpt_routed
     from training.candidates.image_entropy import ImageEntropy
     from training.candidates.image_only import image_only
     from training.candidates.lightgbm_per_scale import LightGBMPerScale
@@ -35,4 +36,6 @@ def candidates() -> tuple[Candidate, ...]:
         cares_routed(),
         ViR(),
         vir_routed(),
+        FrugalGPT(),
+        frugalgpt_routed(),
     )
