@@ -74,7 +74,7 @@ def command(
             # Logged before the numbers exist: an opening that then fails has still been one.
             log = default_log()
             times = record_opening(provenance, log)
-            console.print(f"Opening {times} of the test split, logged in {_shown(log)}: commit that file.")
+            console.print(f"Opening {times} of the test split, logged in {shown(log)}: commit that file.")
         report = make_report(inputs, provenance, draws=draws, seed=seed)
         written = write_report(report, out, examples=examples, data_dir=data_dir)
     except (ValueError, M3Error, OSError) as error:  # RecordError is a ValueError; messages have the remedy
@@ -101,17 +101,17 @@ def _command(
 ) -> str:
     """The command that makes this report again. Folders elsewhere on the machine are named, not located."""
     words = ["m3-train", "report"]
-    words += [] if outcomes is None else ["--outcomes", _shown(outcomes)]
-    words += [] if bundle is None else ["--bundle", bundle if bundle == NO_ROUTER else _shown(Path(bundle))]
+    words += [] if outcomes is None else ["--outcomes", shown(outcomes)]
+    words += [] if bundle is None else ["--bundle", bundle if bundle == NO_ROUTER else shown(Path(bundle))]
     words += ["--final"] if final else [] if split == "dev" else ["--split", split]
     for option, folder in more:
-        words += [option, _shown(folder)]
+        words += [option, shown(folder)]
     words += [] if draws == 1000 else ["--draws", str(draws)]
     words += [] if seed == 0 else ["--seed", str(seed)]
-    return shlex.join([*words, "--out", _shown(out)])
+    return shlex.join([*words, "--out", shown(out)])
 
 
-def _shown(path: Path) -> str:
+def shown(path: Path) -> str:
     """Relative to the working directory where it lies below it, else the last part alone."""
     relative = os.path.relpath(path.absolute())
     return path.name if relative.startswith("..") else relative

@@ -48,6 +48,10 @@ class Tower(Protocol):
     def tower_flops(self, views: int) -> int: ...
 
 
+class Labelled(Architecture, Tower, Protocol):
+    """What is read of `m3_backbone.cost.Architecture` to price labels."""
+
+
 def price(table: Priced, architecture: Architecture) -> NDArray[np.int64]:
     """FLOPs [n, S] of every sample at every scale on ``architecture``, tower included."""
     shape = table.visual_tokens.shape
@@ -94,3 +98,22 @@ def encoding_flops(table: Counted, architecture: Tower | None = None) -> Floats:
     exact = np.allclose(design / size @ found, flops, rtol=1e-6)
     per_view = found[0] / size[0] if rank == len(terms) and exact and found.min() >= 0 else 0.0
     return views[:, None] * per_view
+
+
+A100_FLOPS = 0.4 * 312e12
+"""FLOP/s taken for one GPU-hour: 40% of an A100's 312 TFLOP/s (dense bfloat16, NVIDIA's data sheet). Prefill
+comes near it; decoding does not, but the answers are a few tokens."""
+
+
+def labelling_flops(table: Priced, architecture: Labelled) -> float:
+    """FLOPs of labelling the whole table on ``architecture``: each image encoded once, then every sample
+    answered at every scale."""
+    each_scale = price(table, architecture).astype(np.float64)
+    by_image = np.array([architecture.tower_flops(int(v)) for v in table.image_views], np.float64)
+    answers = each_scale - by_image[table.image_index][:, None]
+    return float(by_image[np.unique(table.image_index)].sum() + answers.sum())
+
+
+def gpu_hours(flops: float, per_second: float = A100_FLOPS) -> float:
+    """Hours of one GPU that does ``per_second`` FLOPs."""
+    return flops / per_second / 3600

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from string import Template
+from typing import Any
 
 from training.evaluation.comparison import HULL
 from training.evaluation.results import COSTS, FLOPS, FLOPS_7B, TOKENS
@@ -21,8 +22,6 @@ from training.report.palette import variables
 
 def html_page(report: Report, examples: Sequence[Example], missing_pictures: str = "") -> str:
     """The whole page. missing_pictures: why pictures could not be re-made, or empty."""
-    n_scales = len(report.evaluation.scales)
-    templates = files("training.report") / "templates"
     body = [
         _header(report),
         _costs(report),
@@ -38,8 +37,15 @@ def html_page(report: Report, examples: Sequence[Example], missing_pictures: str
         section("What the words mean", facts(DEFINITIONS, "words")),
         _provenance(report),
     ]
+    title = f"{report.dataset}: cost against accuracy"
+    return document(title, body, n_scales=len(report.evaluation.scales))
+
+
+def document(title: str, body: Sequence[str], *, n_scales: int) -> str:
+    """A page in the report's style. body: its sections, which are HTML already."""
+    templates = files("training.report") / "templates"
     return Template((templates / "page.html").read_text(encoding="utf-8")).substitute(
-        title=text(f"{report.dataset}: cost against accuracy"),
+        title=text(title),
         light=variables("light", n_scales),
         dark=variables("dark", n_scales),
         style=(templates / "page.css").read_text(encoding="utf-8"),
@@ -167,7 +173,12 @@ def _examples(report: Report, examples: Sequence[Example], missing: str) -> str:
 
 
 def _provenance(report: Report) -> str:
-    p = report.provenance
+    own = ("routing's own cost", _own_cost(report))
+    return section("Provenance", facts([*provenance_facts(report.provenance), own]))
+
+
+def provenance_facts(p: Mapping[str, Any]) -> list[tuple[str, Cell]]:
+    """What `training.report.provenance.collect` found, for people."""
     rows: list[tuple[str, Cell]] = [
         ("command", str(p["command"])),
         ("made", str(p["created"])),
@@ -193,9 +204,8 @@ def _provenance(report: Report) -> str:
             "versions",
             ", ".join([f"python {p['python']}", *(f"{n} {v}" for n, v in p["versions"].items() if v)]),
         ),
-        ("routing's own cost", _own_cost(report)),
     ]
-    return section("Provenance", facts(rows))
+    return rows
 
 
 def _own_cost(report: Report) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from training.evaluate import Evaluation
 from training.evaluation.comparison import AtAccuracy, AtTokens, Estimate
 from training.evaluation.oracle import NONE_SUFFICIENT, ZONES
 from training.evaluation.reachable import Reachable
@@ -29,31 +30,31 @@ def as_json(report: Report) -> dict[str, Any]:
         "dataset": report.dataset,
         "headline": [headline(report), *sentences(report)],
         "best_fixed_scale": e.best_scale,
-        "fixed": {str(scale): _fixed(report, s) for s, scale in enumerate(e.scales)},
+        "fixed": {str(scale): fixed_json(e, s) for s, scale in enumerate(e.scales)},
         "fixed_hull": [e.scales[s] for s in e.hull],
         # Which oracle headroom is measured against; without a replicate, the one that luck is part of.
         "oracle_kind": "plain" if e.reachable is None else "reachable",
-        "oracle": _oracle(report),
-        "reachable_oracle": None if e.reachable is None else _reachable(e.reachable),
-        "operating_point": None if report.operating is None else _policy(report.operating),
-        "policies": [_policy(p) for p in e.policies],
+        "oracle": oracle_json(e),
+        "reachable_oracle": None if e.reachable is None else reachable_json(e.reachable),
+        "operating_point": None if report.operating is None else policy_json(report.operating),
+        "policies": [policy_json(p) for p in e.policies],
         "at_equal_tokens": [_at_tokens(row) for row in e.levels],
         "at_equal_accuracy": {
             cost: [_at_accuracy(r) for r in rows] for cost, rows in e.equal_accuracy.items()
         },
         "mean_gain": {
             "visual_tokens": list(e.mean_gain_range),
-            "over": {name: _estimate(gain) for name, gain in e.mean_gain.items()},
+            "over": {name: estimate_json(gain) for name, gain in e.mean_gain.items()},
         },
         "families": [_family(report, f) for f in report.families],
         "corpus": [{"family": row.family, "policy": row.policy, **row.figures} for row in report.corpus],
         "labels": _family(report, report.overall)["labels"],
         "zones": _family(report, report.overall)["zones"],
         "granularity": {
-            "zones": {name: _estimate(share) for name, share in report.granularity.zones.items()},
-            "settled": _estimate(report.granularity.settled),
-            "non_monotone": _estimate(report.granularity.non_monotone),
-            "oracle_choice": {str(s): _estimate(share) for s, share in report.granularity.choice.items()},
+            "zones": {name: estimate_json(share) for name, share in report.granularity.zones.items()},
+            "settled": estimate_json(report.granularity.settled),
+            "non_monotone": estimate_json(report.granularity.non_monotone),
+            "oracle_choice": {str(s): estimate_json(share) for s, share in report.granularity.choice.items()},
         },
         "difficulty": [_measure(report, measure) for measure in report.difficulty],
         "shifts": [_shift(report, shift) for shift in report.shifts],
@@ -63,11 +64,12 @@ def as_json(report: Report) -> dict[str, Any]:
         "fallbacks": report.fallbacks,
         "provenance": dict(report.provenance),
     }
-    return {key: _finite(value) for key, value in found.items()}
+    return {key: finite(value) for key, value in found.items()}
 
 
-def _fixed(report: Report, s: int) -> dict[str, Any]:
-    m = report.evaluation.fixed
+def fixed_json(e: Evaluation, s: int) -> dict[str, Any]:
+    """The fixed scale with index ``s``."""
+    m = e.fixed
     return {
         "accuracy": m.accuracy[s],
         "accuracy_ci": interval(m.accuracy_draws[:, s]),
@@ -75,8 +77,8 @@ def _fixed(report: Report, s: int) -> dict[str, Any]:
     }
 
 
-def _oracle(report: Report) -> dict[str, Any]:
-    e = report.evaluation
+def oracle_json(e: Evaluation) -> dict[str, Any]:
+    """The plain oracle under every rule."""
     counted = {"smallest": e.n, "largest": e.n, "excluded": int((e.oracle.choice >= 0).sum())}
     return {
         "accuracy": e.oracle.accuracy,
@@ -89,27 +91,29 @@ def _oracle(report: Report) -> dict[str, Any]:
             }
             for rule in NONE_SUFFICIENT
         },
-        "none_sufficient_share": report.overall.labels[-1],
+        "none_sufficient_share": float((e.oracle.choice < 0).mean()),
     }
 
 
-def _reachable(r: Reachable) -> dict[str, Any]:
+def reachable_json(r: Reachable) -> dict[str, Any]:
+    """The reachable oracle under every rule."""
     return {
-        "accuracy": _estimate(r.accuracy[r.rule]),
+        "accuracy": estimate_json(r.accuracy[r.rule]),
         "accuracy_rule": r.rule,
         "none_sufficient": {
             rule: {"accuracy": r.accuracy[rule].value, **{cost: by[rule] for cost, by in r.cost.items()}}
             for rule in NONE_SUFFICIENT
         },
-        "best_fixed_of_both": _estimate(r.best_fixed),
-        "above_best_fixed": _estimate(r.above_best),
-        "plain_of_both": _estimate(r.plain),
-        "luck": _estimate(r.luck),
-        "smaller_in_both": _estimate(r.smaller_in_both),
+        "best_fixed_of_both": estimate_json(r.best_fixed),
+        "above_best_fixed": estimate_json(r.above_best),
+        "plain_of_both": estimate_json(r.plain),
+        "luck": estimate_json(r.luck),
+        "smaller_in_both": estimate_json(r.smaller_in_both),
     }
 
 
-def _policy(p: PolicyResult) -> dict[str, Any]:
+def policy_json(p: PolicyResult) -> dict[str, Any]:
+    """A policy at one setting."""
     return {
         "name": p.name,
         "target": p.target,
@@ -128,12 +132,12 @@ def _policy(p: PolicyResult) -> dict[str, Any]:
         "token_headroom_captured": p.token_headroom_captured.value,
         "token_headroom_captured_ci": [p.token_headroom_captured.low, p.token_headroom_captured.high],
         "plain_oracle": {
-            "accuracy_headroom_captured": _estimate(p.plain_accuracy_headroom_captured),
-            "token_headroom_captured": _estimate(p.plain_token_headroom_captured),
+            "accuracy_headroom_captured": estimate_json(p.plain_accuracy_headroom_captured),
+            "token_headroom_captured": estimate_json(p.plain_token_headroom_captured),
         },
-        "versus_best_fixed": _estimate(p.versus_best),
-        "saved": {cost: _estimate(saved) for cost, saved in p.saved.items()},
-        "gain_at_equal_tokens": {name: _estimate(gain) for name, gain in p.gain_over.items()},
+        "versus_best_fixed": estimate_json(p.versus_best),
+        "saved": {cost: estimate_json(saved) for cost, saved in p.saved.items()},
+        "gain_at_equal_tokens": {name: estimate_json(gain) for name, gain in p.gain_over.items()},
     }
 
 
@@ -154,7 +158,7 @@ def _family(report: Report, f: Family) -> dict[str, Any]:
         else {
             "accuracy": f.router,
             "visual_tokens": f.router_tokens,
-            "versus_best_fixed": _estimate(f.versus_best),
+            "versus_best_fixed": estimate_json(f.versus_best),
         },
     }
 
@@ -190,10 +194,10 @@ def _shift(report: Report, shift: Shift) -> dict[str, Any]:
         "router": None
         if shift.router is None
         else {
-            "accuracy": _estimate(shift.router),
-            "visual_tokens": _estimate(shift.router_tokens),
-            "versus_full": _estimate(shift.versus_full),
-            "share_of_full_tokens": _estimate(shift.share),
+            "accuracy": estimate_json(shift.router),
+            "visual_tokens": estimate_json(shift.router_tokens),
+            "versus_full": estimate_json(shift.versus_full),
+            "share_of_full_tokens": estimate_json(shift.share),
             "novel": shift.novel,
         },
     }
@@ -213,11 +217,11 @@ def _reweighted(r: Reweighted) -> dict[str, Any]:
         "router": None
         if r.router is None
         else {
-            "accuracy": _estimate(r.router),
-            "visual_tokens": _estimate(r.router_tokens),
-            "versus_best_fixed": _estimate(r.versus_best),
-            "gain_at_equal_tokens": _estimate(r.versus_hull),
-            "saved": _estimate(r.saved),
+            "accuracy": estimate_json(r.router),
+            "visual_tokens": estimate_json(r.router_tokens),
+            "versus_best_fixed": estimate_json(r.versus_best),
+            "gain_at_equal_tokens": estimate_json(r.versus_hull),
+            "saved": estimate_json(r.saved),
         },
     }
 
@@ -226,7 +230,7 @@ def _at_tokens(row: AtTokens) -> dict[str, Any]:
     return {
         "visual_tokens": row.visual_tokens,
         "accuracy": dict(row.accuracy),
-        "gain": {name: _estimate(gain) for name, gain in row.gain.items()},
+        "gain": {name: estimate_json(gain) for name, gain in row.gain.items()},
     }
 
 
@@ -235,20 +239,21 @@ def _at_accuracy(row: AtAccuracy) -> dict[str, Any]:
         "below_best_fixed": row.slack,
         "accuracy": row.accuracy,
         row.cost_name: dict(row.cost),
-        "saved": {name: _estimate(saved) for name, saved in row.saved.items()},
+        "saved": {name: estimate_json(saved) for name, saved in row.saved.items()},
     }
 
 
-def _estimate(e: Estimate | None) -> dict[str, Any] | None:
+def estimate_json(e: Estimate | None) -> dict[str, Any] | None:
+    """A value with its interval; None stays."""
     return None if e is None else {"value": e.value, "ci": [e.low, e.high]}
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """Plain JSON types; what is not a finite number becomes null."""
     if isinstance(value, Mapping):
-        return {str(key): _finite(inner) for key, inner in value.items()}
+        return {str(key): finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
+        return [finite(inner) for inner in value]
     if isinstance(value, float):  # numpy's float64 among them
         return float(value) if math.isfinite(value) else None
     return value
