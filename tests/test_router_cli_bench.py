@@ -33,6 +33,7 @@ def test_bench_ends_with_one_json_line_of_rows_and_ratios(run: Run, monkeypatch:
     assert summary["ratios"]["routed"]["visual_tokens"] == 0.0625
     assert all(row["requests_per_s"] > 0 for row in summary["rows"].values())
     assert any("routed" in row for row in table)
+    assert summary["router_alone"] is None  # no bundle, nothing to time
 
 
 def test_bench_without_a_router_times_the_fixed_scales(run: Run) -> None:

@@ -2,7 +2,8 @@
 
 Conditions take turns within each repeat, so that a machine that slows down slows all of them; what to
 compare are the ratios within one run. Encoded images are not kept between requests: every request pays
-for its own. A fixed scale is not charged for a router.
+for its own. A fixed scale is not charged for a router. Then the router by itself (`router.cli.router_speed`),
+and the engine's summary of an image and a question that it reads.
 
 Not measured: HTTP, answers' accuracy (that is `m3-train report`).
 """
@@ -22,10 +23,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from m3_backbone.images import decode
 from router.cli.loading import MADE_UP, deadline, running
 from router.cli.options import Backbone, BundleOption, EngineOption
 from router.cli.pictures import from_folder, generated
+from router.cli.router_speed import router_times, told
 from router.constraints import Constraints
+from router.router import Router
 from router.service.pipeline import Pipeline
 from router.service.results import Answered
 from router.settings import Settings
@@ -75,16 +79,17 @@ def command(
         for i in range(n)
     ]
 
-    async def run() -> tuple[dict[str, Any], dict[str, Measured]]:
+    async def run() -> tuple[dict[str, Any], dict[str, Measured], dict[str, float] | None]:
         async with running(settings) as pipeline:
             facts = {
                 "engine": settings.engine,
                 "model": pipeline.engine.name,
                 "router": pipeline.router_version,
             }
-            return facts, await measure(pipeline, items, repeats=repeats, concurrency=concurrency)
+            measured = await measure(pipeline, items, repeats=repeats, concurrency=concurrency)
+            return facts, measured, await alone(pipeline, items)
 
-    facts, measured = asyncio.run(run())
+    facts, measured, itself = asyncio.run(run())
     rows = {name: each.row() for name, each in measured.items()}
     full = list(rows)[-2] if ROUTED in rows else list(rows)[-1]
     ratios = {
@@ -99,6 +104,8 @@ def command(
     if settings.engine == "fake":
         typer.echo(MADE_UP, err=True)
     Console().print(_table(rows, ratios, full))
+    if itself is not None:
+        typer.echo(told(itself))
     summary = {
         "bench": "m3-router",
         **facts,
@@ -109,6 +116,7 @@ def command(
         "rows": rows,
         "ratios_to": full,
         "ratios": ratios,
+        "router_alone": itself,
     }
     typer.echo(json.dumps(summary))
 
@@ -128,6 +136,22 @@ async def measure(
         for name in conditions[shift:] + conditions[:shift]:
             await _round(pipeline, name, items, concurrency, measured[name])
     return measured
+
+
+async def alone(pipeline: Pipeline, items: Sequence[tuple[bytes, str]]) -> dict[str, float] | None:
+    """`router_times` on these requests, and the median of what their summaries take one by one.
+
+    None where the pipeline has no router of a bundle.
+    """
+    if not isinstance(pipeline.router, Router):
+        return None
+    inputs, took = [], []
+    for image, question in items:
+        encoded = await pipeline.engine.encode(decode(image))
+        start = time.perf_counter()
+        inputs.append(await pipeline.engine.summarise(encoded, (question,)))
+        took.append(1e6 * (time.perf_counter() - start))
+    return {**router_times(pipeline.router, inputs), "summary_p50_us": round(float(np.median(took)), 1)}
 
 
 async def _round(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from data.records import OutcomeTable
 from router.features import FeatureSpec, Float32
 from router.predictor import Predictions
+from training.evaluation.results import FLOPS, FLOPS_7B
 from training.evaluation.settings import Settings
 
 if TYPE_CHECKING:
@@ -93,6 +94,11 @@ class Logits(Protocol):
         """The same as a part of an ONNX graph. width: F."""
         ...
 
+    @property
+    def flops(self) -> float:
+        """Per request: a multiply-accumulate is 2, a comparison is 1."""
+        ...
+
 
 def predictions(logits: Logits, features: Float32) -> Predictions:
     """What the logits say of ``features`` [n, F]."""
@@ -130,6 +136,11 @@ class Ensemble:
     def n_trees(self) -> int:
         return sum(tree.booster.num_trees() for tree in self.trees)
 
+    @property
+    def flops(self) -> float:
+        """At most leaves - 1 comparisons and an addition per tree."""
+        return float(sum(leaves(tree.booster) for tree in self.trees))
+
     def raw(self, features: Float32) -> Labels:
         """See `Logits.raw`."""
         raw = np.zeros((len(features), self.n_columns))
@@ -151,6 +162,11 @@ class Ensemble:
 
         node = tree_node(self.trees, width, self.n_columns, read=INPUT, write="raw")
         return GraphPart((node,), {}, "raw", f"fit fewer or smaller trees ({self.n_trees} now)")
+
+
+def leaves(booster: Any) -> int:
+    """Of all trees of a LightGBM booster."""
+    return sum(int(tree["num_leaves"]) for tree in booster.dump_model()["tree_info"])
 
 
 @runtime_checkable
@@ -200,6 +216,11 @@ class FittedLogits:
     logits: Logits
     held_out: Labels
     notes: dict[str, Any]
+
+    @property
+    def charge(self) -> Mapping[str, float]:
+        """See `Charged`: the predictor's own FLOPs, whatever the backbone."""
+        return dict.fromkeys((FLOPS, FLOPS_7B), self.logits.flops)
 
     def predict(self, examples: Examples) -> Predictions:
         return predictions(self.logits, examples.features)

@@ -1,0 +1,108 @@
+"""Trees and the attention network together: the mean of their calibrated logits.
+
+Each column of each member is calibrated (Platt 1999) on what the member said of images that it was held out
+from: a member that is too sure of itself would otherwise count for more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from router.features import NEEDS, Float32
+from training.calibrate import fit_platt
+from training.candidates.attention import Attention
+from training.candidates.base import Examples, FittedLogits, Labels, Logits, head_labels, log_loss
+from training.candidates.lightgbm_per_scale import LightGBMPerScale
+
+if TYPE_CHECKING:
+    from training.graph import GraphPart
+
+
+class Member(Protocol):
+    """A candidate that can be a member: fitted, it has logits."""
+
+    @property
+    def name(self) -> str: ...
+
+    def fit(self, examples: Examples, *, seed: int, threads: int) -> FittedLogits: ...
+
+
+@dataclass(frozen=True)
+class MeanOfLogits:
+    """Mean over M members of slope x logit + offset; other fields as in `Logits`.
+
+    slopes, offsets: [M, C].
+    """
+
+    members: tuple[Logits, ...]
+    slopes: Labels
+    offsets: Labels
+    sufficient: tuple[int, ...]
+    score: tuple[int, ...]
+
+    @property
+    def flops(self) -> float:
+        """The members', and 3 for each of their columns."""
+        return sum(member.flops for member in self.members) + 3.0 * self.slopes.size
+
+    def raw(self, features: Float32) -> Labels:
+        """See `Logits.raw`."""
+        each = [member.raw(features) for member in self.members]
+        return mean_of_logits(each, self.slopes, self.offsets)
+
+    def graph(self, width: int) -> GraphPart:
+        """All members' parts, and their mean."""
+        from training.graph import GraphBuilder
+
+        build, n = GraphBuilder("mean"), len(self.members)
+        parts = [member.graph(width) for member in self.members]
+        terms = []
+        for i, part in enumerate(parts):
+            scaled = build.add("Mul", build.include(part, str(i)), (self.slopes[i] / n).astype(np.float32))
+            terms.append(build.add("Add", scaled, (self.offsets[i] / n).astype(np.float32)))
+        return build.part(build.add("Sum", *terms), " or ".join(part.remedy for part in parts))
+
+
+def mean_of_logits(logits: list[Labels], slopes: Labels, offsets: Labels) -> Labels:
+    """[n, C] of M logits [n, C], calibrated by slopes and offsets [M, C]."""
+    calibrated = [slope * each + offset for each, slope, offset in zip(logits, slopes, offsets, strict=True)]
+    mean: Labels = np.mean(calibrated, axis=0)
+    return mean
+
+
+@dataclass(frozen=True)
+class MeanOfMembers:
+    """The candidate. groups: of the features that all members are given."""
+
+    name: str = "ensemble"
+    groups: tuple[str, ...] = tuple(group for group in NEEDS if group != "products")
+    members: tuple[Member, ...] = (LightGBMPerScale(), Attention())
+
+    def fit(self, examples: Examples, *, seed: int, threads: int) -> FittedLogits:
+        """Fit every member on everything, calibrate it on what it said of images held out."""
+        labels, shared = head_labels(examples)
+        fitted = [member.fit(examples, seed=seed, threads=threads) for member in self.members]
+        maps = [
+            [fit_platt(1 / (1 + np.exp(-each.held_out[:, c])), labels[:, c]) for c in range(labels.shape[1])]
+            for each in fitted
+        ]
+        slopes = np.array([[platt.slope for platt in row] for row in maps])
+        offsets = np.array([[platt.offset for platt in row] for row in maps])
+        held_out = mean_of_logits([each.held_out for each in fitted], slopes, offsets)
+        p = 1 / (1 + np.exp(-held_out))
+        first = fitted[0].logits
+        notes: dict[str, Any] = {
+            "members": {
+                member.name: {**each.notes, "slopes": slopes[i].tolist(), "offsets": offsets[i].tolist()}
+                for i, (member, each) in enumerate(zip(self.members, fitted, strict=True))
+            },
+            "held_out_log_loss": [round(log_loss(labels[:, c], p[:, c]), 5) for c in range(labels.shape[1])],
+            "heads_shared": shared,
+        }
+        logits = MeanOfLogits(
+            tuple(each.logits for each in fitted), slopes, offsets, first.sufficient, first.score
+        )
+        return FittedLogits(logits, held_out, notes)
