@@ -10,11 +10,14 @@ if TYPE_CHECKING:
 
 def candidates() -> tuple[Candidate, ...]:
     """Every candidate (imports LightGBM)."""
+    from training.candidates.attention import Attention
     from training.candidates.avg_llava import AvgLlava, avg_llava_routed
     from training.candidates.cares import Cares, cares_routed
+    from training.candidates.ensemble import MeanOfMembers
     from training.candidates.frugalgpt import FrugalGPT, frugalgpt_routed
     from training.candidates.image_entropy import ImageEntropy
     from training.candidates.image_only import image_only
+    from training.candidates.lightgbm_joint import LightGBMJoint, lightgbm_monotone
     from training.candidates.lightgbm_per_scale import LightGBMPerScale
     from training.candidates.lightgbm_shared import LightGBMShared
     from training.candidates.lookup import Lookup
@@ -25,6 +28,10 @@ def candidates() -> tuple[Candidate, ...]:
     return (
         LightGBMPerScale(),
         LightGBMShared(),
+        LightGBMJoint(),
+        lightgbm_monotone(),
+        Attention(),
+        MeanOfMembers(),
         question_only(),
         image_only(),
         ImageEntropy(),
