@@ -1,7 +1,10 @@
-"""A bundle: a folder with ``manifest.json`` and ``predictor.onnx``; all that serving needs, nothing pickled.
+"""A bundle: a folder with ``manifest.json``, ``predictor.onnx`` and, for cascades, ``escalation.onnx``.
 
-The manifest holds the hash of the ONNX file, the ladder, the fingerprint of the backbone, the features,
-the calibration, the prices of token budgets, the novelty threshold and the certificates.
+It is all that serving needs, and nothing in it is pickled.
+
+The manifest holds the hashes of the ONNX files, the ladder, the fingerprint of the backbone, the features,
+the calibration, the prices of token budgets, the novelty threshold, the certificates, and what was set for
+the second look.
 """
 
 from __future__ import annotations
@@ -21,8 +24,9 @@ from m3_backbone.scales import Ladder
 from router.calibration import Calibration
 from router.certificates import NOTHING, Certificates
 from router.errors import BundleCorrupt, BundleError, BundleMismatch
+from router.escalation import ESCALATION, Escalation
 from router.features import FeatureSpec
-from router.json_values import number, numbers
+from router.json_values import number
 from router.prices import Prices
 
 FORMAT = "m3-router-bundle"
@@ -30,7 +34,7 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 PREDICTOR = "predictor.onnx"
 
-MAX_BYTES = {MANIFEST: 8 * 2**20, PREDICTOR: 64 * 2**20}
+MAX_BYTES = {MANIFEST: 8 * 2**20, PREDICTOR: 64 * 2**20, ESCALATION: 64 * 2**20}
 REFUSED = frozenset({".pkl", ".pickle", ".joblib", ".dill", ".pt", ".pth", ".ckpt", ".bin"})
 """Kinds of files that run code when they are loaded; a bundle that holds one is not a bundle."""
 
@@ -44,7 +48,7 @@ class Bundle:
     onnx: bytes of the graph `router.predictor.OnnxPredictor` runs. novelty_threshold: the novelty above
     which an image falls back to the full scale, or None. certificates: of `m3-train certify`, none before.
     candidate: which kind of predictor. provenance: how it was made (rows, seed, versions, hashes of the
-    outcomes).
+    outcomes). escalation: the second look, None in a bundle whose answers stand as they are.
     """
 
     onnx: bytes
@@ -58,6 +62,7 @@ class Bundle:
     certificates: Certificates = NOTHING
     candidate: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    escalation: Escalation | None = None
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -89,7 +94,8 @@ class Bundle:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
             new, old = Path(scratch, "new"), Path(scratch, "old")
             new.mkdir()
-            _write(new / PREDICTOR, self.onnx)
+            for name, graph in self._graphs.items():
+                _write(new / name, graph)
             _write(new / MANIFEST, self._manifest())
             if folder.exists():
                 folder.rename(old)
@@ -110,33 +116,41 @@ class Bundle:
                 raise BundleError(f"There is no bundle at {folder}: make one with `m3-train fit`.")
             manifest = _parse(_read(folder, MANIFEST), folder)
             _refuse_pickles(folder)  # only now: a folder without a manifest may be a whole disk
-            onnx = _read(folder, PREDICTOR)
+            graphs = {PREDICTOR: _read(folder, PREDICTOR)}
+            if "escalation" in manifest:  # bundles of before have none
+                graphs[ESCALATION] = _read(folder, ESCALATION)
         except OSError as err:
             raise BundleError(f"The bundle at {folder} cannot be read ({err.strerror}).") from err
-        _verify(manifest, onnx, folder)
+        for name, graph in graphs.items():
+            _verify(manifest, name, graph, folder)
         try:
             ladder = Ladder(tuple(manifest["ladder"]))
-            prices = manifest["prices"]
+            prices = Prices.from_json(manifest["prices"])
             novelty = manifest["novelty"]
             return cls(
-                onnx=onnx,
+                onnx=graphs[PREDICTOR],
                 ladder=ladder,
                 features=FeatureSpec.from_json(manifest["features"]),
                 calibration=Calibration.from_json(manifest["calibration"], len(ladder)),
-                prices=Prices(
-                    number(prices["default"]),
-                    numbers(prices["price"]),
-                    numbers(prices["mean_visual_tokens"]),
-                ),
+                prices=prices,
                 backbone=str(manifest["backbone"]["name"]),
                 backbone_fingerprint=str(manifest["backbone"]["fingerprint"]),
                 novelty_threshold=None if novelty is None else number(novelty["threshold"]),
-                certificates=Certificates.from_json(manifest["certificates"], len(prices["price"])),
+                certificates=Certificates.from_json(manifest["certificates"], len(prices.prices)),
                 candidate=str(manifest["candidate"]),
                 provenance=dict(manifest["provenance"]),
+                escalation=Escalation.from_json(manifest["escalation"], graphs[ESCALATION], len(ladder))
+                if ESCALATION in graphs
+                else None,
             )
         except (KeyError, TypeError, ValueError, OverflowError) as err:
             raise BundleCorrupt(f"The manifest at {folder} cannot be read ({err!r}). {_AGAIN}") from err
+
+    @property
+    def _graphs(self) -> dict[str, bytes]:
+        """File name -> content."""
+        second = {} if self.escalation is None else {ESCALATION: self.escalation.onnx}
+        return {PREDICTOR: self.onnx, **second}
 
     def _manifest(self) -> bytes:
         novelty = None if self.novelty_threshold is None else {"threshold": self.novelty_threshold}
@@ -147,18 +161,19 @@ class Bundle:
             "backbone": {"name": self.backbone, "fingerprint": self.backbone_fingerprint},
             "ladder": list(self.ladder),
             "needs": list(self.needs),
-            "files": {PREDICTOR: {"sha256": hashlib.sha256(self.onnx).hexdigest(), "bytes": len(self.onnx)}},
-            "prices": {
-                "default": self.prices.default,
-                "price": list(self.prices.prices),
-                "mean_visual_tokens": list(self.prices.mean_tokens),
+            "files": {
+                name: {"sha256": hashlib.sha256(graph).hexdigest(), "bytes": len(graph)}
+                for name, graph in self._graphs.items()
             },
+            "prices": self.prices.to_json(),
             "novelty": novelty,
             "certificates": self.certificates.to_json(),
             "calibration": self.calibration.to_json(),
             "features": self.features.to_json(),
             "provenance": dict(self.provenance),
         }
+        if self.escalation is not None:
+            value["escalation"] = self.escalation.to_json()
         return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
 
 
@@ -221,14 +236,14 @@ def _finite(number: str) -> float:
     return value
 
 
-def _verify(manifest: Mapping[str, Any], onnx: bytes, folder: Path) -> None:
+def _verify(manifest: Mapping[str, Any], name: str, graph: bytes, folder: Path) -> None:
     try:
-        wanted = str(manifest["files"][PREDICTOR]["sha256"])
+        wanted = str(manifest["files"][name]["sha256"])
     except (KeyError, TypeError) as err:
-        raise BundleCorrupt(f"The manifest at {folder} names no hash of {PREDICTOR}. {_AGAIN}") from err
-    got = hashlib.sha256(onnx).hexdigest()
+        raise BundleCorrupt(f"The manifest at {folder} names no hash of {name}. {_AGAIN}") from err
+    got = hashlib.sha256(graph).hexdigest()
     if got != wanted:
         raise BundleCorrupt(
-            f"{PREDICTOR} at {folder} has sha256 {got[:12]}..., its manifest says {wanted[:12]}...: the file "
+            f"{name} at {folder} has sha256 {got[:12]}..., its manifest says {wanted[:12]}...: the file "
             f"was altered or damaged. {_AGAIN}"
         )

@@ -10,7 +10,7 @@ from typing import Literal
 from m3_backbone.scales import Ladder, ScaleError
 from router.errors import ConstraintError
 
-PolicyName = Literal["fixed", "utility", "token_budget", "accuracy_drop"]
+PolicyName = Literal["fixed", "utility", "token_budget", "accuracy_drop", "cascade"]
 LossName = Literal["regret", "net", "agreement"]
 PromptKind = Literal["question", "conversation"]
 
@@ -31,7 +31,9 @@ class Constraints:
     costs at it. max_visual_tokens: ceiling on this request's own visual tokens. token_budget: mean visual
     tokens per request. price: expected score that one visual token must buy. accuracy_drop: expected ``loss``
     against the full scale, kept with probability 1 - ``delta``. delta beside a token_budget: the budget is
-    kept with that probability, else it is the calibration's mean that is within it.
+    kept with that probability, else it is the calibration's mean that is within it. cascade: whether the
+    answer is looked at, and made again at a larger scale where that pays: True, by what the router has
+    learned of answers; a number, where the geometric mean of its tokens' probabilities is below that.
 
     greedy, kind, max_new_tokens: how the answer will be made. They choose no scale, but certificates speak of
     greedy answers to one question about one image (`router.certificates`). None: no limit to speak of.
@@ -47,6 +49,7 @@ class Constraints:
     accuracy_drop: float | None = None
     delta: float | None = None
     loss: LossName | None = None
+    cascade: bool | float = False
     greedy: bool = True
     kind: PromptKind = "question"
     max_new_tokens: int | None = None
@@ -72,6 +75,11 @@ class Constraints:
             raise ConstraintError(
                 f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}.", param="loss"
             )
+        if not isinstance(self.cascade, bool) and not (_is_number(self.cascade) and 0 < self.cascade < 1):
+            raise ConstraintError(
+                f"cascade must be true, false or a number above 0 and below 1, got {self.cascade!r}.",
+                param="cascade",
+            )
         self._check_targets()
 
     def _check_targets(self) -> None:
@@ -88,6 +96,12 @@ class Constraints:
             raise ConstraintError(
                 "A delta is that of an accuracy_drop or of a token_budget: give it with one of them.",
                 param="delta",
+            )
+        if self.cascade is not False and (self.accuracy_drop is not None or self.delta is not None):
+            raise ConstraintError(
+                "No cascade is certified: leave out either the cascade, or accuracy_drop and delta.",
+                code="conflicting_constraints",
+                param="cascade",
             )
 
     def check(self, ladder: Ladder) -> None:

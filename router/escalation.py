@@ -14,7 +14,7 @@ import numpy as np
 from router.calibration import ScaleMap, apply, scale_map
 from router.cascade import Costs, Index, Mask, Revise, evidence, evidence_width, worth_it
 from router.errors import BundleCorrupt
-from router.json_values import number, numbers
+from router.json_values import number
 from router.predictor import Float32, OnnxPredictor, Predictions
 from router.prices import Prices
 
@@ -50,11 +50,7 @@ class Escalation:
         return {
             "optimism": self.optimism,
             "threshold": self.threshold,
-            "prices": {
-                "default": self.prices.default,
-                "price": list(self.prices.prices),
-                "mean_visual_tokens": list(self.prices.mean_tokens),
-            },
+            "prices": self.prices.to_json(),
             "calibration": [each.to_json() for each in self.calibration],
         }
 
@@ -62,7 +58,7 @@ class Escalation:
     def from_json(cls, value: Mapping[str, Any], onnx: bytes, n_scales: int) -> Escalation:
         """The inverse of `to_json`. Raises `BundleCorrupt`."""
         try:
-            prices, maps = value["prices"], tuple(scale_map(each) for each in value["calibration"])
+            maps = tuple(scale_map(each) for each in value["calibration"])
             if len(maps) != n_scales:
                 raise ValueError(f"{len(maps)} maps for {n_scales} scales")
             return cls(
@@ -70,11 +66,7 @@ class Escalation:
                 calibration=maps,
                 optimism=number(value["optimism"]),
                 threshold=number(value["threshold"]),
-                prices=Prices(
-                    number(prices["default"]),
-                    numbers(prices["price"]),
-                    numbers(prices["mean_visual_tokens"]),
-                ),
+                prices=Prices.from_json(value["prices"]),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as err:
             raise BundleCorrupt(f"The escalation cannot be read ({err!r}): fit the bundle again.") from err

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from router.errors import ConstraintError
+from router.json_values import number, numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +41,16 @@ class Prices:
             f"token_budget {tokens:g} cannot be met: the smallest mean is {self.mean_tokens[-1]:g} tokens.",
             param="token_budget",
         )
+
+    def to_json(self) -> dict[str, Any]:
+        """For a manifest."""
+        return {
+            "default": self.default,
+            "price": list(self.prices),
+            "mean_visual_tokens": list(self.mean_tokens),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Prices:
+        """The inverse of `to_json`; a KeyError, TypeError or ValueError for anything else."""
+        return cls(number(value["default"]), numbers(value["price"]), numbers(value["mean_visual_tokens"]))

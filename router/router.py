@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from m3_backbone.scales import Ladder
-from m3_backbone.types import RouteInputs
+from m3_backbone.types import Generation, RouteInputs
 from router import calibration
 from router.bundle import Bundle
 from router.certificates import Setting
 from router.constraints import Constraints
 from router.errors import BundleMismatch, PredictorError
+from router.escalation import SecondLook
 from router.features import Float32
+from router.passes import cascades, first_look, reconsider
 from router.policy import Decision, Index, choose, decide, spend
 from router.predictor import OnnxPredictor, Predictions, Predictor
 
@@ -28,6 +31,7 @@ class Router:
 
     bundle: Bundle
     predictor: Predictor
+    second_look: SecondLook | None = None
 
     @classmethod
     def load(cls, path: Path | str, backbone_fingerprint: str | None = None, *, threads: int = 1) -> Router:
@@ -47,7 +51,9 @@ class Router:
         predictor = OnnxPredictor(
             bundle.onnx, n_features=bundle.features.width, n_scales=len(bundle.ladder), threads=threads
         )
-        return cls(bundle, predictor)
+        second = bundle.escalation
+        look = None if second is None else SecondLook(second, len(bundle.ladder), threads=threads)
+        return cls(bundle, predictor, look)
 
     @property
     def version(self) -> str:
@@ -61,9 +67,12 @@ class Router:
         """The scale for one request.
 
         Falls back to the largest scale allowed when the image is unlike those of training or the predictor
-        fails. Raises `ConstraintError` when no scale meets ``constraints``, `BundleMismatch` when the
-        inputs are of another backbone.
+        fails. Of a cascade this is the first decision; `reconsider` makes the next ones. Raises
+        `ConstraintError` when no scale meets ``constraints`` or the bundle cannot do what they ask for,
+        `BundleMismatch` when the inputs are of another backbone.
         """
+        asked = ANYTHING if constraints is None else constraints
+        first = first_look(asked, self.bundle.escalation)
         if inputs.ladder != self.ladder:
             raise BundleMismatch(
                 f"The request comes from a backbone with ladder {list(inputs.ladder)}, the bundle was made "
@@ -81,14 +90,33 @@ class Router:
                     f"the image is unlike those the router knows (novelty {predictions.novelty[0]:.4g} "
                     f"above {self.bundle.novelty_threshold:.4g})"
                 )
-        return decide(
+        decision = decide(
             predictions,
             inputs.visual_tokens,
             self.ladder,
-            constraints or ANYTHING,
+            first,
             self.bundle.prices,
             fallback=fallback,
             certificates=self.bundle.certificates,
+        )
+        if not cascades(asked):
+            return decision
+        return replace(decision, policy="cascade", reason=f"first pass of a cascade: {decision.reason}")
+
+    def reconsider(
+        self,
+        decision: Decision,
+        generation: Generation,
+        inputs: RouteInputs,
+        constraints: Constraints,
+        tried: Sequence[int] = (),
+    ) -> Decision:
+        """What follows ``decision`` now that its answer is there; ``decision`` itself: the answer stays.
+
+        tried: the scales before that one. Raises `PredictorError`.
+        """
+        return reconsider(
+            decision, generation, constraints, self.ladder, inputs.visual_tokens, self.second_look, tried
         )
 
     def predict(self, features: Float32) -> Predictions:

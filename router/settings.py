@@ -15,6 +15,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from router.constraints import DELTA, LOSS, LossName
 from router.errors import M3Error
 
 PREFIX = "M3_"
@@ -51,7 +52,14 @@ class Settings(BaseSettings):
     max_images: images in one chat; each is routed by itself.
     max_items: questions in one body of ``/v1/answers``.
     detail_high: what an image of ``detail: high`` in a chat gets: ``route`` (as ``auto``) or ``full`` scale.
-    token_budget, price: what a request that asks for nothing gets; unset, the bundle's own default.
+    token_budget, price, accuracy_drop: what a request that asks for nothing gets; unset, the bundle's own
+    default.
+    cascade: whether answers are looked at and given again at a larger scale where that pays: ``true``, as the
+    bundle has learned, or a number below which an answer's tokens are too unlikely (`router.constraints`).
+    delta, loss: of every accuracy drop that does not name its own (`router.constraints`).
+    watch_share: of the requests that ask for nothing, which are answered again at all scales in idle time.
+    watch_min_agreement: of routed answers with the full scale's, below which there is an alarm.
+    decision_log: a folder for Parquet files; of decision_log_bytes together, then the oldest are removed.
     """
 
     model_config = SettingsConfigDict(
@@ -80,6 +88,10 @@ class Settings(BaseSettings):
     detail_high: Literal["route", "full"] = "route"
     token_budget: float | None = Field(default=None, gt=0)
     price: float | None = Field(default=None, ge=0)
+    accuracy_drop: float | None = Field(default=None, gt=0, lt=1)
+    delta: float = Field(default=DELTA, gt=0, lt=1)
+    loss: LossName = LOSS
+    cascade: bool | float = False
 
     batch_size: int = Field(default=8, ge=1, le=1024)
     queue_size: int = Field(default=64, ge=1, le=100_000)
@@ -97,7 +109,11 @@ class Settings(BaseSettings):
     route_timeout_s: float = Field(default=1.0, gt=0)
     drain_timeout_s: float = Field(default=30.0, gt=0)
 
+    watch_share: float = Field(default=0.0, ge=0, le=1)
+    watch_min_agreement: float | None = Field(default=None, gt=0, le=1)
+
     decision_log: Path | None = None
+    decision_log_bytes: int = Field(default=1024 * MIB, ge=MIB)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("api_keys")
@@ -107,6 +123,13 @@ class Settings(BaseSettings):
             raise ValueError("Give keys of 8 to 256 printable ASCII characters, with commas between them")
         return value
 
+    @field_validator("cascade")
+    @classmethod
+    def _sound_cascade(cls, value: bool | float) -> bool | float:
+        if not isinstance(value, bool) and not 0 < value < 1:
+            raise ValueError("Give true, false or a number above 0 and below 1")
+        return value
+
     @property
     def keys(self) -> tuple[str, ...]:
         """The API keys; empty when anybody may ask."""
@@ -114,8 +137,13 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _one_target(self) -> Self:
-        if self.token_budget is not None and self.price is not None:
-            raise ValueError("M3_TOKEN_BUDGET and M3_PRICE are both set. Set one of them")
+        named = [n for n in ("token_budget", "price", "accuracy_drop") if getattr(self, n) is not None]
+        if len(named) > 1:
+            *first, last = (PREFIX + name.upper() for name in named)
+            both = "both" if len(named) == 2 else "all"
+            raise ValueError(f"{', '.join(first)} and {last} are {both} set. Set one of them")
+        if self.cascade is not False and self.accuracy_drop is not None:
+            raise ValueError("M3_CASCADE and M3_ACCURACY_DROP are both set. No cascade is certified: set one")
         return self
 
     @classmethod

@@ -12,6 +12,7 @@ import pytest
 from m3_backbone.fake import FakeEngine
 from tests.commandline import Run, is_one_line, runner
 from tests.serving import ScriptedRouter, picture
+from tests.test_router_service_cascade import Thinking
 
 
 @pytest.fixture
@@ -149,3 +150,13 @@ def test_control_characters_of_an_answer_do_not_reach_the_terminal(
     assert done.code == 0
     assert "\x1b" not in done.out
     assert "\ufffd[2Jred" in done.out
+
+
+@pytest.mark.parametrize("how", [("--cascade",), ("--cascade-below", 0.9)])
+def test_a_cascade_prints_its_passes(
+    run: Run, image: Path, monkeypatch: pytest.MonkeyPatch, how: tuple[Any, ...]
+) -> None:
+    monkeypatch.setattr("router.cli.loading.load_router", lambda settings, engine: Thinking())
+    done = run("ask", image, "What colour?", "--engine", "fake", "--no-compare", *how)
+    assert done.code == 0, done.err
+    assert "scale    144  (cascade: scripted)\npasses   36, then 144\ntokens   180 of 576" in done.out

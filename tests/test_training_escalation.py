@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from data.records import OutcomeTable
+from router import Constraints, Router
 from router.escalation import SecondLook
-from tests.cascading import examples, small_escalation, small_hybrid, telling
+from tests.cascading import examples, quick_hybrid, small_escalation, small_hybrid, telling
 from training.candidates.base import Candidate, Examples, Frontier, log_loss
 from training.candidates.lookup import Lookup
 from training.escalation.attempts import attempts, held_out
 from training.escalation.candidates import HybridCascade, PlainCascade
+from training.escalation.fit import replay
 from training.evaluation.frontier import log_spaced_mean, path_accuracy
 from training.evaluation.settings import Settings, by_expected_score, sweep
 from training.export import ExportError
+from training.fit import fit
 
 
 def dev_examples() -> Examples:
@@ -44,7 +50,7 @@ def area(path: Settings, scores: np.ndarray, visual: np.ndarray) -> float:
 
 def test_there_is_a_row_for_every_sample_at_every_scale_but_the_last() -> None:
     some = examples(telling(20))
-    raw = held_out(small_hybrid().first)
+    raw = small_hybrid().unseen
     first = replace(raw, **{k: getattr(raw, k)[: len(some)] for k in ("sufficient", "score", "novelty")})
     rows = attempts(some, first)
     n = len(some)
@@ -61,7 +67,7 @@ def test_there_is_a_row_for_every_sample_at_every_scale_but_the_last() -> None:
 def test_what_was_said_of_held_out_samples_is_less_sure_than_what_is_said_of_fitted_ones() -> None:
     fitted = small_hybrid()
     seen = fitted.predict(fitted.examples).score
-    unseen = held_out(fitted.first).score
+    unseen = fitted.unseen.score
     assert unseen.shape == seen.shape
     assert log_loss(fitted.examples.scores, seen) < log_loss(fitted.examples.scores, unseen)
 
@@ -141,3 +147,50 @@ def test_a_first_look_without_held_out_predictions_is_refused() -> None:
     assert [c.name for c in candidates] == ["plain_cascade", "hybrid"]
     with pytest.raises(ExportError, match="'lookup' keeps no predictions of held-out samples"):
         HybridCascade(first=Lookup()).fit(examples(telling(20)), seed=0, threads=1)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What is read of a `Generation`: an answer as a table has it."""
+
+    mean_logprob: float
+    min_logprob: float
+    first_margin: float
+    token_ids: tuple[int, ...]
+
+    @classmethod
+    def at(cls, table: OutcomeTable, i: int, scale: int) -> Any:
+        s = table.scales.index(scale)
+        parts = (table.mean_logprob[i, s], table.min_logprob[i, s], table.first_margin[i, s])
+        return cls(*map(float, parts), (5,) * int(table.answer_tokens[i, s]))
+
+
+def test_a_fitted_bundle_serves_what_the_replay_says() -> None:
+    quick = quick_hybrid()
+    result = fit(telling(200), telling(100, split="tune"), quick.first, threads=1, escalation=True)
+    known, router = result.bundle.escalation, Router.of(result.bundle)
+    assert known is not None
+    assert result.bundle.provenance["escalation"]["worst_parity"] <= 1e-5
+    dev = dev_examples()
+    first = router.predict(router.bundle.features.matrix(dev.table))
+    look = SecondLook(known, 5)
+    run = replay(look, dev, first, router.is_novel(first)).passes(0.0005, known.optimism, known.threshold)
+    limits, thought_over = Constraints(cascade=True, price=0.0005), 0
+    for i in range(60):
+        inputs, tried = dev.table.route_inputs(i), []
+        decision = router.route(inputs, limits)
+        while (
+            then := router.reconsider(decision, Said.at(dev.table, i, decision.scale), inputs, limits, tried)
+        ) is not decision:
+            tried.append(decision.scale)
+            decision = then
+        assert dev.table.scales.index(decision.scale) == run.choice[i]
+        assert [dev.table.scales[s] for s in np.flatnonzero(run.tried[i])] == tried
+        thought_over += bool(tried)
+    assert thought_over > 5
+
+
+def test_a_candidate_that_kept_nothing_of_its_folds_gets_no_second_look() -> None:
+    bare = SimpleNamespace(logits=small_hybrid().logits, notes={})
+    with pytest.raises(ExportError, match="'bare' keeps no predictions of held-out samples"):
+        held_out(bare, "bare")

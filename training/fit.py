@@ -17,17 +17,17 @@ import data
 from data.records import IDENTITY, OutcomeTable, RecordError, read_outcomes
 from m3_backbone.scales import Ladder
 from m3_backbone.types import SUMMARY_VERSION
-from router import calibration
 from router.bundle import Bundle
-from router.calibration import Calibration
-from router.features import IMAGE_GROUPS, NEEDS, FeatureSpec, Float32
+from router.features import FROM_TEXT, IMAGE_GROUPS, NEEDS, FeatureSpec, Float32
 from router.predictor import OnnxPredictor, Predictions
-from training.calibrate import fit_calibration, fit_prices
+from training.calibrate import calibrated, fit_calibration, fit_prices
 from training.candidates.base import Candidate, Examples, Exportable, Logits, log_loss, predictions
 from training.edge_rows import edge_rows
+from training.escalation.attempts import held_out
+from training.escalation.fit import fit_escalation
 from training.export import ExportError, check_parity, export
 from training.novelty import QUANTILE, Novelty, fit_novelty, threshold
-from training.vocabulary import choose_words, principal_directions
+from training.vocabulary import choose_phrases, choose_words, principal_directions
 
 WORDS = 128
 DIRECTIONS = 4
@@ -91,6 +91,7 @@ def build_spec(table: OutcomeTable, groups: tuple[str, ...] = tuple(NEEDS)) -> F
         bigrams=bigrams,
         basis=principal_directions(table.question, DIRECTIONS) if "products" in groups else (),
         groups=groups,
+        phrases=choose_phrases(table.questions, table.scores, WORDS) if "phrases" in groups else (),
         summary_version=summary_version(table),
     )
 
@@ -111,16 +112,18 @@ def fit(
     tolerance: float = 0.0,
     seed: int = 0,
     threads: int = 2,
+    escalation: bool = False,
     provenance: Mapping[str, Any] | None = None,
 ) -> FitResult:
     """Fit ``candidate`` on ``train``, calibrate on ``tune``, export and check the export.
 
     The graph must equal the predictor as fitted on all of ``tune`` and on `edge_rows`.
 
-    threads: fits side by side. The result depends on the tables and ``seed`` alone.
+    threads: fits side by side. escalation: fit the second look of cascades too. The result depends on the
+    tables and ``seed`` alone.
     Raises `RecordError` when the tables are of different backbones or share images, `ExportError`.
     """
-    _check_tables(train, tune)
+    check_tables(train, tune, candidate.groups)
     spec = build_spec(train, candidate.groups)
     examples, held = Examples.of(train, spec, tolerance), Examples.of(tune, spec, tolerance)
     fitted = candidate.fit(examples, seed=seed, threads=threads)
@@ -139,14 +142,18 @@ def fit(
     raw = OnnxPredictor(onnx, n_features=spec.width, n_scales=len(tune.scales)).predict(held.features)
     maps = fit_calibration(raw, held.sufficient, held.scores, held.groups, seed)
     limit = None if novelty is None else threshold(raw.novelty[_first_of_each_image(tune)])
-    calibrated = _calibrate(maps, raw)
+    first = calibrated(maps, raw)
     fallback = np.zeros(len(tune), np.bool_) if limit is None else raw.novelty > limit
+    second = None
+    if escalation:
+        unseen = calibrated(maps, held_out(fitted, candidate.name))
+        second = fit_escalation(examples, unseen, held, first, fallback, seed=seed, threads=threads)
     bundle = Bundle(
         onnx=onnx,
         ladder=Ladder(train.scales),
         features=spec,
         calibration=maps,
-        prices=fit_prices(calibrated, tune.visual_tokens, tune.scores, fallback),
+        prices=fit_prices(first, tune.visual_tokens, tune.scores, fallback),
         backbone=str(train.manifest.get("backbone", "")),
         backbone_fingerprint=train.backbone_fingerprint,
         novelty_threshold=limit,
@@ -160,27 +167,22 @@ def fit(
             "n_tune_images": len(tune.image_ids),
             "novelty_quantile": QUANTILE,
             "worst_parity": worst,
+            **({"route_inputs": "none"} if train.manifest.get("route_inputs") == "none" else {}),
             **fitted.notes,
+            **({} if second is None else {"escalation": second.notes}),
             **(provenance or {}),
         },
+        escalation=None if second is None else second.escalation,
     )
     trees = fitted.notes.get("trees")
     per_scale = [None if trees is None else int(trees[column]) for column in fitted.logits.score]
-    return FitResult(bundle, _report(tune, raw, calibrated, per_scale), worst)
+    return FitResult(bundle, _report(tune, raw, first, per_scale), worst)
 
 
 def _as_fitted(logits: Logits, novelty: Novelty | None, features: Float32) -> Predictions:
     """What the graph must give for ``features`` [n, F]."""
     found = predictions(logits, features)
     return found if novelty is None else replace(found, novelty=novelty(features))
-
-
-def _calibrate(maps: Calibration, raw: Predictions) -> Predictions:
-    return Predictions(
-        calibration.apply(maps.sufficient, raw.sufficient),
-        calibration.apply(maps.score, raw.score),
-        raw.novelty,
-    )
 
 
 def _fit_novelty(examples: Examples) -> Novelty | None:
@@ -196,12 +198,13 @@ def _first_of_each_image(table: OutcomeTable) -> NDArray[np.int64]:
     return rows.astype(np.int64)
 
 
-def _check_tables(train: OutcomeTable, tune: OutcomeTable) -> None:
+def check_tables(train: OutcomeTable, tune: OutcomeTable, groups: Sequence[str] = tuple(NEEDS)) -> None:
+    """Raises `RecordError` unless both tables hold what ``groups`` read, of one backbone, of other images."""
     for split, table in (("router-train", train), ("tune", tune)):
-        if table.manifest.get("route_inputs") == "none":
+        if table.manifest.get("route_inputs") == "none" and not set(groups) <= set(FROM_TEXT):
             raise RecordError(
-                f"{split} was imported and has no route inputs: a router has nothing to look at there. "
-                "Label with `m3-train label` instead."
+                f"{split} was imported and has no route inputs, but the questions' text: take the candidate "
+                "question_text, or label with `m3-train label`."
             )
     for key in IDENTITY:
         ours, theirs = train.manifest.get(key), tune.manifest.get(key)

@@ -25,6 +25,11 @@ def command(
     min_scale: options.MinScale = None,
     max_visual_tokens: options.MaxTokens = None,
     token_budget: options.Budget = None,
+    accuracy_drop: options.Drop = None,
+    delta: options.Delta = None,
+    loss: options.Loss = None,
+    cascade: options.Cascade = None,
+    cascade_below: options.CascadeBelow = None,
     as_json: options.AsJson = False,
     compare: Annotated[
         bool, typer.Option(help="Answer at the full scale too, to measure the time that was saved.")
@@ -61,6 +66,10 @@ def command(
             min_scale=min_scale,
             max_visual_tokens=max_visual_tokens,
             token_budget=token_budget,
+            accuracy_drop=accuracy_drop,
+            delta=delta,
+            loss=loss,
+            cascade=cascade if cascade_below is None else cascade_below,
         ) as asked:
             return await _answer(asked, compare)
 
@@ -114,10 +123,12 @@ def _words(report: dict[str, Any]) -> str:
         saved.append(f"time     {here:.1f} ms of {there:.1f} ms ({less})")
         if full["answer"] != report["answer"]:
             saved.append(f"the full scale answers: {_printable(full['answer'])}")
+    passes = ", then ".join(str(each["scale"]) for each in report["passes"])
     lines = [
         _printable(report["answer"]),
         "",
         f"scale    {report['scale']}  ({decision['policy']}: {decision['reason']})",
+        *([f"passes   {passes}"] if len(report["passes"]) > 1 else []),
         *saved,
     ]
     return "\n".join(lines)

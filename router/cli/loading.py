@@ -85,9 +85,16 @@ def load_router(settings: Settings, engine: Engine) -> Router | None:
         raise BundleMismatch(
             f"{error.message} `--bundle none` serves this backbone at its full scale."
         ) from error
+    second = router.bundle.escalation
+    if settings.cascade is True and second is None:
+        raise SettingsError(
+            "M3_CASCADE has value 'true'. The bundle has no second look: fit one with `m3-train fit "
+            "--escalation`, or give a threshold between 0 and 1."
+        )
     if settings.token_budget is not None:
+        prices = second.prices if second is not None and settings.cascade is True else router.bundle.prices
         try:
-            router.bundle.prices.for_budget(settings.token_budget)
+            prices.for_budget(settings.token_budget)
         except ConstraintError as error:  # every request that names no budget would be refused
             raise SettingsError(f"M3_TOKEN_BUDGET: {error.message} Raise it.") from error
     return router

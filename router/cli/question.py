@@ -29,7 +29,7 @@ class Posed:
 
 @asynccontextmanager
 async def posed(
-    settings: Settings, image: Path, question: str, **constraints: float | None
+    settings: Settings, image: Path, question: str, **constraints: float | str | None
 ) -> AsyncIterator[Posed]:
     """Reads ``image``, loads what ``settings`` name, and checks the rest. Raises `M3Error`.
 

@@ -24,6 +24,9 @@ def command(
     min_scale: options.MinScale = None,
     max_visual_tokens: options.MaxTokens = None,
     token_budget: options.Budget = None,
+    accuracy_drop: options.Drop = None,
+    delta: options.Delta = None,
+    loss: options.Loss = None,
     as_json: options.AsJson = False,
     backbone: options.Backbone = None,
     bundle: options.BundleOption = None,
@@ -33,9 +36,17 @@ def command(
     settings = Settings.load(backbone=backbone, bundle=bundle, engine=engine)
 
     async def run() -> dict[str, Any]:
-        limits = {"min_scale": min_scale, "max_visual_tokens": max_visual_tokens}
         async with posed(
-            settings, image, question, scale=scale, token_budget=token_budget, **limits
+            settings,
+            image,
+            question,
+            scale=scale,
+            min_scale=min_scale,
+            max_visual_tokens=max_visual_tokens,
+            token_budget=token_budget,
+            accuracy_drop=accuracy_drop,
+            delta=delta,
+            loss=loss,
         ) as asked:
             routed = await asked.pipeline.route(
                 asked.image, asked.turns, asked.constraints, watch=Stopwatch(), deadline=deadline(settings)

@@ -30,6 +30,7 @@ _ROUTE: dict[str, Any] = {
 _ANSWER: dict[str, Any] = {
     "answer": "grey",
     **_ROUTE,
+    "passes": [{"scale": 1, "visual_tokens": 1, "flops": 4122920448}],
     "timings_ms": {"decode": 7.306, "encode": 61.709, "route": 11.839, "generate": 34.436, "total": 115.776},
 }
 _AT_1: dict[str, Any] = {
@@ -65,8 +66,16 @@ class DecisionBody(BaseModel):
     fallback: Annotated[str | None, Field(exclude_if=lambda why: why is None)] = None
 
 
+class PassBody(BaseModel):
+    """One run of the language model; the first one's FLOPs include the encoding of the image."""
+
+    scale: int
+    visual_tokens: int
+    flops: int
+
+
 class CostBody(BaseModel):
-    """At the chosen scale, and at the full one. FLOPs are of the whole path, tower included."""
+    """Of all passes, and of one at the full scale. FLOPs are of the whole path, tower included."""
 
     visual_tokens: int
     full_visual_tokens: int
@@ -90,7 +99,7 @@ class RouteBody(BaseModel):
 
 
 class AnswerBody(BaseModel):
-    """The answer of /v1/answer."""
+    """The answer of /v1/answer. The scale is that of the last pass; visual tokens are of all passes."""
 
     model_config = _example(_ANSWER)
 
@@ -98,6 +107,7 @@ class AnswerBody(BaseModel):
     scale: int
     visual_tokens: int
     decision: DecisionBody
+    passes: Annotated[list[PassBody], Field(description="One, unless a cascade made more")]
     cost: CostBody
     timings_ms: Annotated[dict[str, float], Field(description="Milliseconds by stage, and in total")]
     model: str

@@ -129,9 +129,13 @@ async def _read_form(request: Request, settings: Settings) -> dict[str, Any]:
     for name in ("scale", "min_scale", "max_visual_tokens"):
         if isinstance(fields.get(name), str) and _INTEGER.fullmatch(fields[name]):
             fields[name] = int(fields[name])
-    budget = fields.get("token_budget")
-    if isinstance(budget, str) and _DECIMAL.fullmatch(budget):
-        fields["token_budget"] = float(budget)
+    for name in ("token_budget", "accuracy_drop", "delta"):
+        if isinstance(fields.get(name), str) and _DECIMAL.fullmatch(fields[name]):
+            fields[name] = float(fields[name])
+    cascade = fields.get("cascade")
+    if isinstance(cascade, str):
+        words = {"true": True, "false": False}
+        fields["cascade"] = float(cascade) if _DECIMAL.fullmatch(cascade) else words.get(cascade, cascade)
     return fields
 
 

@@ -12,7 +12,7 @@ Not covered: tools, audio, several answers, formats.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from m3_backbone.scales import Ladder
@@ -72,14 +72,20 @@ def chat_of(
             )
     turns, pictures = _conversation(fields.get("messages"), settings)
     options = object_in(fields, "stream_options")
-    asked = constraints(fields, suffix, scale_header, ladder, settings)
+    sampling = sampling_of(fields, settings)
+    asked = replace(
+        constraints(fields, suffix, scale_header, ladder, settings),
+        greedy=sampling.whole,
+        kind="question" if len(fields["messages"]) == len(pictures) == 1 else "conversation",
+        max_new_tokens=sampling.max_new_tokens,
+    )
     shared = shared_limits(fields) if len(pictures) > 1 else ()
     if len(pictures) > 1:
         asked = share_of(asked, shared, len(pictures), ladder)
     return Chat(
         turns=turns,
         images=tuple((image, of_image(asked, detail, ladder, settings)) for image, detail in pictures),
-        sampling=sampling_of(fields, settings),
+        sampling=sampling,
         stream=_flag(fields, "stream"),
         include_usage=_flag(options, "include_usage"),
         shared=shared,

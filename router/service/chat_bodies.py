@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from router.service.bodies import DecisionBody
+from router.service.bodies import DecisionBody, PassBody
 
 
 class ChatMessage(BaseModel):
@@ -23,7 +23,7 @@ class ChatChoice(BaseModel):
 
 
 class ChatPromptTokens(BaseModel):
-    """image_tokens: visual tokens of the final pass."""
+    """image_tokens: visual tokens of the final pass; the other counts are of all passes."""
 
     image_tokens: int
     cached_tokens: int
@@ -44,14 +44,6 @@ class ChatImage(BaseModel):
     probabilities: dict[str, float]
 
 
-class ChatPass(BaseModel):
-    """One run of the model."""
-
-    scale: int
-    visual_tokens: int
-    flops: int
-
-
 class ChatRouting(DecisionBody):
     """How the answer was routed. Of several images the decision is that of the largest scale; the scale is
     0 and the policy ``none`` without an image. Costs are of all passes."""
@@ -60,7 +52,7 @@ class ChatRouting(DecisionBody):
 
     scale: int
     images: list[ChatImage]
-    passes: list[ChatPass]
+    passes: list[PassBody]
     visual_tokens: int
     full_visual_tokens: int
     flops: int

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from router.service.bodies import DecisionBody
 from router.service.pipeline import Pipeline
-from router.service.replies import decision_body
+from router.service.replies import decision_body, pass_bodies
 from router.service.results import Answered, Routed, leading
 
 NO_IMAGE = DecisionBody(policy="none", reason="there is no image", certified=False, probabilities={})
@@ -17,7 +18,7 @@ NO_IMAGE = DecisionBody(policy="none", reason="there is no image", certified=Fal
 
 @dataclass(frozen=True, slots=True)
 class ChatReply:
-    """What all parts of one reply share. created: seconds since 1970."""
+    """What all parts of one reply share, its parts as they were last routed. created: seconds since 1970."""
 
     pipeline: Pipeline
     parts: tuple[Routed, ...]
@@ -76,6 +77,14 @@ class ChatReply:
         """What ``stream_options.include_usage`` asks for: usage without a choice."""
         return {**self._head("chat.completion.chunk"), "choices": [], "usage": _usage(done)}
 
+    def chunks(self, done: Answered, *, usage: bool) -> Iterator[dict[str, Any]]:
+        """A whole answer as a stream: of a cascade no token is sent before the last pass is done."""
+        yield self.chunk({"role": "assistant", "content": ""})
+        yield self.chunk({"content": done.generation.text})
+        yield self.chunk({}, done)
+        if usage:
+            yield self.usage_chunk(done)
+
     def _head(self, kind: str) -> dict[str, Any]:
         return {
             "id": f"chatcmpl-{self.request_id}",
@@ -100,7 +109,7 @@ class ChatReply:
         return {**decision, "certified": decision["certified"] and len(self.parts) == 1}
 
     def _routing(self, done: Answered) -> dict[str, Any]:
-        """All passes; there is one, until a cascade makes more."""
+        """All passes; there is one, unless a cascade made more."""
         cost = done.cost
         return {
             "scale": done.scale,
@@ -113,7 +122,7 @@ class ChatReply:
                 }
                 for part in self.parts
             ],
-            "passes": [{"scale": done.scale, "visual_tokens": cost.visual_tokens, "flops": cost.flops}],
+            "passes": [each.model_dump() for each in pass_bodies(done)],
             "visual_tokens": cost.visual_tokens,
             "full_visual_tokens": cost.full_visual_tokens,
             "flops": cost.flops,
@@ -135,7 +144,8 @@ def _finish_reason(done: Answered) -> str:
 
 
 def _usage(done: Answered) -> dict[str, Any]:
-    prompt, completion = done.generation.prompt_tokens, len(done.generation.token_ids)
+    prompt = sum(each.prompt_tokens for each in done.passes)
+    completion = sum(each.new_tokens for each in done.passes)
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from m3_backbone.types import Generation, OutOfMemory, PromptTooLong
 from router.constraints import Constraints
@@ -50,6 +50,7 @@ async def compare(
     Raises what `Pipeline.answer` raises. A scale other than the chosen one that does not fit (`OWN_FAULTS`)
     is told in its place.
     """
+    constraints = replace(constraints, cascade=False)  # all passes are made anyway
     watch = Stopwatch()
     routed = await pipeline.route(image, turns, constraints, watch=watch, deadline=deadline, owner=owner)
     places = asyncio.Semaphore(pipeline.engine.capacity.batch_size)

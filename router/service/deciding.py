@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from m3_backbone.types import RouteInputs
+from m3_backbone.types import Generation, RouteInputs
 from router.constraints import Constraints
 from router.errors import ConstraintError
 from router.policy import Decision, decide
@@ -26,6 +27,20 @@ class Routes(Protocol):
     def version(self) -> str: ...
 
     def route(self, inputs: RouteInputs, constraints: Constraints | None = None) -> Decision: ...
+
+
+@runtime_checkable
+class Reconsiders(Protocol):
+    """A router that thinks answers over (`router.Router.reconsider`)."""
+
+    def reconsider(
+        self,
+        decision: Decision,
+        generation: Generation,
+        inputs: RouteInputs,
+        constraints: Constraints,
+        tried: Sequence[int] = (),
+    ) -> Decision: ...
 
 
 @dataclass(frozen=True)
@@ -59,6 +74,29 @@ class Decider:
         if decision.fallback is None:
             return decision, None
         return decision, "novelty" if decision.probabilities else "predictor"
+
+    async def reconsider(
+        self,
+        decision: Decision,
+        generation: Generation,
+        inputs: RouteInputs,
+        constraints: Constraints,
+        tried: Sequence[int],
+    ) -> Decision:
+        """What follows ``decision`` now that its answer is there; ``decision`` itself: the answer stays.
+
+        It stays too when the router fails or is late. tried: the scales before.
+        """
+        if not isinstance(self.router, Reconsiders):
+            return decision
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                return await self.threads.run(
+                    self.router.reconsider, decision, generation, inputs, constraints, tried
+                )
+        except Exception as error:
+            logger.warning("The second look failed with %s; the answer stays.", type(error).__name__)
+            return decision
 
 
 def _full(inputs: RouteInputs, constraints: Constraints, why: str, label: str) -> tuple[Decision, str | None]:

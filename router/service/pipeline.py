@@ -8,6 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 from m3_backbone import images
@@ -21,19 +22,18 @@ from m3_backbone.types import (
     TokenEvent,
 )
 from router.constraints import Constraints
+from router.passes import cascades
+from router.service.cascading import in_passes
+from router.service.costing import cost_of_answer, cost_of_prompt, cost_of_runs
 from router.service.deciding import Decider, Routes
-from router.service.results import Answered, Cost, Routed
+from router.service.results import Answered, Cost, Routed, Run, Slots, Turns
 from router.service.sampling import Sampling
 from router.service.stopping import Stopping
 from router.service.threads import Busy, Threads
 from router.service.timing import Stopwatch, until
 from router.settings import Settings
 
-Turns = Sequence[str]
-"""What was said: user, assistant, user, ...; the user's is the last."""
-
-Slots = Sequence[tuple[EncodedImage, int]]
-"""The images of a prompt, each at its scale."""
+__all__ = ["KeepsApart", "Pipeline", "Slots", "Turns"]
 
 
 @runtime_checkable
@@ -97,7 +97,7 @@ class Pipeline:
             with watch.stage("route"):
                 inputs = await self.engine.summarise(encoded, turns)
                 decision, fallback = await decider.decide(inputs, constraints)
-        cost = self._cost([(encoded, decision.scale)], inputs.text_tokens, new_tokens=1)
+        cost = cost_of_prompt(self.engine, [(encoded, decision.scale)], inputs.text_tokens, new_tokens=1)
         return Routed(encoded, inputs, decision, fallback, cost, watch.read(), decider.version)
 
     async def route_each(
@@ -108,9 +108,11 @@ class Pipeline:
         watch: Stopwatch,
         deadline: float,
         owner: str = "",
+        decider: Decider | None = None,
     ) -> tuple[Routed, ...]:
         """`route` for each of several images of one prompt, or for none; with one router for all of them."""
-        common: Any = {"watch": watch, "deadline": deadline, "owner": owner, "decider": self._decider}
+        decider = decider or self._decider
+        common: Any = {"watch": watch, "deadline": deadline, "owner": owner, "decider": decider}
         return tuple([await self.route(image, turns, limits, **common) for image, limits in images])
 
     async def answer(
@@ -144,13 +146,19 @@ class Pipeline:
         sampling: Sampling | None = None,
         owner: str = "",
     ) -> Answered:
-        """`answer` for a prompt with several images, or with none."""
-        watch = Stopwatch()
-        parts = await self.route_each(images, turns, watch=watch, deadline=deadline, owner=owner)
-        with watch.stage("generate"):
-            generation = await self.generation(
-                [part.slot for part in parts], turns, sampling, deadline=deadline, request_id=request_id
+        """`answer` for a prompt with several images, or with none. About one image there may be passes."""
+        watch, decider = Stopwatch(), self._decider
+        parts = await self.route_each(
+            images, turns, watch=watch, deadline=deadline, owner=owner, decider=decider
+        )
+        common: Any = {"deadline": deadline, "request_id": request_id}
+        if len(parts) == 1 and cascades(images[0][1]):
+            runs = await in_passes(
+                self, decider, parts[0], turns, images[0][1], sampling, watch=watch, **common
             )
+            return self.answered_in(runs, watch)
+        with watch.stage("generate"):
+            generation = await self.generation([part.slot for part in parts], turns, sampling, **common)
         return self.answered(parts, generation, watch)
 
     async def answer_at(self, image: bytes, turns: Turns, scale: int, *, deadline: float) -> Answered:
@@ -226,9 +234,15 @@ class Pipeline:
 
     def answered(self, parts: tuple[Routed, ...], generation: Generation, watch: Stopwatch) -> Answered:
         """``generation`` with what it cost, and the times until now."""
-        cost = self.cost_of([part.slot for part in parts], generation)
-        scale = max((part.decision.scale for part in parts), default=0)
-        return Answered(scale, generation, cost, watch.read(), parts)
+        return self.answered_in([Run(parts, generation)], watch)
+
+    def answered_in(self, runs: Sequence[Run], watch: Stopwatch) -> Answered:
+        """The last of ``runs``, charged for all of them, and the times until now."""
+        cost, passes = cost_of_runs(self.engine, runs)
+        last, parts = runs[-1], runs[-1].parts
+        if len(runs) > 1:  # about one image
+            parts = (replace(parts[0], cost=cost),)
+        return Answered(last.scale, last.generation, cost, watch.read(), parts, passes)
 
     async def _encode(self, image: bytes, watch: Stopwatch, owner: str = "") -> EncodedImage:
         with watch.stage("decode"):
@@ -243,15 +257,4 @@ class Pipeline:
 
     def cost_of(self, slots: Slots, generation: Generation) -> Cost:
         """What ``generation`` from these images cost, encoding included."""
-        text_tokens = generation.prompt_tokens - generation.visual_tokens
-        return self._cost(slots, text_tokens, new_tokens=max(1, len(generation.token_ids)))
-
-    def _cost(self, slots: Slots, text_tokens: int, new_tokens: int) -> Cost:
-        chosen = sum(image.n_tokens(scale) for image, scale in slots)
-        full = sum(image.n_tokens(image.ladder.full) for image, _ in slots)
-        views = sum(image.views for image, _ in slots)
-        flops, full_flops = (
-            self.engine.flops(views=views, visual_tokens=n, text_tokens=text_tokens, new_tokens=new_tokens)
-            for n in (chosen, full)
-        )
-        return Cost(chosen, full, flops, full_flops)
+        return cost_of_answer(self.engine, slots, generation)

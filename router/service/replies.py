@@ -9,6 +9,7 @@ from router.service.bodies import (
     CostBody,
     DecisionBody,
     ErrorDetail,
+    PassBody,
     RouteBody,
     ScaleAnswer,
 )
@@ -25,12 +26,20 @@ def answer_body(done: Answered, pipeline: Pipeline, request_id: str) -> AnswerBo
         scale=done.scale,
         visual_tokens=done.cost.visual_tokens,
         decision=decision_body(done.routed),
+        passes=pass_bodies(done),
         cost=_cost(done.cost),
         timings_ms=done.timings_ms,
         model=pipeline.engine.name,
         router=done.routed.router,
         request_id=request_id,
     )
+
+
+def pass_bodies(done: Answered) -> list[PassBody]:
+    """The passes, in order."""
+    return [
+        PassBody(scale=each.scale, visual_tokens=each.visual_tokens, flops=each.flops) for each in done.passes
+    ]
 
 
 def compare_body(compared: Compared, pipeline: Pipeline, request_id: str) -> CompareBody:

@@ -8,12 +8,19 @@ from dataclasses import dataclass
 from m3_backbone.types import EncodedImage, Generation, RouteInputs
 from router.policy import Decision
 
+Turns = Sequence[str]
+"""What was said: user, assistant, user, ...; the user's is the last."""
+
+Slots = Sequence[tuple[EncodedImage, int]]
+"""The images of a prompt, each at its scale."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a request costs at the chosen scale, and would have cost at the full one.
+    """What a request costs in all its passes, and would have cost in one at the full scale.
 
-    FLOPs are of the whole path, tower included, with the same number of new tokens on both sides.
+    FLOPs are of the whole path, tower included, with the same number of new tokens in the last pass and at
+    the full scale.
     """
 
     visual_tokens: int
@@ -28,7 +35,7 @@ class Routed:
 
     fallback: ``no_router``, ``late``, ``error``, ``predictor``, ``novelty`` or None: a label for metrics;
         the words for people are in ``decision.fallback``.
-    cost: of the prompt and one new token, until an answer says how many there were.
+    cost: of the prompt and one new token, until an answer says how many there were and how many passes.
     router: version of the router that decided; None without one.
     """
 
@@ -47,9 +54,38 @@ class Routed:
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """One pass: what was routed, and the answer that was made of it."""
+
+    parts: tuple[Routed, ...]
+    generation: Generation
+
+    @property
+    def slots(self) -> Slots:
+        return [part.slot for part in self.parts]
+
+    @property
+    def scale(self) -> int:
+        """The largest of its images; 0 without one."""
+        return max((part.decision.scale for part in self.parts), default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What one pass used; the first one's FLOPs include the encoding, which later ones do not pay again."""
+
+    scale: int
+    visual_tokens: int
+    flops: int
+    prompt_tokens: int
+    new_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class Answered:
     """A finished request and its cost.
 
+    passes: in order; the last one's answer is ``generation``.
     scale: the largest of its images; 0 without one. parts: one per image, empty when there is none or the
     caller fixed the scale (`Pipeline.answer_at`).
     """
@@ -59,6 +95,7 @@ class Answered:
     cost: Cost
     timings_ms: dict[str, float]
     parts: tuple[Routed, ...] = ()
+    passes: tuple[Pass, ...] = ()
 
     @property
     def routed(self) -> Routed:

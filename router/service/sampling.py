@@ -24,6 +24,11 @@ class Sampling:
     seed: int | None = None
     stop: tuple[str, ...] = ()
 
+    @property
+    def whole(self) -> bool:
+        """Greedy to the end, or to ``max_new_tokens``."""
+        return self.temperature == 0 and not self.stop
+
 
 def sampling_of(fields: dict[str, Any], settings: Settings) -> Sampling:
     """temperature, top_p, seed, stop and the two spellings of max_tokens. Raises `InvalidRequest`.

@@ -11,12 +11,20 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from m3_backbone.scales import Ladder
-from router.constraints import Constraints
+from router.constraints import LOSSES, Constraints, LossName
 from router.errors import ConstraintError, InvalidRequest
 from router.service.text import clean, shown
 from router.settings import Settings
 
 _SCALE_HELP = "A scale of the model's ladder, see `scales` in /ready"
+_DROP_HELP = "Expected loss against the full scale, as certified for the router"
+_DELTA_HELP = "Chance that a certificate is wrong, of `accuracy_drop` or `token_budget`"
+_CASCADE_HELP = (
+    "Look at the answer, and answer again at a larger scale where that pays: true, as the router learned; "
+    "a number above 0 and below 1, where the answer's tokens are less likely than that on average"
+)
+_Probability = Annotated[float, Field(gt=0, lt=1)]
+_LOSS_HELP = "What `accuracy_drop` counts: score lost, score lost less won, or answers that differ"
 
 
 class AskBody(BaseModel):
@@ -30,6 +38,10 @@ class AskBody(BaseModel):
     min_scale: Annotated[int | None, Field(description=f"Floor. {_SCALE_HELP}")] = None
     max_visual_tokens: Annotated[int | None, Field(description="Ceiling on this request's tokens")] = None
     token_budget: Annotated[float | None, Field(description="Mean visual tokens per request")] = None
+    accuracy_drop: Annotated[float | None, Field(gt=0, lt=1, description=_DROP_HELP)] = None
+    delta: Annotated[float | None, Field(gt=0, lt=1, description=_DELTA_HELP)] = None
+    loss: Annotated[LossName | None, Field(description=_LOSS_HELP)] = None
+    cascade: Annotated[bool | _Probability | None, Field(description=_CASCADE_HELP)] = None
 
 
 class ChatExtras(BaseModel):
@@ -41,6 +53,10 @@ class ChatExtras(BaseModel):
     min_scale: Annotated[int | None, Field(description=f"Floor. {_SCALE_HELP}")] = None
     max_visual_tokens: Annotated[int | None, Field(description="Ceiling on this request's tokens")] = None
     token_budget: Annotated[float | None, Field(description="Mean visual tokens per request")] = None
+    accuracy_drop: Annotated[float | None, Field(gt=0, lt=1, description=_DROP_HELP)] = None
+    delta: Annotated[float | None, Field(gt=0, lt=1, description=_DELTA_HELP)] = None
+    loss: Annotated[LossName | None, Field(description=_LOSS_HELP)] = None
+    cascade: Annotated[bool | _Probability | None, Field(description=_CASCADE_HELP)] = None
 
 
 class ChatBody(BaseModel):
@@ -121,12 +137,26 @@ def constraints_of(fields: dict[str, Any], ladder: Ladder, settings: Settings) -
             code="conflicting_constraints",
             param="min_scale",
         )
+    drop, delta = (_share(fields, name) for name in ("accuracy_drop", "delta"))
+    loss = _loss(fields)
+    price = None
+    if budget is None and drop is None:  # no target of its own
+        budget, price, drop = settings.token_budget, settings.price, settings.accuracy_drop
+        drop = None if fields.get("cascade") else drop  # what is asked for wins over what is usual
+    if drop is not None:
+        delta = settings.delta if delta is None else delta
+        loss = settings.loss if loss is None else loss
     return Constraints(
         scale=scale,
         min_scale=floor,
         max_visual_tokens=None if ceiling is None else int(ceiling),
-        token_budget=settings.token_budget if budget is None else budget,
-        price=settings.price if budget is None and settings.token_budget is None else None,
+        token_budget=budget,
+        price=price,
+        accuracy_drop=drop,
+        delta=delta,
+        loss=loss,
+        cascade=_cascade(fields, settings, certified=drop is not None or delta is not None),
+        max_new_tokens=settings.max_new_tokens,
     )
 
 
@@ -158,3 +188,43 @@ def _number(fields: dict[str, Any], name: str, ladder: Ladder, *, whole: bool) -
             param=name,
         )
     return float(value)
+
+
+def _share(fields: dict[str, Any], name: str) -> float | None:
+    """A number above 0 and below 1."""
+    value = fields.get(name)
+    if value is None:
+        return None
+    if type(value) is not float or not 0 < value < 1:
+        raise ConstraintError(
+            f"{name} has value {shown(value)}. Valid: a number above 0 and below 1.",
+            code=f"invalid_{name}",
+            param=name,
+        )
+    return value
+
+
+def _loss(fields: dict[str, Any]) -> LossName | None:
+    value = fields.get("loss")
+    if value is None:
+        return None
+    for loss in LOSSES:
+        if value == loss:
+            return loss
+    raise ConstraintError(
+        f"loss has value {shown(value)}. Valid: {', '.join(LOSSES)}.", code="invalid_loss", param="loss"
+    )
+
+
+def _cascade(fields: dict[str, Any], settings: Settings, *, certified: bool) -> bool | float:
+    """The operator's cascade is for requests that ask for nothing certified."""
+    value = fields.get("cascade")
+    if value is None:
+        return False if certified else settings.cascade
+    if type(value) is bool or (type(value) is float and 0 < value < 1):
+        return value
+    raise ConstraintError(
+        f"cascade has value {shown(value)}. Valid: true, false, or a number above 0 and below 1.",
+        code="invalid_cascade",
+        param="cascade",
+    )

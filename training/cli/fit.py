@@ -34,6 +34,9 @@ def command(
         float, typer.Option(min=0.0, max=0.99, help="Score below the best that is still sufficient.")
     ] = 0.0,
     seed: Annotated[int, typer.Option(help="The same tables and seed give the same bundle.")] = 0,
+    escalation: Annotated[
+        bool, typer.Option("--escalation", help="Fit the second look too, which cascades need.")
+    ] = False,
     threads: Annotated[int, typer.Option(min=1, help="Fits that run side by side, one thread each.")] = 2,
 ) -> None:
     """Fit a router on router-train, calibrate it on tune, and write its bundle."""
@@ -57,6 +60,7 @@ def command(
             tolerance=tolerance,
             seed=seed,
             threads=threads,
+            escalation=escalation,
             provenance={"outcomes": {split: _hash(folder / split) for split in ("router-train", "tune")}},
         )
         result.bundle.write(out)
@@ -94,3 +98,9 @@ def _tell(result: FitResult, out: Path, seconds: float) -> None:
         f"{seconds:.0f} s.",
         soft_wrap=True,
     )
+    if (second := bundle.escalation) is not None:
+        console.print(
+            f"Second look: ONNX {len(second.onnx) / 1e6:.2f} MB, {second.optimism:g} times the price in the "
+            f"first look, gains above {second.threshold:g}.",
+            soft_wrap=True,
+        )

@@ -12,6 +12,7 @@ from router.features import Float32
 from router.predictor import Predictions
 from training.candidates.base import Examples, Logits, heads
 from training.evaluation.cascades import confidences
+from training.graph import ExportError
 
 
 @runtime_checkable
@@ -27,8 +28,16 @@ class HeldOut(Protocol):
         ...
 
 
-def held_out(fitted: HeldOut) -> Predictions:
-    """What was said of the samples it was fitted on by fits without their images, not calibrated."""
+def held_out(fitted: object, name: str) -> Predictions:
+    """What was said of the samples it was fitted on by fits without their images, not calibrated.
+
+    name: of the candidate. Raises `ExportError` when it kept nothing of the kind.
+    """
+    if not isinstance(fitted, HeldOut):
+        raise ExportError(
+            f"Candidate {name!r} keeps no predictions of held-out samples: a second look cannot be learned "
+            "from those of samples it was fitted on. Take another candidate."
+        )
     return heads(fitted.logits, fitted.held_out.astype(np.float64))
 
 

@@ -20,11 +20,10 @@ from router.predictor import Predictions
 from training.calibrate import calibrated, fit_calibration
 from training.candidates.base import Candidate, Examples, no_novelty
 from training.candidates.lightgbm_shared import LightGBMShared
-from training.escalation.attempts import HeldOut, held_out
+from training.escalation.attempts import held_out
 from training.escalation.fit import FittedEscalation, fit_escalation, learner, replay
 from training.evaluation.cascades import Hybrid, as_settings, climb, confidences, plain_cascade
 from training.evaluation.settings import Settings
-from training.export import ExportError
 
 CHEAPEST_FIRST = "mean visual tokens on tune"
 
@@ -48,21 +47,20 @@ class HybridCascade:
     def fit(self, examples: Examples, *, seed: int, threads: int) -> FittedCascade:
         """Fits the first look; the second one needs it calibrated, which is done with ``tune``."""
         fitted = self.first.fit(examples, seed=seed, threads=threads)
-        if not isinstance(fitted, HeldOut):
-            raise ExportError(
-                f"Candidate {self.first.name!r} keeps no predictions of held-out samples: a second look "
-                "cannot be learned from those of samples it was fitted on. Take another first look."
-            )
-        return FittedCascade(self, examples, fitted, seed, threads)
+        return FittedCascade(self, examples, fitted, held_out(fitted, self.first.name), seed, threads)
 
 
 @dataclass(frozen=True)
 class FittedCascade:
-    """The first look fitted on ``examples``, from which the second is fitted when ``tune`` is there."""
+    """The first look fitted on ``examples``, from which the second is fitted when ``tune`` is there.
+
+    unseen: what it said of them while they were held out.
+    """
 
     candidate: HybridCascade
     examples: Examples
     first: Any
+    unseen: Predictions
     seed: int
     threads: int
 
@@ -86,7 +84,7 @@ class FittedCascade:
         maps = fit_calibration(raw, tune.sufficient, tune.scores, tune.groups, self.seed)
         fitted = fit_escalation(
             self.examples,
-            calibrated(maps, held_out(self.first)),
+            calibrated(maps, self.unseen),
             tune,
             calibrated(maps, raw),
             np.zeros(len(tune), np.bool_),

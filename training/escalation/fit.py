@@ -15,6 +15,7 @@ from router.prices import Prices
 from training.calibrate import GIVE, Labels, fit_calibration
 from training.candidates.base import Candidate, Examples, Exportable, Logits, predictions
 from training.candidates.lightgbm_shared import LightGBMShared
+from training.edge_rows import edge_rows
 from training.escalation.attempts import attempts
 from training.evaluation.cascades import Hybrid, confidences
 from training.evaluation.settings import PRICES
@@ -29,7 +30,7 @@ def learner() -> Candidate:
 
 @dataclass(frozen=True)
 class FittedEscalation:
-    """look: ready to run. hybrid: its replay on ``tune``. worst_parity: of graph and library, on all rows."""
+    """look: ready to run. hybrid: its replay on ``tune``. worst_parity: of graph and library, edges too."""
 
     escalation: Escalation
     look: SecondLook
@@ -62,7 +63,10 @@ def fit_escalation(
     rows = attempts(tune, first)
     width, n_scales = evidence_width(len(tune.table.scales)), len(tune.table.scales)
     onnx = export(fitted.logits, None, width)
-    worst = check_parity(onnx, predictions(fitted.logits, rows.features), rows.features)
+    worst = max(
+        check_parity(onnx, predictions(fitted.logits, each), each)
+        for each in (rows.features, edge_rows(rows.features, onnx))
+    )
     raw = OnnxPredictor(onnx, n_features=width, n_scales=n_scales).predict(rows.features)
     maps = fit_calibration(raw, rows.sufficient, rows.scores, rows.groups, seed)
     # Settings are looked for with the calibrated model; the prices are those of the setting that is found.
@@ -71,9 +75,8 @@ def fit_escalation(
     optimism, threshold = hybrid.tuned(tune.scores)
     prices = fit_hybrid_prices(hybrid, tune.scores, optimism, threshold)
     escalation = replace(found, optimism=optimism, threshold=threshold, prices=prices)
-    return FittedEscalation(
-        escalation, SecondLook(escalation, n_scales), fitted.logits, hybrid, worst, dict(fitted.notes)
-    )
+    notes = {**fitted.notes, "worst_parity": worst}
+    return FittedEscalation(escalation, SecondLook(escalation, n_scales), fitted.logits, hybrid, worst, notes)
 
 
 def replay(look: SecondLook, examples: Examples, first: Predictions, fallback: Mask) -> Hybrid:

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from m3_backbone.types import TokenEvent
+from router.passes import cascades
 from router.service.bodies import ModelBody, ModelsBody
 from router.service.chat import Chat
 from router.service.chat_bodies import ChatCompletion
@@ -79,9 +80,33 @@ def _model(name: str) -> ModelBody:
     return ModelBody(id=name, object="model", created=0, owned_by="m3-router")
 
 
+async def _whole(request: Request, service: Service, chat: Chat, deadline: float) -> EventStream:
+    """A cascade as a stream: nothing is sent before it is certain which answer is given."""
+    request_id = request.state.request_id
+    done = await service.pipeline.answer_each(
+        chat.images,
+        chat.turns,
+        sampling=chat.sampling,
+        deadline=deadline,
+        request_id=request_id,
+        owner=owner_of(request),
+    )
+    service.count(done, endpoint=_PATH, request_id=request_id)
+    reply = ChatReply.now(service.pipeline, done.parts, request_id)
+
+    async def events() -> AsyncGenerator[bytes, None]:
+        for chunk in reply.chunks(done, usage=chat.include_usage):
+            yield event(chunk)
+        yield DONE
+
+    return EventStream(request, events(), reply.headers)
+
+
 async def _stream(request: Request, service: Service, chat: Chat, deadline: float) -> EventStream:
     """A response that begins when the first token is there: what fails before that is a proper error."""
     pipeline, watch, request_id = service.pipeline, Stopwatch(), request.state.request_id
+    if any(cascades(constraints) for _, constraints in chat.images):
+        return await _whole(request, service, chat, deadline)
     parts = await pipeline.route_each(
         chat.images,
         chat.turns,

@@ -33,8 +33,9 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     """A form has no null: there a field is given or left out."""
     if "anyOf" not in schema:
         return schema
-    (kind,) = (kind for kind in schema["anyOf"] if kind != {"type": "null"})
-    return {**kind, **{key: value for key, value in schema.items() if key not in ("anyOf", "default")}}
+    kinds = [kind for kind in schema["anyOf"] if kind != {"type": "null"}]
+    given = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
+    return {**given, **{key: value for key, value in schema.items() if key not in ("anyOf", "default")}}
 
 
 def _json(schema: dict[str, Any], examples: dict[str, Any]) -> dict[str, Any]:

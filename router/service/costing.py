@@ -1,0 +1,45 @@
+"""What requests cost on an engine: one prompt, one answer, all passes of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from m3_backbone.types import Engine, Generation
+from router.service.results import Cost, Pass, Run, Slots
+
+
+def cost_of_prompt(
+    engine: Engine, slots: Slots, text_tokens: int, new_tokens: int, *, encoded: bool = False
+) -> Cost:
+    """Of a prompt with these images and ``new_tokens``. encoded: the images were, for an earlier pass."""
+    chosen = sum(image.n_tokens(scale) for image, scale in slots)
+    full = sum(image.n_tokens(image.ladder.full) for image, _ in slots)
+    views = 0 if encoded else sum(image.views for image, _ in slots)
+    flops, full_flops = (
+        engine.flops(views=views, visual_tokens=n, text_tokens=text_tokens, new_tokens=new_tokens)
+        for n in (chosen, full)
+    )
+    return Cost(chosen, full, flops, full_flops)
+
+
+def cost_of_answer(engine: Engine, slots: Slots, generation: Generation, *, encoded: bool = False) -> Cost:
+    """Of ``generation`` from these images."""
+    text_tokens = generation.prompt_tokens - generation.visual_tokens
+    return cost_of_prompt(engine, slots, text_tokens, max(1, len(generation.token_ids)), encoded=encoded)
+
+
+def cost_of_runs(engine: Engine, runs: Sequence[Run]) -> tuple[Cost, tuple[Pass, ...]]:
+    """Of all passes together, and of each; the images are encoded for the first."""
+    passes = tuple(_pass(engine, run, encoded=k > 0) for k, run in enumerate(runs))
+    whole = replace(
+        cost_of_answer(engine, runs[-1].slots, runs[-1].generation),
+        visual_tokens=sum(each.visual_tokens for each in passes),
+        flops=sum(each.flops for each in passes),
+    )
+    return whole, passes
+
+
+def _pass(engine: Engine, run: Run, *, encoded: bool) -> Pass:
+    cost, made = cost_of_answer(engine, run.slots, run.generation, encoded=encoded), run.generation
+    return Pass(run.scale, cost.visual_tokens, cost.flops, made.prompt_tokens, len(made.token_ids))
