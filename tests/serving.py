@@ -17,6 +17,7 @@ from PIL import Image
 
 from m3_backbone.fake import FakeEngine
 from m3_backbone.types import Engine, RouteInputs
+from router.certificates import NOTHING, Certificates
 from router.policy import Constraints, Decision, Prices, decide
 from router.predictor import Predictions
 from router.service.app import create_app
@@ -51,6 +52,7 @@ class ScriptedRouter:
     score: tuple[float, ...] = (0.2, 0.5, 0.9, 0.91, 0.91)
     before: Callable[[], None] | None = None
     version: str = "scripted"
+    certificates: Certificates = NOTHING
 
     def route(self, inputs: RouteInputs, constraints: Constraints | None = None) -> Decision:
         if self.before is not None:
@@ -59,7 +61,14 @@ class ScriptedRouter:
 
         row = np.array([self.score], np.float32)
         predictions = Predictions(row, row, np.zeros(1, np.float32))
-        return decide(predictions, inputs.visual_tokens, inputs.ladder, constraints or Constraints(), PRICES)
+        return decide(
+            predictions,
+            inputs.visual_tokens,
+            inputs.ladder,
+            constraints or Constraints(),
+            PRICES,
+            certificates=self.certificates,
+        )
 
 
 def settings(**values: Any) -> Settings:

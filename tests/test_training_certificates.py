@@ -218,6 +218,6 @@ def test_a_test_that_refuses_too_easily_is_found_out(monkeypatch: pytest.MonkeyP
 
 
 def test_clopper_pearson_is_the_interval_of_the_tables() -> None:
-    assert clopper_pearson(0, 20) == (0.0, pytest.approx(0.1684, abs=1e-4))
-    assert clopper_pearson(20, 20) == (pytest.approx(0.8316, abs=1e-4), 1.0)
-    assert clopper_pearson(3, 100) == (pytest.approx(0.00623, abs=1e-5), pytest.approx(0.08518, abs=1e-5))
+    assert clopper_pearson(0, 20) == pytest.approx((0.0, 0.1684), abs=1e-4)
+    assert clopper_pearson(20, 20) == pytest.approx((0.8316, 1.0), abs=1e-4)
+    assert clopper_pearson(3, 100) == pytest.approx((0.00623, 0.08518), abs=1e-5)

@@ -21,10 +21,13 @@ from router.cli.options import (
     Backbone,
     BundleOption,
     Compile,
+    Delta,
     Device,
+    Drop,
     Dtype,
     EngineOption,
     KvBudget,
+    Loss,
     PromptLimit,
     Reducer,
 )
@@ -51,6 +54,9 @@ def command(
     kv_budget: KvBudget = None,
     prompt_limit: PromptLimit = None,
     reducer: Reducer = None,
+    accuracy_drop: Drop = None,
+    delta: Delta = None,
+    loss: Loss = None,
 ) -> None:
     """Serve answers over HTTP. Every option can also be set in the environment: M3_PORT, M3_BACKBONE, ..."""
     settings = Settings.load(
@@ -65,6 +71,9 @@ def command(
         kv_budget_bytes=kv_budget,
         prompt_limit=prompt_limit,
         reducer=reducer,
+        accuracy_drop=accuracy_drop,
+        delta=delta,
+        loss=loss,
     )
     if settings.allowed_hosts is None and is_loopback(settings.host):
         names = ",".join(sorted({*LOOPBACK, settings.host}))
