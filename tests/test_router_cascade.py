@@ -33,7 +33,7 @@ PRICES = Prices(0.001, (0.0, 0.001, 1.0), (36.0, 9.0, 1.0))
 
 def predictions(*rows: tuple[float, ...]) -> Predictions:
     score = np.array(rows, np.float32)
-    return Predictions(score / 2, score, np.zeros(len(rows), np.float32))
+    return Predictions(score * np.float32(0.5), score, np.zeros(len(rows), np.float32))
 
 
 def answer(*logprobs: float) -> Generation:

@@ -142,7 +142,7 @@ def test_what_is_never_thought_over(constraints: dict[str, Any]) -> None:
 
 
 def test_all_passes_together_keep_to_the_ceiling_on_tokens() -> None:
-    limits = {"cascade": 0.9, "price": 1.0}
+    limits: dict[str, Any] = {"cascade": 0.9, "price": 1.0}
     assert then(0.1, max_visual_tokens=10, **limits) == (1, 9)
     assert then(0.1, max_visual_tokens=9, **limits) == (1, 1)
 

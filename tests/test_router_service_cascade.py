@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from m3_backbone.fake import FakeEngine
+from m3_backbone.fake import FakeEngine, FakeRunner
 from m3_backbone.types import Generation, RouteInputs
 from router.constraints import Constraints
 from router.passes import cascades, reconsider
@@ -50,13 +50,15 @@ class Thinking(ScriptedRouter):
 
 def test_both_passes_are_charged_and_the_picture_is_encoded_once() -> None:
     engine = FakeEngine()
+    runner = engine.runner
+    assert isinstance(runner, FakeRunner)
     with talking(app_of(engine, Thinking())) as http:
         once = http.answer().json()
-        encoded = engine.runner.encoded
+        encoded = runner.encoded
         twice = http.answer(cascade=True).json()
         at_144 = http.answer(scale=144).json()
         metrics = http.get("/metrics").text
-    assert engine.runner.encoded <= encoded + 2  # once a request, or kept
+    assert runner.encoded <= encoded + 2  # once a request, or kept
     assert [each["scale"] for each in twice["passes"]] == [36, 144]
     assert (twice["scale"], twice["visual_tokens"]) == (144, 180)
     assert twice["answer"] == at_144["answer"]
@@ -64,7 +66,7 @@ def test_both_passes_are_charged_and_the_picture_is_encoded_once() -> None:
     assert twice["decision"]["reason"] == "scripted"
     assert twice["decision"]["probabilities"] == once["decision"]["probabilities"]
     assert once["passes"] == [{"scale": 36, "visual_tokens": 36, "flops": once["cost"]["flops"]}]
-    tower = engine.runner.cost.tower_flops(1)
+    tower = runner.cost.tower_flops(1)
     assert twice["passes"][0] == once["passes"][0]
     assert twice["passes"][1]["flops"] == at_144["cost"]["flops"] - tower
     assert twice["cost"]["flops"] == once["cost"]["flops"] + at_144["cost"]["flops"] - tower

@@ -162,7 +162,8 @@ class Said:
     def at(cls, table: OutcomeTable, i: int, scale: int) -> Any:
         s = table.scales.index(scale)
         parts = (table.mean_logprob[i, s], table.min_logprob[i, s], table.first_margin[i, s])
-        return cls(*map(float, parts), (5,) * int(table.answer_tokens[i, s]))
+        mean, least, margin = map(float, parts)
+        return cls(mean, least, margin, (5,) * int(table.answer_tokens[i, s]))
 
 
 def test_a_fitted_bundle_serves_what_the_replay_says() -> None:
@@ -177,7 +178,8 @@ def test_a_fitted_bundle_serves_what_the_replay_says() -> None:
     run = replay(look, dev, first, router.is_novel(first)).passes(0.0005, known.optimism, known.threshold)
     limits, thought_over = Constraints(cascade=True, price=0.0005), 0
     for i in range(60):
-        inputs, tried = dev.table.route_inputs(i), []
+        inputs = dev.table.route_inputs(i)
+        tried: list[int] = []
         decision = router.route(inputs, limits)
         while (
             then := router.reconsider(decision, Said.at(dev.table, i, decision.scale), inputs, limits, tried)

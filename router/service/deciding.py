@@ -87,12 +87,13 @@ class Decider:
 
         It stays too when the router fails or is late. tried: the scales before.
         """
-        if not isinstance(self.router, Reconsiders):
+        router: object = self.router
+        if not isinstance(router, Reconsiders):
             return decision
         try:
             async with asyncio.timeout(self.timeout_s):
                 return await self.threads.run(
-                    self.router.reconsider, decision, generation, inputs, constraints, tried
+                    router.reconsider, decision, generation, inputs, constraints, tried
                 )
         except Exception as error:
             logger.warning("The second look failed with %s; the answer stays.", type(error).__name__)
