@@ -24,6 +24,7 @@ def candidates() -> tuple[Candidate, ...]:
     from training.candidates.nearest_neighbours import NearestNeighbours
     from training.candidates.question_only import question_only
     from training.candidates.vir import ViR, vir_routed
+    from training.escalation.candidates import HybridCascade, PlainCascade
 
     return (
         LightGBMPerScale(),
@@ -45,4 +46,6 @@ def candidates() -> tuple[Candidate, ...]:
         vir_routed(),
         FrugalGPT(),
         frugalgpt_routed(),
+        PlainCascade(),
+        HybridCascade(),
     )
