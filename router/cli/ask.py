@@ -28,6 +28,8 @@ def command(
     accuracy_drop: options.Drop = None,
     delta: options.Delta = None,
     loss: options.Loss = None,
+    cascade: options.Cascade = None,
+    cascade_below: options.CascadeBelow = None,
     as_json: options.AsJson = False,
     compare: Annotated[
         bool, typer.Option(help="Answer at the full scale too, to measure the time that was saved.")
@@ -67,6 +69,7 @@ def command(
             accuracy_drop=accuracy_drop,
             delta=delta,
             loss=loss,
+            cascade=cascade if cascade_below is None else cascade_below,
         ) as asked:
             return await _answer(asked, compare)
 
@@ -120,10 +123,12 @@ def _words(report: dict[str, Any]) -> str:
         saved.append(f"time     {here:.1f} ms of {there:.1f} ms ({less})")
         if full["answer"] != report["answer"]:
             saved.append(f"the full scale answers: {_printable(full['answer'])}")
+    passes = ", then ".join(str(each["scale"]) for each in report["passes"])
     lines = [
         _printable(report["answer"]),
         "",
         f"scale    {report['scale']}  ({decision['policy']}: {decision['reason']})",
+        *([f"passes   {passes}"] if len(report["passes"]) > 1 else []),
         *saved,
     ]
     return "\n".join(lines)

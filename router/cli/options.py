@@ -67,4 +67,19 @@ Loss = Annotated[
     str | None,
     typer.Option(help="Of --accuracy-drop: regret, net or agreement.", show_default="regret"),
 ]
+Cascade = Annotated[
+    bool | None,
+    typer.Option(
+        "--cascade/--no-cascade",
+        help="Look at the answer, and answer again at a larger scale where that pays.",
+        show_default="M3_CASCADE, or no",
+    ),
+]
+CascadeBelow = Annotated[
+    float | None,
+    typer.Option(
+        "--cascade-below",
+        help="The same without a model: where the answer's tokens are less likely than this on average.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]

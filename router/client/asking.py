@@ -17,6 +17,7 @@ ImageFile = bytes | str | os.PathLike[str]
 class Limits(TypedDict, total=False):
     """scale: forced. min_scale: floor. max_visual_tokens: ceiling. token_budget: mean tokens per request.
     accuracy_drop: expected loss against the full scale, with its delta and loss (regret, net, agreement).
+    cascade: whether the answer is made again at a larger scale where that pays, or a probability below which.
 
     What is left out, or None, is the service's to decide.
     """
@@ -28,6 +29,7 @@ class Limits(TypedDict, total=False):
     accuracy_drop: float | None
     delta: float | None
     loss: LossName | None
+    cascade: bool | float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class Ask:
     accuracy_drop: float | None = None
     delta: float | None = None
     loss: LossName | None = None
+    cascade: bool | float | None = None
 
     def fields(self) -> dict[str, Any]:
         """The JSON body. Raises OSError when the image's file cannot be read."""
@@ -55,6 +58,7 @@ class Ask:
             "accuracy_drop": self.accuracy_drop,
             "delta": self.delta,
             "loss": self.loss,
+            "cascade": self.cascade,
         }
         return {
             "image": base64.b64encode(data).decode(),

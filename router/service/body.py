@@ -132,6 +132,10 @@ async def _read_form(request: Request, settings: Settings) -> dict[str, Any]:
     for name in ("token_budget", "accuracy_drop", "delta"):
         if isinstance(fields.get(name), str) and _DECIMAL.fullmatch(fields[name]):
             fields[name] = float(fields[name])
+    cascade = fields.get("cascade")
+    if isinstance(cascade, str):
+        words = {"true": True, "false": False}
+        fields["cascade"] = float(cascade) if _DECIMAL.fullmatch(cascade) else words.get(cascade, cascade)
     return fields
 
 

@@ -19,6 +19,11 @@ from router.settings import Settings
 _SCALE_HELP = "A scale of the model's ladder, see `scales` in /ready"
 _DROP_HELP = "Expected loss against the full scale, as certified for the router"
 _DELTA_HELP = "Chance that a certificate is wrong, of `accuracy_drop` or `token_budget`"
+_CASCADE_HELP = (
+    "Look at the answer, and answer again at a larger scale where that pays: true, as the router learned; "
+    "a number above 0 and below 1, where the answer's tokens are less likely than that on average"
+)
+_Probability = Annotated[float, Field(gt=0, lt=1)]
 _LOSS_HELP = "What `accuracy_drop` counts: score lost, score lost less won, or answers that differ"
 
 
@@ -36,6 +41,7 @@ class AskBody(BaseModel):
     accuracy_drop: Annotated[float | None, Field(gt=0, lt=1, description=_DROP_HELP)] = None
     delta: Annotated[float | None, Field(gt=0, lt=1, description=_DELTA_HELP)] = None
     loss: Annotated[LossName | None, Field(description=_LOSS_HELP)] = None
+    cascade: Annotated[bool | _Probability | None, Field(description=_CASCADE_HELP)] = None
 
 
 class ChatExtras(BaseModel):
@@ -50,6 +56,7 @@ class ChatExtras(BaseModel):
     accuracy_drop: Annotated[float | None, Field(gt=0, lt=1, description=_DROP_HELP)] = None
     delta: Annotated[float | None, Field(gt=0, lt=1, description=_DELTA_HELP)] = None
     loss: Annotated[LossName | None, Field(description=_LOSS_HELP)] = None
+    cascade: Annotated[bool | _Probability | None, Field(description=_CASCADE_HELP)] = None
 
 
 class ChatBody(BaseModel):
@@ -135,6 +142,7 @@ def constraints_of(fields: dict[str, Any], ladder: Ladder, settings: Settings) -
     price = None
     if budget is None and drop is None:  # no target of its own
         budget, price, drop = settings.token_budget, settings.price, settings.accuracy_drop
+        drop = None if fields.get("cascade") else drop  # what is asked for wins over what is usual
     if drop is not None:
         delta = settings.delta if delta is None else delta
         loss = settings.loss if loss is None else loss
@@ -147,6 +155,7 @@ def constraints_of(fields: dict[str, Any], ladder: Ladder, settings: Settings) -
         accuracy_drop=drop,
         delta=delta,
         loss=loss,
+        cascade=_cascade(fields, settings, certified=drop is not None or delta is not None),
         max_new_tokens=settings.max_new_tokens,
     )
 
@@ -204,4 +213,18 @@ def _loss(fields: dict[str, Any]) -> LossName | None:
             return loss
     raise ConstraintError(
         f"loss has value {shown(value)}. Valid: {', '.join(LOSSES)}.", code="invalid_loss", param="loss"
+    )
+
+
+def _cascade(fields: dict[str, Any], settings: Settings, *, certified: bool) -> bool | float:
+    """The operator's cascade is for requests that ask for nothing certified."""
+    value = fields.get("cascade")
+    if value is None:
+        return False if certified else settings.cascade
+    if type(value) is bool or (type(value) is float and 0 < value < 1):
+        return value
+    raise ConstraintError(
+        f"cascade has value {shown(value)}. Valid: true, false, or a number above 0 and below 1.",
+        code="invalid_cascade",
+        param="cascade",
     )
