@@ -54,6 +54,8 @@ class Settings(BaseSettings):
     detail_high: what an image of ``detail: high`` in a chat gets: ``route`` (as ``auto``) or ``full`` scale.
     token_budget, price, accuracy_drop: what a request that asks for nothing gets; unset, the bundle's own
     default.
+    cascade: whether answers are looked at and given again at a larger scale where that pays: ``true``, as the
+    bundle has learned, or a number below which an answer's tokens are too unlikely (`router.constraints`).
     delta, loss: of every accuracy drop that does not name its own (`router.constraints`).
     """
 
@@ -86,6 +88,7 @@ class Settings(BaseSettings):
     accuracy_drop: float | None = Field(default=None, gt=0, lt=1)
     delta: float = Field(default=DELTA, gt=0, lt=1)
     loss: LossName = LOSS
+    cascade: bool | float = False
 
     batch_size: int = Field(default=8, ge=1, le=1024)
     queue_size: int = Field(default=64, ge=1, le=100_000)
@@ -113,6 +116,13 @@ class Settings(BaseSettings):
             raise ValueError("Give keys of 8 to 256 printable ASCII characters, with commas between them")
         return value
 
+    @field_validator("cascade")
+    @classmethod
+    def _sound_cascade(cls, value: bool | float) -> bool | float:
+        if not isinstance(value, bool) and not 0 < value < 1:
+            raise ValueError("Give true, false or a number above 0 and below 1")
+        return value
+
     @property
     def keys(self) -> tuple[str, ...]:
         """The API keys; empty when anybody may ask."""
@@ -125,6 +135,8 @@ class Settings(BaseSettings):
             *first, last = (PREFIX + name.upper() for name in named)
             both = "both" if len(named) == 2 else "all"
             raise ValueError(f"{', '.join(first)} and {last} are {both} set. Set one of them")
+        if self.cascade is not False and self.accuracy_drop is not None:
+            raise ValueError("M3_CASCADE and M3_ACCURACY_DROP are both set. No cascade is certified: set one")
         return self
 
     @classmethod
