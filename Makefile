@@ -2,10 +2,12 @@
 PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 8000
+FUZZ_EXAMPLES ?= 500
+SOAK_MINUTES ?= 30
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install serve test test-slow test-gpu soak-labels check openapi clean
+.PHONY: install serve test test-slow test-gpu soak-labels fuzz soak check openapi clean
 
 install: $(VENV)/.installed ## the service and the command line
 dev: $(VENV)/.installed-dev ## everything that tests and training need
@@ -22,6 +24,10 @@ $(VENV)/.installed-dev: pyproject.toml
 	$(BIN)/python -m pip install -q torch==2.13.0
 	$(BIN)/python -m pip install -q -e '.[dev]'
 	touch $(VENV)/.installed $@
+
+$(VENV)/.installed-fuzz: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install -q -e '.[fuzz]'
+	touch $@
 
 serve: install ## http://HOST:PORT with m3-tiny and its router
 	$(BIN)/m3-router serve --host $(HOST) --port $(PORT)
@@ -42,6 +48,12 @@ test-gpu: dev
 
 soak-labels: dev ## labelling killed -9 a thousand times, or SOAK_KILLS
 	$(BIN)/python -m pytest -m soak
+
+fuzz: $(VENV)/.installed-fuzz ## Schemathesis over the HTTP API and Hypothesis on what reads bytes, FUZZ_EXAMPLES each
+	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest -m 'slow or not slow' --timeout 3600 tests/*_fuzzed.py
+
+soak: dev ## the service under mixed traffic for SOAK_MINUTES: memory, files, threads
+	SOAK_MINUTES=$(SOAK_MINUTES) $(BIN)/python -m pytest -m slow tests/test_router_service_soak.py
 
 openapi: install ## docs/openapi.json, after a change of the HTTP API
 	$(BIN)/m3-router openapi > docs/openapi.json.new && mv docs/openapi.json.new docs/openapi.json

@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     cascade: whether answers are looked at and given again at a larger scale where that pays: ``true``, as the
     bundle has learned, or a number below which an answer's tokens are too unlikely (`router.constraints`).
     delta, loss: of every accuracy drop that does not name its own (`router.constraints`).
+    watch_share: of the requests that ask for nothing, which are answered again at all scales in idle time.
+    watch_min_agreement: of routed answers with the full scale's, below which there is an alarm.
+    decision_log: a folder for Parquet files; of decision_log_bytes together, then the oldest are removed.
     """
 
     model_config = SettingsConfigDict(
@@ -106,7 +109,11 @@ class Settings(BaseSettings):
     route_timeout_s: float = Field(default=1.0, gt=0)
     drain_timeout_s: float = Field(default=30.0, gt=0)
 
+    watch_share: float = Field(default=0.0, ge=0, le=1)
+    watch_min_agreement: float | None = Field(default=None, gt=0, le=1)
+
     decision_log: Path | None = None
+    decision_log_bytes: int = Field(default=1024 * MIB, ge=MIB)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("api_keys")

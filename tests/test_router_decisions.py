@@ -1,95 +1,162 @@
-"""The decision log: whole lines of numbers and names."""
+"""The decision log: numbers and names in Parquet files that come one after another."""
 
 from __future__ import annotations
 
-import json
-from io import FileIO
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
-from router.decisions import SCHEMA_VERSION, DecisionLog, DecisionLogError, DecisionRecord
+from router.decisions import (
+    SCHEMA_VERSION,
+    DecisionLog,
+    DecisionLogError,
+    DecisionRecord,
+    WatchedRecord,
+    schemas,
+)
+from router.parquet_log import LogFull
 from router.policy import Decision
+
+DECISION = Decision(36, "utility", "because", False, {1: 0.25, 36: 0.9}, {1: 0.2, 36: 0.8}, None)
 
 
 def record(request_id: str = "r") -> DecisionRecord:
-    decision = Decision(36, "utility", "because", False, {1: 0.25, 36: 0.9}, {1: 0.2, 36: 0.8}, None)
     return DecisionRecord.of(
-        decision,
+        DECISION,
         request_id=request_id,
         endpoint="/v1/answer",
         model="m",
         router="v",
+        fallback=None,
         visual_tokens=36,
         full_visual_tokens=576,
         timings_ms={"total": 1.5},
     )
 
 
-def test_a_record_is_one_line_of_json_that_names_its_schema(tmp_path: Path) -> None:
-    log = DecisionLog(tmp_path / "log.jsonl")
+def watched() -> WatchedRecord:
+    return WatchedRecord.of(
+        DECISION,
+        request_id="r",
+        model="m",
+        router="v",
+        agreed=True,
+        scales=(1, 36),
+        visual_tokens=(1, 36),
+        agrees=(None, True),
+    )
+
+
+def rows(folder: Path, table: str = "decisions") -> list[dict[str, Any]]:
+    """All of a table, in the order of its files' ages."""
+    files = sorted(folder.glob(f"{table}-*.parquet"), key=lambda path: path.stat().st_mtime_ns)
+    return [row for path in files for row in pq.read_table(path).to_pylist()]
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_record_is_a_row_of_a_file_that_names_its_schema(tmp_path: Path) -> None:
+    log = DecisionLog(tmp_path / "new" / "log")
     log.write(record())
     log.close()
-    (line,) = (tmp_path / "log.jsonl").read_text().splitlines()
-    fields = json.loads(line)
-    assert fields["schema_version"] == SCHEMA_VERSION
-    assert fields["probabilities"] == {"1": 0.25, "36": 0.9}
-    assert fields["scale"] == 36
-    assert fields["time"].endswith("+00:00")
+    (row,) = rows(tmp_path / "new" / "log")
+    assert row["scales"] == [1, 36]
+    assert row["probabilities"] == pytest.approx([0.25, 0.9])
+    assert row["timings_ms"] == [("total", 1.5)]
+    assert (row["scale"], row["fallback"], row["router"]) == (36, None, "v")
+    assert abs((datetime.now(UTC) - row["time"]).total_seconds()) < 60
+    (path,) = (tmp_path / "new" / "log").iterdir()
+    assert pq.read_schema(path).metadata[b"schema_version"] == str(SCHEMA_VERSION).encode()
 
 
-def test_an_existing_log_is_continued(tmp_path: Path) -> None:
-    for name in ("first", "second"):
-        log = DecisionLog(tmp_path / "log.jsonl")
+def test_what_was_watched_is_a_table_of_its_own(tmp_path: Path) -> None:
+    log = DecisionLog(tmp_path)
+    log.write(watched())
+    log.close()
+    (row,) = rows(tmp_path, "watched")
+    assert row["agrees"] == [None, True]
+    assert row["expected_scores"] == pytest.approx([0.2, 0.8])
+    assert (row["agreed"], row["fell_back"], row["visual_tokens"]) == (True, False, [1, 36])
+    assert rows(tmp_path) == []
+
+
+def test_every_field_of_a_record_has_a_column() -> None:
+    assert schemas()["decisions"].names == list(DecisionRecord.__annotations__)
+    assert schemas()["watched"].names == list(WatchedRecord.__annotations__)
+
+
+def test_a_file_is_made_of_enough_rows_or_after_a_while(tmp_path: Path) -> None:
+    many, while_ = DecisionLog(tmp_path / "many", rows=10), DecisionLog(tmp_path / "while", flush_s=0.05)
+    for _ in range(10):
+        many.write(record())
+    while_.write(record())
+    eventually(lambda: len(rows(tmp_path / "many")) == 10)
+    eventually(lambda: len(rows(tmp_path / "while")) == 1)
+    many.close()
+    while_.close()
+    assert [path.name[0] for path in tmp_path.rglob("*.parquet")] == ["d", "d"]  # nothing unfinished
+
+
+def test_a_folder_is_continued_and_the_oldest_files_make_room(tmp_path: Path) -> None:
+    for name in ("first", "second", "third"):
+        log = DecisionLog(tmp_path)
         log.write(record(name))
         log.close()
-    lines = (tmp_path / "log.jsonl").read_text().splitlines()
-    assert [json.loads(line)["request_id"] for line in lines] == ["first", "second"]
+    assert [row["request_id"] for row in rows(tmp_path)] == ["first", "second", "third"]
+    size = max(path.stat().st_size for path in tmp_path.iterdir())
+    log = DecisionLog(tmp_path, max_bytes=2 * size + size // 2)
+    log.write(record("fourth"))
+    log.close()
+    assert [row["request_id"] for row in rows(tmp_path)] == ["third", "fourth"]
 
 
-def many(log: DecisionLog) -> None:
-    for _ in range(50):
-        log.write(record())
+def test_rows_of_many_threads_are_all_there(tmp_path: Path) -> None:
+    log = DecisionLog(tmp_path, rows=64)
 
+    def many() -> None:
+        for _ in range(50):
+            log.write(record())
 
-def test_lines_of_many_threads_do_not_mix(tmp_path: Path) -> None:
-    log = DecisionLog(tmp_path / "log.jsonl")
-    threads = [Thread(target=lambda: many(log)) for _ in range(4)]
+    threads = [Thread(target=many) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     log.close()
-    lines = (tmp_path / "log.jsonl").read_text().splitlines()
-    assert len([json.loads(line) for line in lines]) == 200
+    assert len(rows(tmp_path)) == 200
 
 
-def test_a_line_cut_short_does_not_spoil_the_next(tmp_path: Path) -> None:
-    class Full(FileIO):
-        """A file that takes half of the first line."""
-
-        full = True
-
-        def write(self, data: Any) -> int:
-            data = data[: len(data) // 2] if self.full else data
-            self.full = False
-            return super().write(data)
-
-    log = DecisionLog(tmp_path / "log.jsonl")
+def test_a_disk_that_refuses_costs_rows_which_are_counted(tmp_path: Path) -> None:
+    lost: list[int] = []
+    log = DecisionLog(tmp_path / "log", lost=lost.append)
+    log.write(record())
+    log.write(record())
+    (tmp_path / "log").rmdir()
     log.close()
-    log._file = Full(tmp_path / "log.jsonl", "a")
-    with pytest.raises(OSError, match="cut short"):
-        log.write(record("first"))
-    log.write(record("second"))
+    assert lost == [2]
+
+
+def test_no_more_rows_wait_than_the_log_can_hold(tmp_path: Path) -> None:
+    log = DecisionLog(tmp_path, rows=1)
+    log._log._pending["decisions"] = [{}] * 4  # as if the disk had hung
+    with pytest.raises(LogFull):
+        log.write(record())
+    log._log._pending["decisions"] = []
     log.close()
-    torn, whole = (tmp_path / "log.jsonl").read_text().splitlines()
-    assert json.loads(whole)["request_id"] == "second"
-    with pytest.raises(ValueError, match=r"Unterminated|Expecting"):
-        json.loads(torn)
 
 
 def test_a_log_that_cannot_be_opened_names_the_variable_and_the_reason(tmp_path: Path) -> None:
-    with pytest.raises(DecisionLogError, match=r"M3_DECISION_LOG has value .* \(No such file or directory\)"):
-        DecisionLog(tmp_path / "missing" / "log.jsonl")
+    (tmp_path / "file").touch()
+    with pytest.raises(DecisionLogError, match=r"M3_DECISION_LOG has value .* \((File exists|Not a dir.*)\)"):
+        DecisionLog(tmp_path / "file")

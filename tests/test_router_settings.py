@@ -30,10 +30,10 @@ def test_an_option_wins_over_the_environment_which_wins_over_the_default(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("M3_PORT", "9001")
-    monkeypatch.setenv("M3_DECISION_LOG", "decisions.jsonl")
+    monkeypatch.setenv("M3_DECISION_LOG", "decisions")
     assert Settings.load().port == 9001
     assert Settings.load(port=9002, host=None).port == 9002
-    assert Settings.load().decision_log == Path("decisions.jsonl")
+    assert Settings.load().decision_log == Path("decisions")
 
 
 def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,6 +52,8 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
         ("M3_REQUEST_TIMEOUT_S", "nan"),
         ("M3_TOKEN_BUDGET", "-1"),
         ("M3_LOG_LEVEL", "loud"),
+        ("M3_WATCH_SHARE", "1.5"),
+        ("M3_WATCH_MIN_AGREEMENT", "0"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named_with_its_variable(

@@ -20,6 +20,7 @@ from m3_backbone.types import SUMMARY_VERSION
 from router.bundle import Bundle
 from router.features import FROM_TEXT, IMAGE_GROUPS, NEEDS, FeatureSpec, Float32
 from router.predictor import OnnxPredictor, Predictions
+from router.request_numbers import RECORDED, to_record
 from training.calibrate import calibrated, fit_calibration, fit_prices
 from training.candidates.base import Candidate, Examples, Exportable, Logits, log_loss, predictions
 from training.edge_rows import edge_rows
@@ -166,6 +167,7 @@ def fit(
             "n_tune": len(tune),
             "n_tune_images": len(tune.image_ids),
             "novelty_quantile": QUANTILE,
+            RECORDED: to_record(tune, Ladder(tune.scales)),
             "worst_parity": worst,
             **({"route_inputs": "none"} if train.manifest.get("route_inputs") == "none" else {}),
             **fitted.notes,

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -23,10 +24,14 @@ from router.service.hosts import HostCheck, parse_hosts
 from router.service.keys import ApiKeys, KeyCheck
 from router.service.metrics import Metrics
 from router.service.pipeline import Pipeline
+from router.service.quality import Quality, Watched
+from router.service.recording import Recorder
 from router.service.reloading import Reloader
-from router.service.routes import asking, batch, chat, operations, playground
+from router.service.routes import asking, batch, chat, operations, playground, quality
+from router.service.schemas import constraints_of
 from router.service.security import BodyLimit
 from router.service.state import Service
+from router.service.watching import Watch
 from router.settings import Settings
 
 logger = logging.getLogger("m3_router")
@@ -47,16 +52,32 @@ def create_app(
     Raises `DecisionLogError` when the decision log of ``settings`` cannot be opened.
     """
     metrics = Metrics(engine, None if router is None else router.version)
-    log = None if settings.decision_log is None else DecisionLog(settings.decision_log)
+    log = None if settings.decision_log is None else _decision_log(settings.decision_log, settings, metrics)
+    recorder = Recorder(log, metrics, engine.name)
     pipeline = Pipeline(settings, engine, router)
     reloader = None if load_router is None else Reloader(pipeline, metrics, load_router)
+    known = Quality(engine.ladder, metrics, lambda: pipeline.router, bound=_bound(settings))
+
+    def tell(found: Watched) -> None:
+        known.watched(found)
+        recorder.watched(found)
+
+    watch = Watch(
+        pipeline,
+        metrics,
+        tell,
+        share=settings.watch_share,
+        usual=constraints_of({}, engine.ladder, settings),
+    )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await engine.start()
+        watch.start()
         try:
             yield
         finally:
+            await watch.close()
             if reloader is not None:
                 reloader.close()
             try:
@@ -65,8 +86,7 @@ def create_app(
             except TimeoutError:
                 logger.warning("The engine was still busy after %g s; leaving.", settings.drain_timeout_s)
             pipeline.close()
-            if log is not None:
-                log.close()
+            recorder.close()
 
     async def pass_on(request: Request, error: Exception) -> Response:
         raise error  # to `RequestContext`, the one handler of every exception
@@ -81,8 +101,8 @@ def create_app(
         lifespan=lifespan,
         exception_handlers={HTTPException: pass_on, RequestValidationError: pass_on},
     )
-    app.state.service = Service(settings, pipeline, metrics, log, reloader)
-    for group in (asking, batch, chat, operations, playground):
+    app.state.service = Service(settings, pipeline, metrics, recorder, known, watch, reloader)
+    for group in (asking, batch, chat, operations, playground, quality):
         app.include_router(group.router)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(InFlightLimit, limit=settings.max_in_flight)
@@ -93,3 +113,14 @@ def create_app(
     app.add_middleware(HostCheck, allowed=parse_hosts(settings.allowed_hosts or "*"))
     app.add_middleware(RequestContext, metrics=metrics)  # added last: the outermost
     return app
+
+
+def _decision_log(folder: Path, settings: Settings, metrics: Metrics) -> DecisionLog:
+    return DecisionLog(folder, max_bytes=settings.decision_log_bytes, lost=metrics.decision_log_failed)
+
+
+def _bound(settings: Settings) -> float | None:
+    """The agreement that is asked for: the operator's, else what his accuracy drop promises at the least."""
+    if settings.watch_min_agreement is None and settings.accuracy_drop is not None:
+        return 1 - settings.accuracy_drop
+    return settings.watch_min_agreement

@@ -12,10 +12,14 @@ from typing import Literal
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from m3_backbone.types import Engine
+from router.confidence_sequence import ConfidenceSequence
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+WATCHED = ("agreed", "disagreed", "dropped", "failed")
+"""What becomes of a request that is to be answered again; dropped: there was no time for it."""
 
 
 class Metrics:
@@ -52,7 +56,7 @@ class Metrics:
             "m3_full_flops", "FLOPs that the full scale would have cost.", registry=registry
         )
         self._log_failures = Counter(
-            "m3_decision_log_failures", "Decisions that could not be written to the log.", registry=registry
+            "m3_decision_log_failures", "Rows that could not be written to the log.", registry=registry
         )
         self._in_flight = Gauge("m3_requests_in_flight", "Requests being handled.", registry=registry)
         for name, help_text, read in (
@@ -62,6 +66,21 @@ class Metrics:
             ("m3_engine_cached_images", "Encoded images kept.", lambda: engine.health().cached_images),
         ):
             Gauge(name, help_text, registry=registry).set_function(read)
+        self._watched = Counter(
+            "m3_watched", "Requests drawn to be answered again.", ["outcome"], registry=registry
+        )
+        for outcome in WATCHED:
+            self._watched.labels(outcome)
+        self._agreement = Gauge(
+            "m3_agreement",
+            "Share of routed answers that say what the full scale says; low and high are bounds.",
+            ["which"],
+            registry=registry,
+        )
+        self._drift = Gauge(
+            "m3_drift", "Population stability index of the requests.", ["number"], registry=registry
+        )
+        self._alarms = Gauge("m3_quality_alarm", "1 while on.", ["alarm"], registry=registry)
         self._reloads = Counter("m3_reloads", "Reloads of the bundle.", ["result"], registry=registry)
         self._model = engine.name
         self._info = Gauge("m3_info", "What is served.", ["model", "router"], registry=registry)
@@ -102,8 +121,27 @@ class Metrics:
         self._flops.inc(flops)
         self._full_flops.inc(full_flops)
 
-    def decision_log_failed(self) -> None:
-        self._log_failures.inc()
+    def watched(self, outcome: str) -> None:
+        """outcome: one of `WATCHED`."""
+        self._watched.labels(outcome).inc()
+
+    def agreement(self, known: ConfidenceSequence | None) -> None:
+        """None: nothing is known any more."""
+        self._agreement.clear()
+        if known is not None and known.n:
+            for which, value in (("mean", known.mean), ("low", known.low), ("high", known.high)):
+                self._agreement.labels(which).set(value)
+
+    def drift(self, indices: Mapping[str, float]) -> None:
+        self._drift.clear()
+        for number, index in indices.items():
+            self._drift.labels(number).set(index)
+
+    def alarm(self, alarm: str, on: bool) -> None:
+        self._alarms.labels(alarm).set(on)
+
+    def decision_log_failed(self, rows: int = 1) -> None:
+        self._log_failures.inc(rows)
 
     def render(self) -> bytes:
         return generate_latest(self._registry)

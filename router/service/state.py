@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
@@ -12,27 +11,30 @@ from typing import Any, TypeVar, cast
 from starlette.requests import Request
 
 from router.constraints import Constraints
-from router.decisions import DecisionLog, DecisionRecord
 from router.service.bodies import AnswerBody
 from router.service.body import image_bytes, read_fields
 from router.service.chat import Chat, chat_of
 from router.service.failures import ClientGone
 from router.service.metrics import Metrics
 from router.service.pipeline import Pipeline
+from router.service.quality import Quality
+from router.service.recording import Recorder
 from router.service.reloading import Reloader
 from router.service.replies import answer_body
 from router.service.results import Answered, Routed
 from router.service.schemas import constraints_of, question_of, refuse_unknown
+from router.service.watching import Drawn, Watch
 from router.settings import Settings
-
-logger = logging.getLogger("m3_router")
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A validated request: what is asked, under which constraints, until when (`time.monotonic`)."""
+    """A validated request: what is asked, under which constraints, until when (`time.monotonic`).
+
+    drawn: when it is to be answered again.
+    """
 
     image: bytes
     question: str
@@ -40,6 +42,7 @@ class Ask:
     deadline: float
     request_id: str
     owner: str
+    drawn: Drawn | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,9 @@ class Service:
     settings: Settings
     pipeline: Pipeline
     metrics: Metrics
-    log: DecisionLog | None
+    recorder: Recorder
+    quality: Quality
+    watch: Watch
     reloader: Reloader | None = None
 
     @property
@@ -82,6 +87,7 @@ class Service:
             deadline=deadline,
             request_id=request_id,
             owner=owner,
+            drawn=self.watch.draw((question,), (constraints,)),
         )
 
     async def answer(self, ask: Ask, endpoint: str) -> AnswerBody:
@@ -94,7 +100,7 @@ class Service:
             request_id=ask.request_id,
             owner=ask.owner,
         )
-        self.count(done, endpoint=endpoint, request_id=ask.request_id)
+        self.count(done, endpoint=endpoint, request_id=ask.request_id, drawn=ask.drawn)
         return answer_body(done, self.pipeline, ask.request_id)
 
     async def read_chat(self, request: Request) -> Chat:
@@ -108,11 +114,13 @@ class Service:
             settings=self.settings,
         )
 
-    def count(self, done: Answered, *, endpoint: str, request_id: str) -> None:
-        """`record` its decisions, and count what the answer cost."""
+    def count(self, done: Answered, *, endpoint: str, request_id: str, drawn: Drawn | None = None) -> None:
+        """`record` its decisions, count what the answer cost, and answer it again later if it was drawn."""
         self.record(done.parts, done.timings_ms, endpoint=endpoint, request_id=request_id)
         cost = done.cost
         self.metrics.answered(cost.visual_tokens, cost.full_visual_tokens, cost.flops, cost.full_flops)
+        if drawn is not None:
+            self.watch.offer(drawn, done, request_id)
 
     def record(
         self, parts: Sequence[Routed], timings_ms: dict[str, float], *, endpoint: str, request_id: str
@@ -122,37 +130,8 @@ class Service:
         for routed in parts:
             decision = routed.decision
             self.metrics.decided(decision.scale, decision.policy, routed.fallback)
-            if self.log is not None:
-                self._write(self.log, routed, timings_ms, endpoint=endpoint, request_id=request_id)
-
-    def _write(
-        self,
-        log: DecisionLog,
-        routed: Routed,
-        timings_ms: dict[str, float],
-        *,
-        endpoint: str,
-        request_id: str,
-    ) -> None:
-        """A line of the decision log. A full disk costs that line, never the answer."""
-        try:
-            log.write(
-                DecisionRecord.of(
-                    routed.decision,
-                    request_id=request_id,
-                    endpoint=endpoint,
-                    model=self.model,
-                    router=routed.router,
-                    visual_tokens=routed.cost.visual_tokens,
-                    full_visual_tokens=routed.cost.full_visual_tokens,
-                    timings_ms=timings_ms,
-                )
-            )
-        except (OSError, ValueError) as error:
-            self.metrics.decision_log_failed()
-            logger.warning(
-                "%s could not be written to the decision log: %s", request_id, type(error).__name__
-            )
+            self.quality.routed(routed)
+            self.recorder.decided(routed, timings_ms, endpoint=endpoint, request_id=request_id)
 
 
 def service_of(request: Request) -> Service:

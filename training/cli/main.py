@@ -23,6 +23,10 @@ VERBS: dict[str, tuple[str, str]] = {
     ),
     "fit": ("training.cli.fit:command", "Fit a router on outcome tables and write its bundle."),
     "certify": ("training.cli.certify:command", "Certify a bundle's accuracy drops and token budgets."),
+    "calibrate": (
+        "training.cli.calibrate:command",
+        "Calibrate a bundle on answers that the service watched.",
+    ),
     "report": ("training.cli.report:command", "Write the report of cost against accuracy."),
     "compare-reports": (
         "training.cli.compare_reports:command",

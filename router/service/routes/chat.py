@@ -25,6 +25,7 @@ from router.service.routes.described import CHAT, ERRORS
 from router.service.state import Service, owner_of, service_of, while_connected
 from router.service.stream import EventStream
 from router.service.timing import Stopwatch
+from router.service.watching import Drawn
 
 router = APIRouter(prefix="/v1", tags=["openai"])
 logger = logging.getLogger("m3_router")
@@ -41,11 +42,12 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 async def completions(request: Request, service: Annotated[Service, Depends(service_of)]) -> Response:
     """OpenAI's chat completions about images. Routing facts are in the headers and in `m3_routing`."""
     chat = await service.read_chat(request)
+    drawn = service.watch.draw(chat.turns, [limits for _, limits in chat.images], chat.sampling)
     request_id, pipeline = request.state.request_id, service.pipeline
     deadline = time.monotonic() + service.settings.request_timeout_s
     with naming_shares(chat.shared, len(chat.images)):
         if chat.stream:
-            return await while_connected(request, _stream(request, service, chat, deadline))
+            return await while_connected(request, _stream(request, service, chat, drawn, deadline))
         done = await while_connected(
             request,
             pipeline.answer_each(
@@ -57,7 +59,7 @@ async def completions(request: Request, service: Annotated[Service, Depends(serv
                 owner=owner_of(request),
             ),
         )
-    service.count(done, endpoint=_PATH, request_id=request_id)
+    service.count(done, endpoint=_PATH, request_id=request_id, drawn=drawn)
     reply = ChatReply.now(pipeline, done.parts, request_id)
     return JSONResponse(reply.body(done), headers=reply.headers)
 
@@ -80,7 +82,9 @@ def _model(name: str) -> ModelBody:
     return ModelBody(id=name, object="model", created=0, owned_by="m3-router")
 
 
-async def _whole(request: Request, service: Service, chat: Chat, deadline: float) -> EventStream:
+async def _whole(
+    request: Request, service: Service, chat: Chat, drawn: Drawn | None, deadline: float
+) -> EventStream:
     """A cascade as a stream: nothing is sent before it is certain which answer is given."""
     request_id = request.state.request_id
     done = await service.pipeline.answer_each(
@@ -91,7 +95,7 @@ async def _whole(request: Request, service: Service, chat: Chat, deadline: float
         request_id=request_id,
         owner=owner_of(request),
     )
-    service.count(done, endpoint=_PATH, request_id=request_id)
+    service.count(done, endpoint=_PATH, request_id=request_id, drawn=drawn)
     reply = ChatReply.now(service.pipeline, done.parts, request_id)
 
     async def events() -> AsyncGenerator[bytes, None]:
@@ -102,11 +106,13 @@ async def _whole(request: Request, service: Service, chat: Chat, deadline: float
     return EventStream(request, events(), reply.headers)
 
 
-async def _stream(request: Request, service: Service, chat: Chat, deadline: float) -> EventStream:
+async def _stream(
+    request: Request, service: Service, chat: Chat, drawn: Drawn | None, deadline: float
+) -> EventStream:
     """A response that begins when the first token is there: what fails before that is a proper error."""
     pipeline, watch, request_id = service.pipeline, Stopwatch(), request.state.request_id
     if any(cascades(constraints) for _, constraints in chat.images):
-        return await _whole(request, service, chat, deadline)
+        return await _whole(request, service, chat, drawn, deadline)
     parts = await pipeline.route_each(
         chat.images,
         chat.turns,
@@ -139,7 +145,7 @@ async def _stream(request: Request, service: Service, chat: Chat, deadline: floa
                     break
                 token = await anext(tokens)
         done = pipeline.answered(parts, token.generation, watch)
-        service.count(done, endpoint=_PATH, request_id=request_id)
+        service.count(done, endpoint=_PATH, request_id=request_id, drawn=drawn)
         yield reply.chunk({}, done)
         if chat.include_usage:
             yield reply.usage_chunk(done)

@@ -1,0 +1,52 @@
+"""Schemathesis over the committed description: nothing is answered that it does not tell of.
+
+Run by `make fuzz`, which brings Schemathesis; where that is not installed there is nothing to run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from m3_backbone.fake import FakeEngine
+from router.service.routes.described import EXAMPLE_IMAGE
+from tests.serving import ScriptedRouter, app_of
+from tests.serving import settings as service_settings
+
+schemathesis = pytest.importorskip("schemathesis")
+
+pytestmark = pytest.mark.slow
+
+DOCUMENT = json.loads((Path(__file__).parents[1] / "docs" / "openapi.json").read_text(encoding="utf-8"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "100"))
+
+# A text that is no image is a string all the same, and which numbers are scales depends on the model.
+UNTOLD = ("positive_data_acceptance",)
+
+schema = schemathesis.openapi.from_dict(DOCUMENT)
+schema.app = app_of(
+    FakeEngine(name="tiny"), ScriptedRouter(), service_settings(watch_share=0.1, watch_min_agreement=0.5)
+)
+
+
+@schema.parametrize()  # type: ignore[untyped-decorator]  # of an optional package
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+def test_no_request_is_answered_in_an_undocumented_way(case: Any) -> None:
+    with_picture(case)
+    response = case.call_and_validate(excluded_checks=[getattr(schemathesis.checks, name) for name in UNTOLD])
+    assert "Traceback" not in response.text
+    assert response.headers["x-request-id"]
+
+
+def with_picture(case: Any) -> None:
+    """Every other good body gets a picture that is one: else none would come as far as the engine."""
+    if not case.meta.generation.mode.is_positive or not isinstance(case.body, dict):
+        return
+    for body in (case.body, *(item for item in case.body.get("items") or () if isinstance(item, dict))):
+        if isinstance(body.get("image"), str) and len(body["image"]) % 2 == 0:
+            body["image"] = EXAMPLE_IMAGE
