@@ -15,6 +15,7 @@ from data.records import OutcomeTable, RecordError
 from m3_backbone.fake import FakeEngine
 from m3_backbone.types import RouteInputs
 from router.features import FROM_TEXT
+from router.request_numbers import recorded
 from router.router import Router
 from tests.routing import NEEDS, outcomes
 from training.candidates import candidates
@@ -76,6 +77,7 @@ def test_the_bundle_says_what_it_was_fitted_on() -> None:
     assert bundle.features.groups == tuple(FROM_TEXT)
     assert bundle.features.phrases == tuple(map(str, range(len(NEEDS))))  # "question" is in every one
     assert bundle.novelty_threshold is None
+    assert recorded(bundle.provenance) == {}  # pictures of no size are not what it will be asked about
 
 
 def test_it_serves_by_the_text_as_it_replays_on_the_table(tmp_path: Path) -> None:

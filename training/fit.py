@@ -167,9 +167,8 @@ def fit(
             "n_tune": len(tune),
             "n_tune_images": len(tune.image_ids),
             "novelty_quantile": QUANTILE,
-            RECORDED: to_record(tune, Ladder(tune.scales)),
             "worst_parity": worst,
-            **({"route_inputs": "none"} if train.manifest.get("route_inputs") == "none" else {}),
+            **_requests(tune),
             **fitted.notes,
             **({} if second is None else {"escalation": second.notes}),
             **(provenance or {}),
@@ -179,6 +178,13 @@ def fit(
     trees = fitted.notes.get("trees")
     per_scale = [None if trees is None else int(trees[column]) for column in fitted.logits.score]
     return FitResult(bundle, _report(tune, raw, first, per_scale), worst)
+
+
+def _requests(tune: OutcomeTable) -> dict[str, Any]:
+    """How the requests of ``tune`` were distributed; of imported ones nothing is known that serving sees."""
+    if tune.manifest.get("route_inputs") == "none":
+        return {"route_inputs": "none"}
+    return {RECORDED: to_record(tune, Ladder(tune.scales))}
 
 
 def _as_fitted(logits: Logits, novelty: Novelty | None, features: Float32) -> Predictions:

@@ -35,9 +35,8 @@ FEWEST = 200
 
 FOLDS = 5
 
-_RISE = (
-    0.02  # of a piece of an isotonic map; after a Platt map pieces are no longer straight, but short ones are
-)
+# Of a piece of an isotonic map: after a Platt map pieces are no longer straight, but short ones are.
+_RISE = 0.02
 
 _COLUMNS = [
     "router",
