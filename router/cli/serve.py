@@ -16,7 +16,8 @@ from typing import Annotated
 import typer
 import uvicorn
 
-from router.cli.loading import MADE_UP, load_engine, load_router
+from m3_backbone.types import Engine
+from router.cli.loading import MADE_UP, load_engine, load_router, unproven
 from router.cli.options import (
     Backbone,
     BundleOption,
@@ -32,6 +33,7 @@ from router.cli.options import (
     Reducer,
 )
 from router.errors import M3Error
+from router.router import Router
 from router.service.app import create_app
 from router.service.hosts import LOOPBACK, is_loopback
 from router.service.protocol import HEAD_BYTES, Protocol
@@ -99,8 +101,8 @@ def command(
 def _serve(settings: Settings, terminal: _Terminal) -> None:
     with _bind(settings) as listener:
         loaded = load_engine(settings)
-        router = load_router(settings, loaded)
-        app = create_app(settings, loaded, router, load_router=partial(load_router, settings, loaded))
+        router = _router(settings, loaded)
+        app = create_app(settings, loaded, router, load_router=partial(_router, settings, loaded))
         listener.listen(_BACKLOG)  # from here on a client waits instead of being refused
         address, bound_port = listener.getsockname()[:2]
         logger.info(
@@ -129,6 +131,14 @@ def _serve(settings: Settings, terminal: _Terminal) -> None:
         server.run(sockets=[listener])
         if not server.started:
             raise M3Error("The service did not start; the lines above say why.", code="not_started")
+
+
+def _router(settings: Settings, engine: Engine) -> Router | None:
+    """`load_router`; what the operator has asked for and nobody gets is told in the log."""
+    router = load_router(settings, engine)
+    if router is not None and (sentence := unproven(settings, router)) is not None:
+        logger.warning("%s", sentence)
+    return router
 
 
 class _Terminal:
