@@ -85,7 +85,8 @@ class Recalibrated:
     """A bundle not yet written, and what to tell about it.
 
     before, after: log loss of agreement per scale, in nats; after is of rows left out of the fit, by turns.
-    was, now: at the scales that answered, and at the new default price; in sample.
+    was, now: at the scales that answered (of a cascade the last pass alone), and at the new default price;
+    in sample.
     """
 
     bundle: Bundle
