@@ -3,7 +3,7 @@
 - ``scalebench:SPLIT``: the generator of this project;
 - ``jsonl:FILE``, ``csv:FILE``, ``parquet:FILE``, or a path ending so: generic rows (`data.sources.generic`);
 - ``folder:FOLDER``: images, with metadata.jsonl or metadata.csv, or one folder per class;
-- ``hf:FOLDER``: a Hugging Face data set saved with ``save_to_disk``;
+- ``hf:FOLDER``: a Hugging Face data set saved with ``save_to_disk``; ``hf:OWNER/NAME/SPLIT``: one of the hub;
 - ``llava:FILE``: a question file of LLaVA's evaluation;
 - ``pope:WHERE`` and the other names in `READERS`: official files, WHERE being one of them or a split.
 
