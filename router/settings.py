@@ -39,6 +39,7 @@ class Settings(BaseSettings):
     backbone: ``tiny`` (embedded) or an M3 checkpoint: a folder or a hub name.
     bundle: ``embedded`` (the router of m3-tiny), ``none`` (every request at the full scale), or a folder.
     engine: ``torch`` runs the checkpoint; ``fake`` is deterministic, without weights, for trying the API.
+    fake_token_s: seconds that the fake engine takes for each token of a batch, to try loads on.
     compile: torch.compile; the first requests are slow, and answers agree with the plain model to rounding.
     kv_budget_bytes: keys and values cached at any time; larger batches run in portions, larger requests are
         refused. prompt_limit: tokens of a prompt; unset, what the checkpoint names.
@@ -71,6 +72,7 @@ class Settings(BaseSettings):
     backbone: str = Field(default="tiny", min_length=1)
     bundle: str = Field(default="embedded", min_length=1)
     engine: Literal["torch", "fake"] = "torch"
+    fake_token_s: float = Field(default=0.0, ge=0, le=10)
     device: str = "cpu"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     conversation: str | None = None

@@ -14,7 +14,7 @@ from m3_backbone.fake import FakeEngine
 from m3_backbone.types import CheckpointError
 from router.bundle import PREDICTOR
 from router.certificates import NOTHING, Certificate, Certificates, Setting
-from router.cli.loading import load_router, unproven
+from router.cli.loading import load_engine, load_router, unproven
 from router.cli.serve import _router
 from router.router import Router
 from router.settings import Settings, SettingsError
@@ -232,3 +232,9 @@ def test_help_names_every_verb(run: Run) -> None:
     assert done.code == 0
     for verb in ("serve", "ask", "route", "bench", "doctor", "openapi"):
         assert verb in done.out
+
+
+def test_the_fake_engine_takes_the_time_that_it_is_told_to() -> None:
+    engine = load_engine(Settings(engine="fake", fake_token_s=0.25))
+    assert isinstance(engine, FakeEngine)
+    assert engine.fake.token_delay_s == 0.25

@@ -42,7 +42,7 @@ def http_to_one_app() -> Iterator[Talk]:
 
 
 def documented(bad: Bad) -> set[int]:
-    """The statuses that the committed description has for this address; that there is none, or none of this method."""
+    """What the committed description has for this address; else that there is none, or not of this method."""
     methods = DOCUMENT["paths"].get(bad.path, {})
     operation = methods.get(bad.method.lower())
     return set(map(int, operation["responses"])) if operation else {404, 405}
