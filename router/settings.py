@@ -57,6 +57,7 @@ class Settings(BaseSettings):
     default.
     cascade: whether answers are looked at and given again at a larger scale where that pays: ``true``, as the
     bundle has learned, or a number below which an answer's tokens are too unlikely (`router.constraints`).
+    stream_buffer: tokens of an answer that a cascade's stream holds back at most (`router.service.showing`).
     delta, loss: of every accuracy drop that does not name its own (`router.constraints`).
     watch_share: of the requests that ask for nothing, which are answered again at all scales in idle time.
     watch_min_agreement: of routed answers with the full scale's, below which there is an alarm.
@@ -94,6 +95,7 @@ class Settings(BaseSettings):
     delta: float = Field(default=DELTA, gt=0, lt=1)
     loss: LossName = LOSS
     cascade: bool | float = False
+    stream_buffer: int = Field(default=16, ge=1, le=4096)
 
     batch_size: int = Field(default=8, ge=1, le=1024)
     queue_size: int = Field(default=64, ge=1, le=100_000)
@@ -117,6 +119,7 @@ class Settings(BaseSettings):
     decision_log: Path | None = None
     decision_log_bytes: int = Field(default=1024 * MIB, ge=MIB)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = "text"
 
     @field_validator("api_keys")
     @classmethod

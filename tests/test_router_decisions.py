@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from router.decisions import (
-    SCHEMA_VERSION,
+    VERSIONS,
     DecisionLog,
     DecisionLogError,
     DecisionRecord,
@@ -38,6 +38,7 @@ def record(request_id: str = "r") -> DecisionRecord:
         visual_tokens=36,
         full_visual_tokens=576,
         timings_ms={"total": 1.5},
+        passes=(9, 36),
     )
 
 
@@ -75,10 +76,11 @@ def test_a_record_is_a_row_of_a_file_that_names_its_schema(tmp_path: Path) -> No
     assert row["scales"] == [1, 36]
     assert row["probabilities"] == pytest.approx([0.25, 0.9])
     assert row["timings_ms"] == [("total", 1.5)]
+    assert row["passes"] == [9, 36]
     assert (row["scale"], row["fallback"], row["router"]) == (36, None, "v")
     assert abs((datetime.now(UTC) - row["time"]).total_seconds()) < 60
     (path,) = (tmp_path / "new" / "log").iterdir()
-    assert pq.read_schema(path).metadata[b"schema_version"] == str(SCHEMA_VERSION).encode()
+    assert pq.read_schema(path).metadata[b"schema_version"] == str(VERSIONS["decisions"]).encode()
 
 
 def test_what_was_watched_is_a_table_of_its_own(tmp_path: Path) -> None:

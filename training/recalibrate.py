@@ -24,7 +24,7 @@ from router import policy
 from router.bundle import Bundle
 from router.calibration import Calibration, Isotonic, Platt, ScaleMap
 from router.certificates import NOTHING
-from router.decisions import SCHEMA_VERSION, WATCHED
+from router.decisions import VERSIONS, WATCHED
 from router.predictor import Predictions
 from router.prices import Prices
 from training.calibrate import fit_platt, fit_prices
@@ -114,9 +114,9 @@ def read_watched(folder: Path, bundle: Bundle) -> WatchedRows:
     for path in files:
         try:
             version = (pq.read_schema(path).metadata or {}).get(b"schema_version", b"").decode()
-            if version != str(SCHEMA_VERSION):
+            if version != str(VERSIONS[WATCHED]):
                 raise WatchedError(
-                    f"{path} has schema version {version!r}, this program reads {SCHEMA_VERSION}."
+                    f"{path} has schema version {version!r}, this program reads {VERSIONS[WATCHED]}."
                 )
             rows += pq.read_table(path, columns=_COLUMNS).to_pylist()
         except (pa.ArrowException, OSError) as error:

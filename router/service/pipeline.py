@@ -64,6 +64,11 @@ class Pipeline:
         self._decider = Decider(router, self._routers, self.settings.route_timeout_s)
 
     @property
+    def decider(self) -> Decider:
+        """The router in use, for all decisions about one request."""
+        return self._decider
+
+    @property
     def router(self) -> Routes | None:
         return self._decider.router
 
@@ -158,7 +163,9 @@ class Pipeline:
             )
             return self.answered_in(runs, watch)
         with watch.stage("generate"):
-            generation = await self.generation([part.slot for part in parts], turns, sampling, **common)
+            generation = await self.generation(
+                [part.slot for part in parts], turns, sampling, watch=watch, **common
+            )
         return self.answered(parts, generation, watch)
 
     async def answer_at(self, image: bytes, turns: Turns, scale: int, *, deadline: float) -> Answered:
@@ -178,11 +185,16 @@ class Pipeline:
         *,
         deadline: float,
         request_id: str = "",
+        watch: Stopwatch | None = None,
     ) -> Generation:
-        """What `tokens` ends with. Raises `EngineError`."""
+        """What `tokens` ends with. watch: is told of the first token. Raises `EngineError`."""
         tokens = self.tokens(slots, turns, sampling, deadline=deadline, request_id=request_id)
+        first = True
         async with aclosing(tokens):
             async for event in tokens:
+                if first and watch is not None:
+                    watch.first_token()
+                first = False
                 if event.generation is not None:
                     return event.generation
         raise AssertionError("`tokens` ends with a generation or an exception")
@@ -242,7 +254,7 @@ class Pipeline:
         last, parts = runs[-1], runs[-1].parts
         if len(runs) > 1:  # about one image
             parts = (replace(parts[0], cost=cost),)
-        return Answered(last.scale, last.generation, cost, watch.read(), parts, passes)
+        return Answered(last.scale, last.generation, cost, watch.read(), parts, passes, watch.first_token_ms)
 
     async def _encode(self, image: bytes, watch: Stopwatch, owner: str = "") -> EncodedImage:
         with watch.stage("decode"):

@@ -87,7 +87,7 @@ class Answered:
 
     passes: in order; the last one's answer is ``generation``.
     scale: the largest of its images; 0 without one. parts: one per image, empty when there is none or the
-    caller fixed the scale (`Pipeline.answer_at`).
+    caller fixed the scale (`Pipeline.answer_at`). first_token_ms: until the first token of ``generation``.
     """
 
     scale: int
@@ -96,6 +96,7 @@ class Answered:
     timings_ms: dict[str, float]
     parts: tuple[Routed, ...] = ()
     passes: tuple[Pass, ...] = ()
+    first_token_ms: float | None = None
 
     @property
     def routed(self) -> Routed:
