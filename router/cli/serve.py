@@ -34,6 +34,7 @@ from router.cli.options import (
 )
 from router.errors import M3Error
 from router.router import Router
+from router.service import logs
 from router.service.app import create_app
 from router.service.hosts import LOOPBACK, is_loopback
 from router.service.protocol import HEAD_BYTES, Protocol
@@ -80,12 +81,7 @@ def command(
     if settings.allowed_hosts is None and is_loopback(settings.host):
         names = ",".join(sorted({*LOOPBACK, settings.host}))
         settings = settings.model_copy(update={"allowed_hosts": names})
-    logging.basicConfig(
-        level=settings.log_level.upper(),
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # a warning per malformed body of a client
+    logs.set_up(settings.log_level, settings.log_format)
     # Before uvicorn takes the signals over, and again when it hands them back after its drain.
     signal.signal(signal.SIGTERM, _leave)
     terminal = _Terminal()
