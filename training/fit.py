@@ -5,6 +5,7 @@ Not covered: choosing between candidates (reports do, on ``dev``) and certificat
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -61,6 +62,11 @@ class FitResult:
 def shipped_outcomes() -> Path:
     """Folder of the outcome tables of m3-tiny in the repository, one sub-folder per split."""
     return Path(data.__file__).parent / "outcomes" / "tiny"
+
+
+def outcomes_hash(folder: Path) -> str:
+    """Of the manifest of the table in ``folder``, which holds the hashes of its files."""
+    return hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
 
 
 def read_tables(folder: Path) -> tuple[OutcomeTable, OutcomeTable]:
