@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -88,8 +88,6 @@ class Escalating:
 
 @dataclass(frozen=True)
 class FittedEscalating:
-    charge: Mapping[str, float] = field(default_factory=lambda: {"flops": 5.0, "flops_7b": 7.0})
-
     def predict(self, examples: Examples) -> Predictions:
         raise AssertionError("a cascade is more than its predictions")
 
@@ -101,7 +99,8 @@ class FittedEscalating:
         tried = np.zeros((1, *examples.scores.shape), np.bool_)
         tried[0, wrong, 1] = True
         choices = np.where(wrong, 4, 1).astype(np.int8)[None]
-        return Settings("a name of its own", "confidence", (0.5,), choices, {}, tried)
+        charge = {"flops": 5.0, "flops_7b": 7.0}
+        return Settings("a name of its own", "confidence", (0.5,), choices, charge, tried)
 
 
 def fitter(out: Path, *, folds: int = 0, tolerance: float = 0.0) -> Fitter:

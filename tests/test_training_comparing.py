@@ -13,7 +13,7 @@ import pytest
 from data.records import RecordError, write_outcomes
 from tests.comparing import Escalating, Failing, FittedEscalating, Noisy, compared, fitter, world
 from tests.routing import outcomes
-from training.candidates.base import Candidate, Charged, Examples, Frontier
+from training.candidates.base import Candidate, Examples, Frontier
 from training.candidates.lookup import FittedLookup, Lookup
 from training.comparing.comparison import ComparisonError
 from training.comparing.jobs import Job
@@ -129,7 +129,6 @@ def test_a_ladder_that_ends_early_is_compared_within_its_own_range() -> None:
 
 def test_a_cascade_pays_for_all_its_passes_and_starts_at_the_smallest_scale(tmp_path: Path) -> None:
     assert isinstance(FittedEscalating(), Frontier)
-    assert isinstance(FittedEscalating(), Charged)
     fits = fitter(tmp_path)
     job = Job(Escalating(), 0)
     (made,) = fits.run([job], lambda line: None)

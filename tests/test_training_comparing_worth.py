@@ -10,18 +10,25 @@ import pytest
 
 from data.records import OutcomeTable
 from m3_backbone.cost import Architecture
-from tests.comparing import Noisy, compared
+from tests.comparing import Noisy, compared, fitter
 from tests.routing import outcomes
-from training.candidates.base import Examples
+from training.candidates.avg_llava import avg_llava_routed
+from training.candidates.base import Candidate, Examples
+from training.candidates.budget import Budget
+from training.candidates.cares import cares_routed
+from training.candidates.frugalgpt import FrugalGPT
 from training.candidates.lightgbm_per_scale import LightGBMPerScale
+from training.candidates.lightgbm_shared import LightGBMShared
 from training.candidates.lookup import Lookup
+from training.candidates.vir import vir_routed
 from training.comparing.ablation import ablation_jobs, without
 from training.comparing.charges import backbone_width, charge_of, route_input_flops
-from training.comparing.jobs import subset
+from training.comparing.jobs import Job, subset
 from training.comparing.learning_curve import FRACTIONS
 from training.comparing.markdown import markdown
 from training.comparing.page import html_page
 from training.comparing.rows import as_json
+from training.escalation.candidates import HybridCascade
 from training.evaluation.pricing import labelling_flops, price
 from training.fit import build_spec
 
@@ -98,14 +105,34 @@ def test_routing_is_charged_for_the_groups_it_reads_and_for_its_trees() -> None:
         groups=("question",), grid=({"num_leaves": 4, "min_data_in_leaf": 20},), folds=2, rounds=5
     )
     fitted = candidate.fit(Examples.of(train, build_spec(train, candidate.groups)), seed=0, threads=1)
-    trees = charge_of(fitted, ("length",), train)["flops"]
-    assert 5 <= trees <= 5 * 5 * 4
-    assert charge_of(
-        Lookup().fit(Examples.of(train, build_spec(train, ("length",)))), ("length",), train
-    ) == {
-        "flops": 0.0,
-        "flops_7b": 0.0,
-    }
+    assert 5 <= fitted.charge["flops"] <= 5 * 5 * 4
+    own = charge_of(fitted.charge, ("length",), train)
+    assert own == fitted.charge
+    asked = charge_of({}, ("question",), train)
+    assert asked["flops"] == asked["flops_7b"] > 0  # the width of another backbone than m3-tiny is 7B's
+    assert charge_of(fitted.charge, ("question",), train)["flops"] == own["flops"] + asked["flops"]
+    assert charge_of({}, ("length",), train) == {"flops": 0.0, "flops_7b": 0.0}
+
+
+def test_every_candidate_that_learns_is_charged_for_its_own_work(tmp_path: Path) -> None:
+    trees = {"grid": ({"num_leaves": 4, "min_data_in_leaf": 20},), "folds": 2, "rounds": 5}
+    networks = Budget(grid=({"learning_rate": 1e-2, "weight_decay": 0.1},), folds=2, epochs=1)
+    first, second = LightGBMPerScale(**trees), LightGBMShared(**trees)  # type: ignore[arg-type]
+    candidates: list[Candidate] = [
+        HybridCascade(first=first, second=second),
+        FrugalGPT(**trees),  # type: ignore[arg-type]
+        dataclasses.replace(vir_routed(), budget=networks),
+        dataclasses.replace(cares_routed(), budget=networks),
+        dataclasses.replace(avg_llava_routed(), budget=networks),
+    ]
+    fits = fitter(tmp_path)
+    table = fits.tables.table
+    for candidate in candidates:
+        (fit,) = fits.run([Job(candidate, 0)], lambda line: None)
+        inputs = charge_of({}, candidate.groups, table)
+        for path in (fit.path, fit.tune_path):
+            assert path.charge["flops"] > inputs["flops"], candidate.name
+        assert fit.about.seconds > 0
 
 
 def test_the_width_of_the_embedded_backbone_is_read_and_of_others_that_of_7b_is_taken() -> None:

@@ -42,6 +42,13 @@ def command(
     learning: Annotated[
         bool, typer.Option("--learning-curve", help="Fit that one on fractions of router-train, too.")
     ] = False,
+    simulate: Annotated[
+        bool,
+        typer.Option(
+            "--simulate",
+            help="Certify everyone on 1,000 calibration sets from the compared table, count errors.",
+        ),
+    ] = False,
     fits: Annotated[
         Path | None, typer.Option(help="Folder of the fits' results, to go on with. Default: OUT/fits.")
     ] = None,
@@ -59,6 +66,7 @@ def command(
     """Compare candidates. Interrupt and call again: it goes on where it was, new candidates included."""
     from training.candidates import candidates
     from training.candidates.base import by_name
+    from training.certificates.simulate import DRAWS
     from training.cli.report import shown
     from training.comparing.comparison import Wanted, compare
     from training.comparing.fits import Fits
@@ -84,7 +92,7 @@ def command(
     words += ["--final"] if final else [] if split == "dev" else ["--split", split]
     words += [word for name in candidate or () for word in ("--candidate", name)]
     words += [] if main is None else ["--main", main]
-    words += ["--ablate"] * ablate + ["--learning-curve"] * learning
+    words += ["--ablate"] * ablate + ["--learning-curve"] * learning + ["--simulate"] * simulate
     for option, value, usual in (
         ("--folds", folds, 0),
         ("--seeds", seeds, 5),
@@ -101,6 +109,7 @@ def command(
             seeds=seeds,
             ablate=ablate,
             learning=learning,
+            simulate=DRAWS if simulate else 0,
             again=tuple(by_name(name, chosen).name for name in refit or ()),
         )
         tables = load_tables(

@@ -14,22 +14,17 @@ import numpy as np
 from data.records import OutcomeTable
 from m3_backbone import embedded_path
 from m3_backbone.cost import Architecture
-from training.candidates.base import Charged, Ensemble, Fitted
 from training.evaluation.results import FLOPS, FLOPS_7B
 
 _IMAGE = ("grid_stats", "pooled", "products")
 _QUESTION = ("question", "products")
 
 
-def charge_of(
-    fitted: Fitted, groups: Sequence[str], table: OutcomeTable, settings: Mapping[str, float] | None = None
-) -> dict[str, float]:
-    """FLOPs per request by cost name: of the route inputs of ``groups``, and of ``fitted`` itself.
+def charge_of(own: Mapping[str, float], groups: Sequence[str], table: OutcomeTable) -> dict[str, float]:
+    """FLOPs per request by cost name: of the route inputs of ``groups``, and ``own``, the candidate's work.
 
-    settings: what settings of its own are charged, which counts where ``fitted`` does not say. The width of
-    the table's own backbone is known for m3-tiny; for others the 7B shape's is charged.
+    The width of the table's own backbone is known for m3-tiny; for others the 7B shape's is charged.
     """
-    own = fitted.charge if isinstance(fitted, Charged) else settings or _trees(fitted)
     widths = {FLOPS: backbone_width(table), FLOPS_7B: Architecture.llava_7b().hidden}
     words = float(np.mean([len(tokens) for tokens in table.question_tokens]))
     return {
@@ -66,14 +61,3 @@ def backbone_width(table: OutcomeTable) -> int:
         config = json.loads((embedded_path() / "config.json").read_text(encoding="utf-8"))
         return int(config["hidden_size"])
     return Architecture.llava_7b().hidden
-
-
-def _trees(fitted: Fitted) -> Mapping[str, float]:
-    """At most leaves - 1 comparisons and an addition per tree; nothing where there are no trees."""
-    logits = getattr(fitted, "logits", None)
-    if not isinstance(logits, Ensemble):
-        return {}
-    leaves = sum(
-        tree["num_leaves"] for part in logits.trees for tree in part.booster.dump_model()["tree_info"]
-    )
-    return {FLOPS: float(leaves), FLOPS_7B: float(leaves)}

@@ -12,6 +12,7 @@ from training.comparing.fits import Fit
 from training.comparing.fitting import Failure, Fitter, Told
 from training.comparing.jobs import Job
 from training.comparing.learning_curve import Labels, learning_curve, learning_jobs
+from training.comparing.proofs import Proof, proofs
 from training.comparing.scorer import Scorer
 from training.comparing.standings import Standings, standings
 from training.comparing.tables import Tables
@@ -25,13 +26,15 @@ class ComparisonError(ValueError):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to compare. main: whom differences are to. seeds: training seeds, from 0 on."""
+    """What to compare. main: whom differences are to. seeds: training seeds, from 0 on. simulate: calibration
+    sets that certificates are drawn from, 0 for none."""
 
     candidates: Sequence[Candidate]
     main: str
     seeds: int = 5
     ablate: bool = False
     learning: bool = False
+    simulate: int = 0
     again: Sequence[str] = ()
 
 
@@ -45,6 +48,7 @@ class Comparison:
     failures: tuple[Failure, ...]
     ablation: tuple[Ablated, ...]
     learning: tuple[Labels, ...]
+    proofs: tuple[Proof, ...]
     draws: int
     seed: int
     provenance: Mapping[str, Any]
@@ -95,11 +99,21 @@ def compare(
         failures=tuple(fitter.failures),
         ablation=ablated(scorer, fits[main.name], fits_without),
         learning=learning_curve(scorer, fitter.tables, fits_of_fractions),
+        proofs=_proofs(fits, fitter.tables, wanted, main.name, told),
         draws=draws,
         seed=seed,
         provenance=provenance,
         commits=tuple({fit.about.commit for ones in fits.values() for fit in ones}),
     )
+
+
+def _proofs(
+    fits: Mapping[str, Sequence[Fit]], tables: Tables, wanted: Wanted, main: str, told: Told
+) -> tuple[Proof, ...]:
+    if not wanted.simulate:
+        return ()
+    told(f"certifying everyone on {wanted.simulate} calibration sets")
+    return proofs(fits, tables.table, main, wanted.simulate)
 
 
 def _by_name(fits: Sequence[Fit]) -> dict[str, list[Fit]]:

@@ -25,9 +25,10 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class About:
-    """Where a fit comes from, plain JSON. pairs, images: that it was fitted on; seconds: of fitting alone.
+    """Where a fit comes from, plain JSON. pairs, images: that it was fitted on. seconds: of all cores, from
+    features to choices; waiting on a busy machine does not count.
 
-    charge: FLOPs per request of the candidate itself, by cost name (`training.candidates.base.Charged`).
+    charge: FLOPs per request of routing itself, by cost name (`training.comparing.charges`).
     """
 
     name: str

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from router.features import Float32
 from training.calibrate import calibrated, fit_calibration
-from training.candidates.base import Examples, Fitted, Frontier
+from training.candidates.base import Charged, Examples, Fitted, Frontier
 from training.comparing.charges import charge_of
 from training.comparing.fits import About, Fit, Fits
 from training.comparing.jobs import Job, subset
@@ -111,19 +111,21 @@ class Fitter:
         candidate = job.candidate
         rows = subset(self.tables.train, part, job.fraction, job.seed)
         examples, tune, other = self._examples(candidate.groups, rows, asked)
-        start = time.monotonic()
+        start = time.process_time()
         fitted = candidate.fit(examples, seed=job.seed, threads=self.threads)
-        seconds = time.monotonic() - start
         if isinstance(fitted, Frontier):
             if self.tables.folds:
                 raise ValueError("it makes settings of its own, which folds cannot share: compare on a split")
             own = fitted.frontier(tune, other)
-            charge = charge_of(fitted, candidate.groups, self.tables.table, own[1].charge)
+            seconds = time.process_time() - start
+            charge = charge_of(own[1].charge, candidate.groups, self.tables.table)
             return _Run(rows, asked, fitted, seconds, charge, own=own)
-        charge = charge_of(fitted, candidate.groups, self.tables.table)
         raw = fitted.predict(tune)
         maps = fit_calibration(raw, tune.sufficient, tune.scores, tune.groups, job.seed)
         score = calibrated(maps, fitted.predict(other)).score
+        seconds = time.process_time() - start
+        alone = fitted.charge if isinstance(fitted, Charged) else {}
+        charge = charge_of(alone, candidate.groups, self.tables.table)
         return _Run(rows, asked, fitted, seconds, charge, score, calibrated(maps, raw).score)
 
     def _examples(

@@ -29,6 +29,8 @@ def markdown(c: Comparison) -> str:
         parts += ["## Without a group of route inputs", sheet(sheets.ablation(c))]
     if c.learning:
         parts += ["## What labels buy", sheet(sheets.learning(c))]
+    if c.proofs:
+        parts += ["## Certified on many draws", sheet(sheets.proofs(c))]
     if c.failures:
         parts += ["## Failures", sheet(sheets.failures(c))]
     parts.append(

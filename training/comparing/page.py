@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
+from collections.abc import Sequence
+
+from training.candidates.base import Candidate
+from training.candidates.budget import EPOCHS, FOLDS, ROUNDS, SETTINGS
 from training.comparing import figures, sheets, words
 from training.comparing.comparison import Comparison
 from training.report.data_sections import sheet
@@ -22,7 +28,9 @@ def html_page(c: Comparison) -> str:
         ),
         _ablation(c),
         _learning(c),
+        section("Certified on many draws", sheet(sheets.proofs(c))) if c.proofs else "",
         section("Failures", sheet(sheets.failures(c))) if c.failures else "",
+        section("Who is who", facts(who_is_who(c.wanted.candidates), "words")),
         section("What the words mean", facts(DEFINITIONS, "words")),
         section("Provenance", facts([*provenance_facts(c.provenance), *_more(c)])),
     ]
@@ -47,8 +55,8 @@ def _header(c: Comparison) -> str:
     )
     return (
         f"<header>{paragraph(kicker, 'kicker')}<h1>{text(words.headline(c))}</h1>"
-        f'<div class="hero"><div>{lines}</div>{areas}</div></header>'
-        + section("Over the whole frontier", sheet(sheets.areas(c)), frontiers)
+        f'<div class="hero"><div>{lines}{frontiers}</div>{areas}</div></header>'
+        + section("Over the whole frontier", sheet(sheets.areas(c)))
     )
 
 
@@ -71,6 +79,16 @@ def _learning(c: Comparison) -> str:
     )
 
 
+def who_is_who(candidates: Sequence[Candidate]) -> list[tuple[str, Cell]]:
+    """What each candidate is, in the first sentence of its module, and what it reads."""
+    found: list[tuple[str, Cell]] = []
+    for candidate in candidates:
+        doc = inspect.getdoc(sys.modules[type(candidate).__module__]) or ""
+        first = " ".join(doc.partition("\n\n")[0].split())
+        found.append((candidate.name, f"{first} Reads: {', '.join(candidate.groups)}."))
+    return found
+
+
 def where(c: Comparison) -> str:
     """What the candidates were compared on."""
     if c.tables.folds:
@@ -91,7 +109,15 @@ DEFINITIONS: list[tuple[str, Cell]] = [
     (
         "candidate",
         "A way to learn which scale a question needs. Each is fitted on the same table, its predictions are "
-        "turned into frequencies on tune, and it spends by price: expected score - price x visual tokens.",
+        "turned into frequencies on tune, and it spends by price: expected score - price x visual tokens. A "
+        "cascade looks at its own answers, too. NAME_routed is a published method with our route inputs in "
+        "place of its own.",
+    ),
+    (
+        "search budget",
+        f"The same for all: at most {SETTINGS} settings on the first of {FOLDS} folds by image, the best one "
+        f"on all of them, then everything; at most {ROUNDS} trees or {EPOCHS} passes over router-train, "
+        "fewer where held-out images say so.",
     ),
     (
         "mean accuracy over log tokens",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from training.comparing.comparison import Comparison
@@ -49,6 +50,10 @@ def as_json(c: Comparison) -> dict[str, Any]:
             }
             for row in c.learning
         ],
+        "proofs": [
+            {"name": proof.name, "holds": proof.holds, "certificates": [asdict(cell) for cell in proof.cells]}
+            for proof in c.proofs
+        ],
         "failures": [{"candidate": f.name, "fit": f.label, "error": f.error} for f in c.failures],
         "provenance": {
             **c.provenance,
@@ -84,7 +89,7 @@ def _standing(c: Comparison, row: Standing) -> dict[str, Any]:
         },
         "settings": {role: policy_json(p) for role, p in row.settings.items()},
         "charge": None if row.charge is None else dict(row.charge),
-        "seconds_to_fit": row.seconds if row.seeds else None,
+        "cpu_seconds_to_fit": row.seconds if row.seeds else None,
     }
 
 

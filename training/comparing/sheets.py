@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from training.comparing import words
 from training.comparing.comparison import Comparison
+from training.comparing.proofs import TOLD
 from training.comparing.standings import Standing
 from training.evaluation.comparison import Estimate
 from training.evaluation.results import FLOPS, FLOPS_7B, TOKENS
@@ -23,7 +24,7 @@ def areas(c: Comparison) -> Sheet:
     rows = [
         (
             Value(row.name),
-            _accuracy(row.area.estimate()),
+            _percent(row.area.estimate()),
             _difference(row.over),
             Value(words.verdict(row.over)),
             Value(f"{100 * float(row.area.spread):.2f}" if len(row.seeds) > 1 else "–"),
@@ -43,7 +44,7 @@ def levels(c: Comparison) -> Sheet:
     """Accuracy at the token levels."""
     s = c.standings
     rows = [
-        (Value(row.name), *(_accuracy(row.accuracy.estimate(q)) for q in range(len(s.levels))))
+        (Value(row.name), *(_percent(row.accuracy.estimate(q)) for q in range(len(s.levels))))
         for row in s.rows
     ]
     head = ("candidate", *(f"at {number(level)}" for level in s.levels))
@@ -84,19 +85,19 @@ def settings(c: Comparison) -> Sheet:
         if thrifty is not None:
             share = {cost: thrifty.cost[cost].value / e.fixed.cost[cost][full] for cost in (TOKENS, FLOPS_7B)}
             cells = [
-                _accuracy(thrifty.accuracy),
+                _percent(thrifty.accuracy),
                 _difference(thrifty.versus_best),
                 Value(number(thrifty.cost[TOKENS].value)),
                 Value(percent(share[TOKENS])),
                 Value(percent(share[FLOPS_7B])),
-                _share(thrifty.token_headroom_captured),
-                _share(thrifty.plain_token_headroom_captured),
+                _percent(thrifty.token_headroom_captured),
+                _percent(thrifty.plain_token_headroom_captured),
             ]
         more = [NOTHING] * 2
         if accurate is not None:
             more = [
-                _share(accurate.accuracy_headroom_captured),
-                _share(accurate.plain_accuracy_headroom_captured),
+                _percent(accurate.accuracy_headroom_captured),
+                _percent(accurate.plain_accuracy_headroom_captured),
             ]
         if e.reachable is None:  # the plain oracle is the only one
             cells, more = cells[:-1], more[:-1]
@@ -131,22 +132,25 @@ def costs(c: Comparison) -> Sheet:
             Value(row.name),
             Value(number(row.charge.get(FLOPS, 0.0))),
             Value(number(row.charge.get(FLOPS_7B, 0.0))),
-            Value(f"{100 * row.charge.get(FLOPS_7B, 0.0) / full:.2g}%"),
+            Value(_part(row.charge.get(FLOPS_7B, 0.0) / full)),
             Value(f"{row.seconds:,.1f}"),
         )
         for row in c.standings.rows
         if row.charge is not None
         for full in [c.standings.evaluation.fixed.cost[FLOPS_7B][-1]]
     ]
-    head = ("candidate", "FLOPs", "FLOPs at 7B", "of the full scale's", "seconds to fit")
-    caption = "Routing itself, per question: the route inputs that are read, and the candidate's own work."
+    head = ("candidate", "FLOPs", "FLOPs at 7B", "of the full scale's", "CPU seconds to fit")
+    caption = (
+        "Routing itself, per question: the route inputs that are read, and the candidate's own work; and "
+        "what one seed's search, fit and calibration took."
+    )
     return Sheet(caption, head, tuple(rows), _main(c, charged=True))
 
 
 def ablation(c: Comparison) -> Sheet:
     """The main candidate without each group of route inputs."""
     rows = [
-        (Value(row.group), _accuracy(row.area), _difference(row.over), Value(words.verdict(row.over)))
+        (Value(row.group), _percent(row.area), _difference(row.over), Value(words.verdict(row.over)))
         for row in c.ablation
     ]
     caption = f"{c.standings.main} without one group of route inputs; differences to it with all, in points."
@@ -160,7 +164,7 @@ def learning(c: Comparison) -> Sheet:
             Value(f"{row.pairs:,}"),
             Value(f"{row.images:,}"),
             Value(f"{row.gpu_hours:.3g}"),
-            _accuracy(row.area),
+            _percent(row.area),
             _difference(row.over) if row.fraction < 1 else NOTHING,
         )
         for row in c.learning
@@ -171,6 +175,45 @@ def learning(c: Comparison) -> Sheet:
         "7B shape at all scales, on an A100 at 40% of its peak; tune's labels come on top."
     )
     return Sheet(caption, head, tuple(rows), (len(rows) - 1,) if rows else ())
+
+
+def proofs(c: Comparison) -> Sheet:
+    """Whether certificates hold, and what they cost."""
+    epsilon, delta = TOLD
+    rows = []
+    for proof in c.proofs:
+        worst = proof.worst
+        regret, net = proof.told("regret"), proof.told("net")
+        rows.append(
+            (
+                Value(proof.name),
+                Value("yes" if proof.holds else "no"),
+                Value(f"{100 * worst.rate:.1f}%", f"{100 * worst.low:.1f} to {100 * worst.high:.1f}%"),
+                Value(f"{100 * worst.delta:g}%"),
+                *(Value(number(n)) for n in (regret.tokens, regret.known, net.tokens, net.known)),
+            )
+        )
+    head = (
+        "candidate",
+        "holds",
+        "worst rate",
+        "delta there",
+        "tokens, regret",
+        "if known",
+        "tokens, net",
+        "if known",
+    )
+    one = c.proofs[0].cells[0]
+    caption = (
+        f"{one.draws:,} calibration sets of {one.n_images:,} images, drawn from the compared table with "
+        "replacement; a certificate is violated when the risk of a setting that passed is above epsilon on "
+        "the whole table. The worst rate of violations over "
+        f"{len(c.proofs[0].cells)} certificates, with its 95% limits. Tokens: certified for a drop of "
+        f"{epsilon:g} at delta {delta:g}, and those of the setting that would do if the table were known."
+    )
+    return Sheet(
+        caption, head, tuple(rows), tuple(i for i, p in enumerate(c.proofs) if p.name == c.standings.main)
+    )
 
 
 def failures(c: Comparison) -> Sheet:
@@ -184,12 +227,13 @@ def _main(c: Comparison, *, charged: bool = False) -> tuple[int, ...]:
     return tuple(i for i, row in enumerate(rows) if row.name == c.standings.main)
 
 
-def _accuracy(e: Estimate) -> Value:
+def _percent(e: Estimate) -> Value:
     return Value(percent(e.value), percent_range(e)) if math.isfinite(e.value) else NOTHING
 
 
-def _share(e: Estimate) -> Value:
-    return _accuracy(e)
+def _part(share: float) -> str:
+    """A share that may be tiny, in percent."""
+    return f"{100 * share:.2g}%" if share == 0 or share >= 1e-4 else "< 0.01%"
 
 
 def _difference(e: Estimate | None) -> Value:

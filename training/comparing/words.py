@@ -10,6 +10,8 @@ from training.evaluation.comparison import Estimate
 from training.report.words import number, percent, percent_range, points, points_range
 
 VERDICTS = {1: "above", 0: "within noise", -1: "below"}
+NAMED = 5
+"""More are counted in the headline; the table names them."""
 
 
 def headline(c: Comparison) -> str:
@@ -21,7 +23,7 @@ def headline(c: Comparison) -> str:
         for sign in (-1, 0, 1)
     }
     parts = [
-        f"{word} {_listed(names)}"
+        f"{word} {_listed(names) if len(names) <= NAMED else f'{len(names)} of {len(others)} others'}"
         for word, names in (
             ("above", by_sign[-1]),
             ("within noise of", by_sign[0]),
