@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from router.constraints import DELTA, LOSS, LossName
 from router.errors import M3Error
+from router.image_hosts import parse_image_hosts
 
 PREFIX = "M3_"
 
@@ -50,6 +51,8 @@ class Settings(BaseSettings):
         `m3-router serve` on a loopback address takes that machine's own names only.
     rate_limit: requests in a minute of each API key (of all together when there are no keys); unset, any.
     max_in_flight: requests in hand at once, those whose body is still coming included.
+    queue_tokens: visual and new tokens of all requests that wait or run; unset, any number.
+    image_hosts: a list with commas of the names from which images by address are fetched; unset, none are.
     max_images: images in one chat; each is routed by itself.
     max_items: questions in one body of ``/v1/answers``.
     detail_high: what an image of ``detail: high`` in a chat gets: ``route`` (as ``auto``) or ``full`` scale.
@@ -99,6 +102,7 @@ class Settings(BaseSettings):
 
     batch_size: int = Field(default=8, ge=1, le=1024)
     queue_size: int = Field(default=64, ge=1, le=100_000)
+    queue_tokens: int | None = Field(default=None, ge=1)
     max_new_tokens: int = Field(default=32, ge=1, le=4096)
     image_cache_bytes: int = Field(default=256 * MIB, ge=0)
 
@@ -107,6 +111,8 @@ class Settings(BaseSettings):
     max_items: int = Field(default=32, ge=1, le=1024)
     max_question_chars: int = Field(default=4096, ge=1)
     max_image_pixels: int = Field(default=40_000_000, ge=1, le=80_000_000)
+    image_hosts: str | None = None
+    image_fetch_timeout_s: float = Field(default=10.0, gt=0)
     head_timeout_s: float = Field(default=10.0, gt=0)
     body_timeout_s: float = Field(default=30.0, gt=0)
     request_timeout_s: float = Field(default=60.0, gt=0)
@@ -126,6 +132,12 @@ class Settings(BaseSettings):
     def _sound_keys(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not all(_KEY.fullmatch(key) for key in _split(value)):
             raise ValueError("Give keys of 8 to 256 printable ASCII characters, with commas between them")
+        return value
+
+    @field_validator("image_hosts")
+    @classmethod
+    def _sound_image_hosts(cls, value: str | None) -> str | None:
+        parse_image_hosts(value)
         return value
 
     @field_validator("cascade")

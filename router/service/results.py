@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from m3_backbone.types import EncodedImage, Generation, RouteInputs
 from router.policy import Decision
 
 Turns = Sequence[str]
 """What was said: user, assistant, user, ...; the user's is the last."""
+
+
+class Readable(Protocol):
+    """An image file that has to be got first. `read` raises members of `M3Error`."""
+
+    async def read(self) -> bytes: ...
+
+
+Picture = bytes | Readable
+"""An image file of a request."""
 
 Slots = Sequence[tuple[EncodedImage, int]]
 """The images of a prompt, each at its scale."""

@@ -12,16 +12,17 @@ from starlette.requests import Request
 
 from router.constraints import Constraints
 from router.service.bodies import AnswerBody
-from router.service.body import image_bytes, read_fields
+from router.service.body import picture_in, read_fields
 from router.service.chat import Chat, chat_of
 from router.service.failures import ClientGone
+from router.service.fetching import Fetcher
 from router.service.metrics import Metrics
 from router.service.pipeline import Pipeline
 from router.service.quality import Quality
 from router.service.recording import Recorder
 from router.service.reloading import Reloader
 from router.service.replies import answer_body
-from router.service.results import Answered, Pass, Routed
+from router.service.results import Answered, Pass, Picture, Routed
 from router.service.schemas import constraints_of, question_of, refuse_unknown
 from router.service.watching import Drawn, Watch
 from router.settings import Settings
@@ -36,7 +37,7 @@ class Ask:
     drawn: when it is to be answered again.
     """
 
-    image: bytes
+    image: Picture
     question: str
     constraints: Constraints
     deadline: float
@@ -56,6 +57,7 @@ class Service:
     quality: Quality
     watch: Watch
     reloader: Reloader | None = None
+    fetcher: Fetcher | None = None
 
     @property
     def model(self) -> str:
@@ -81,7 +83,7 @@ class Service:
         constraints = constraints_of(fields, self.pipeline.engine.ladder, self.settings)
         question = question_of(fields.get("question"), self.settings)
         return Ask(
-            image=image_bytes(fields.get("image")),
+            image=picture_in(fields.get("image"), self.fetcher),
             question=question,
             constraints=constraints,
             deadline=deadline,
@@ -112,6 +114,7 @@ class Service:
             model=self.model,
             ladder=self.pipeline.engine.ladder,
             settings=self.settings,
+            fetcher=self.fetcher,
         )
 
     def count(self, done: Answered, *, endpoint: str, request_id: str, drawn: Drawn | None = None) -> None:
