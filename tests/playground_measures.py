@@ -47,6 +47,17 @@ OVERFLOW = """() => [...document.querySelectorAll("body *")]
   .map((element) => element.outerHTML.slice(0, 80))"""
 """What sticks out on the right; long code scrolls within its own box."""
 
+OVERLAPS = """() => {
+  const cards = [...document.querySelectorAll(".card")].filter((card) => card.checkVisibility());
+  const boxes = cards.map((card) => card.getBoundingClientRect());
+  return cards.flatMap((card, i) => cards.slice(i + 1).filter((_, j) => {
+    const one = boxes[i], other = boxes[i + 1 + j];
+    const beside = one.right <= other.left || other.right <= one.left;
+    return !beside && one.bottom > other.top && other.bottom > one.top;
+  }).map((other) => [card.innerText.slice(0, 20), other.innerText.slice(0, 20)]));
+}"""
+"""Pairs of cards of which one lies upon the other."""
+
 SMALL = """() => ["button", "summary", "a[href]", "label.button", ".segments label", "input[type=text]"]
   .flatMap((kind) => [...document.querySelectorAll(kind)])
   .filter((element) => element.checkVisibility())

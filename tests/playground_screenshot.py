@@ -43,8 +43,9 @@ def take(path: Path, question: str = QUESTION) -> None:
         assert box is not None
         whole = page.screenshot(full_page=True)
     with Image.open(BytesIO(whole)) as shot:
-        cut = shot.convert("RGB").crop((0, 0, WIDTH, round(box["y"] + box["height"] + 20)))
-    cut.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+        cut = shot.convert("RGB").crop((0, 0, WIDTH, round(box["y"] + box["height"] + 9)))
+    few = cut.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)  # keeps rare colours
+    few.save(path, optimize=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 
 from tests.browsing import browsing, playing, press, settled, until
 from tests.playground_examples import shipped
-from tests.playground_measures import FOCUSED, LEVELS, LOW_CONTRAST, OVERFLOW, REVEAL, SMALL
+from tests.playground_measures import FOCUSED, LEVELS, LOW_CONTRAST, OVERFLOW, OVERLAPS, REVEAL, SMALL
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -130,6 +130,10 @@ def test_nothing_sticks_out_at_any_width_and_fingers_find_every_control(browser:
         assert page.evaluate(OVERFLOW) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.evaluate(SMALL) == []
+        press(page)  # without the comparison
+        for place in (0, 400, 10_000):
+            page.evaluate("(place) => scrollTo(0, place)", place)
+            assert page.evaluate(OVERLAPS) == []
 
 
 def test_on_a_phone_the_answer_comes_into_view(browser: Browser) -> None:

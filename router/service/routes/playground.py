@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from fastapi import APIRouter
 from starlette.responses import HTMLResponse
 
@@ -11,6 +13,11 @@ from router.service.security import page_headers
 router = APIRouter(include_in_schema=False)
 
 
+@lru_cache(maxsize=1)
+def _headers() -> dict[str, str]:
+    return page_headers(page())
+
+
 @router.get("/", response_class=HTMLResponse)
 async def playground() -> HTMLResponse:
-    return HTMLResponse(page(), headers=page_headers(page()))
+    return HTMLResponse(page(), headers=_headers())

@@ -38,7 +38,7 @@ function showOdds(decision, scale) {
   $("ladder").replaceChildren(...known.map(([at, p]) => {
     const chosen = at === scale, label = heading(count(at));
     if (chosen) label.append(make("span", "unseen", ", chosen"));
-    return make("tr", chosen ? "chosen" : "", label, make("td", "", track(p)), make("td", "", percent(p)));
+    return make("tr", chosen ? "chosen" : "", label, make("td", "", track(p)), make("td", "", chance(p)));
   }));
 }
 

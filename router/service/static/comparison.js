@@ -26,8 +26,8 @@ function scaleCard(at, entry) {
   const same = at !== full && !full.error && sameAnswer(at.answer, full.answer);
   const facts = [
     `${flops(at.flops)} FLOPs, ${percent(at.flops / reply.cost.full_flops)}`,
-    p === undefined ? null : `enough: ${percent(p)} likely`,
-    `sure of its words: ${percent(Math.exp(at.mean_logprob))}`,
+    p === undefined ? null : `enough: ${chance(p)} likely`,
+    `sure of its words: ${chance(Math.exp(at.mean_logprob))}`,
     same ? "the full scale says the same" : null,
   ];
   card.append(

@@ -43,7 +43,8 @@ function refuse(refusal, path) {
   $("said").textContent = "";
   hideReply();
   hideComparison();
-  stage.show(null);
+  past.mark(null);
+  preview();
   showRefusal(refusal, () => ask(path));
   code.draw();   // it may need a key now
   bringIntoView($("error"));

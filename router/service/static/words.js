@@ -20,12 +20,22 @@ function visualTokens(n) {
 function flops(n) {
   const units = [[1e15, "P"], [1e12, "T"], [1e9, "G"], [1e6, "M"]];
   const [size, unit] = units.find(([least]) => n >= least) || [1, ""];
-  return `${(n / size).toPrecision(3)} ${unit}`.trim();
+  return `${(n / size).toPrecision(3)}\u00a0${unit}`.trim();
 }
 
+// Of what is nearly all or nearly nothing one digit more.
 function percent(share) {
   const points = 100 * share;
-  return `${points > 0 && points < 1 || points > 99 && points < 100 ? points.toFixed(1) : points.toFixed(0)}%`;
+  if (points > 99 && points < 100) return `${(Math.floor(10 * points) / 10).toFixed(1)}%`;
+  if (points > 0 && points < 1) return `${Math.max(0.1, points).toFixed(1)}%`;
+  return `${points.toFixed(0)}%`;
+}
+
+// A probability, never quite 0 or 1.
+function chance(p) {
+  const points = Math.round(100 * p);
+  if (points === 0) return "< 1%";
+  return points === 100 ? "> 99%" : `${points}%`;
 }
 
 // "49% fewer", "as many", "3% more".
@@ -35,7 +45,7 @@ function difference(part, whole) {
 }
 
 function milliseconds(ms) {
-  return ms < 1000 ? `${ms.toFixed(ms < 10 ? 1 : 0)} ms` : `${(ms / 1000).toFixed(1)} s`;
+  return ms < 1000 ? `${ms.toFixed(ms < 10 ? 1 : 0)}\u00a0ms` : `${(ms / 1000).toFixed(1)}\u00a0s`;
 }
 
 function badge(text, kind = "") {
