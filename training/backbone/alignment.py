@@ -75,7 +75,8 @@ def hints(embeddings: Tensor, targets: Tensor) -> Tensor:
     """[B, scale, hidden]: the mean embedding of the words under each token, at the size of one word's."""
     mixed = targets.to(embeddings.dtype) @ embeddings
     length = embeddings.detach().float().norm(dim=-1).mean().to(embeddings.dtype)
-    return F.normalize(mixed, dim=-1) * length
+    made: Tensor = F.normalize(mixed, dim=-1) * length
+    return made
 
 
 def _table(words: Sequence[str], encode: Callable[[str], Sequence[int]]) -> NDArray[np.int64]:
