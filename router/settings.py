@@ -62,6 +62,8 @@ class Settings(BaseSettings):
     bundle has learned, or a number below which an answer's tokens are too unlikely (`router.constraints`).
     stream_buffer: tokens of an answer that a cascade's stream holds back at most (`router.service.showing`).
     delta, loss: of every accuracy drop that does not name its own (`router.constraints`).
+    give_up_s: the service ends when its engine was not ready for so long, for whoever starts it again; unset,
+    it stays and refuses.
     watch_share: of the requests that ask for nothing, which are answered again at all scales in idle time.
     watch_min_agreement: of routed answers with the full scale's, below which there is an alarm.
     decision_log: a folder for Parquet files; of decision_log_bytes together, then the oldest are removed.
@@ -118,6 +120,7 @@ class Settings(BaseSettings):
     request_timeout_s: float = Field(default=60.0, gt=0)
     route_timeout_s: float = Field(default=1.0, gt=0)
     drain_timeout_s: float = Field(default=30.0, gt=0)
+    give_up_s: float | None = Field(default=None, gt=0)
 
     watch_share: float = Field(default=0.0, ge=0, le=1)
     watch_min_agreement: float | None = Field(default=None, gt=0, le=1)

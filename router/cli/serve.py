@@ -37,6 +37,7 @@ from router.router import Router
 from router.service import logs
 from router.service.app import create_app
 from router.service.hosts import LOOPBACK, is_loopback
+from router.service.patience import Patience
 from router.service.protocol import HEAD_BYTES, Protocol
 from router.settings import Settings, unknown_variables
 
@@ -124,9 +125,15 @@ def _serve(settings: Settings, terminal: _Terminal) -> None:
             timeout_graceful_shutdown=max(1, int(settings.drain_timeout_s)),
         )
         server = _Server(config, app.state.service.reloader.request, terminal)
+        server.patience = Patience(loaded, settings.give_up_s)
         server.run(sockets=[listener])
         if not server.started:
             raise M3Error("The service did not start; the lines above say why.", code="not_started")
+        if server.patience.over:
+            raise M3Error(
+                f"The engine was not ready for {settings.give_up_s:g} s (M3_GIVE_UP_S). Start it again.",
+                code="engine_dead",
+            )
 
 
 def _router(settings: Settings, engine: Engine) -> Router | None:
@@ -153,7 +160,12 @@ class _Terminal:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's, which on SIGHUP also calls ``reload``, or drains and ends when ``terminal`` was closed."""
+    """uvicorn's, which on SIGHUP also calls ``reload``, or drains and ends when ``terminal`` was closed.
+
+    It ends too when ``patience`` with the engine is over.
+    """
+
+    patience: Patience
 
     def __init__(self, config: uvicorn.Config, reload: Callable[[], None], terminal: _Terminal) -> None:
         super().__init__(config)
@@ -163,6 +175,10 @@ class _Server(uvicorn.Server):
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up)
         await super().serve(sockets)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called ten times a second; whether to end."""
+        return await super().on_tick(counter) or self.patience.is_over()
 
     def _hang_up(self) -> None:
         if self._terminal.closed:
