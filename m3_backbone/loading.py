@@ -34,7 +34,7 @@ def load_backbone(
     vision_tower: the CLIP folder, where config.json's does not resolve.
     conversation: name of the template; default is config.json's ``m3_conversation``, else vicuna_v1.
     ladder: for a plain LLaVA, whose config.json names no scales: its grid is pooled without training.
-    reducer: a name of `m3_backbone.pooling.REDUCERS`: M3's average pooling, or the paper's ablations.
+    reducer: a name of `m3_backbone.pooling.REDUCERS`: M3's average pooling, or the paper's baselines.
     kv_budget_bytes: bytes of keys and values cached at any time: a batch that needs more is run in portions,
         a request that needs more is refused (`KvBudgetExceeded`). None: no limit.
     prompt_limit: tokens of a prompt at most; default is ``tokenizer_model_max_length``, where the reference
