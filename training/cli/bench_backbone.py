@@ -32,6 +32,7 @@ def command(
     """Measure the backbone against the reference's way; prints tables, then one JSON line."""
     import torch
 
+    from m3_backbone.machine import keep_freed_memory
     from training.bench import models, report, results
     from training.bench.workload import Workload
 
@@ -49,6 +50,7 @@ def command(
     words = [word for option, value in given.items() if value is not None for word in (option, str(value))]
     if threads is not None:
         torch.set_num_threads(threads)
+    keep_freed_memory()  # as every process does that loads a model; both ways have it
     try:
         with console.status("loading") as status:
             if random is None:
