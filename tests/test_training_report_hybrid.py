@@ -61,7 +61,8 @@ def served(row: int) -> tuple[list[int], int]:
     router, table = inputs().router, inputs().table
     assert router is not None
     asked, request = Constraints(cascade=True), table.route_inputs(row)
-    decision, tried = router.route(request, asked), []
+    tried: list[int] = []
+    decision = router.route(request, asked)
     while True:
         at = table.scales.index(decision.scale)
         answer = {name: getattr(table, name)[row, at] for name in CONFIDENCE}

@@ -112,7 +112,8 @@ def analyse(
     found = [evaluation.result(ASKED, ASKED), *(evaluation.result("router", role) for role in roles)]
     operating = next((p for p in found if p is not None), None)
     families = _families(table, evaluation, operating, table.families)
-    datasets = _families(table, evaluation, operating, table.datasets)
+    several = len(np.unique(table.datasets)) > 1
+    datasets = _families(table, evaluation, operating, table.datasets) if several else ()
     overall = _family(table, evaluation, operating, "all", np.ones(len(table), np.bool_))
     confusion = None
     reliability: dict[int, Reliability] = {}
@@ -140,7 +141,7 @@ def analyse(
         reweighted=reweighted(table, evaluation, operating),
         provenance=provenance,
         corpus=corpus_rows(table, operating),
-        datasets=datasets if len(datasets) > 1 else (),
+        datasets=datasets,
         field=field_measures(evaluation),
         certified=certified(inputs, draws=evaluation.draws, seed=evaluation.seed),
         importances=() if router is None else importances(router, table, evaluation.seed),

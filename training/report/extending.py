@@ -35,10 +35,11 @@ def with_cost(
     placed = {(key, target): k for key, s in paths.items() for k, target in enumerate(s.targets)}
     alone = [p for p in e.policies if (p.name, p.target) not in placed]
     single = [Settings(p.name, p.target_is, (p.target,), p.choice.astype(np.int8)[None]) for p in alone]
+    # In the place of scores: what they were is in ``e``, on the same resamples.
     measured = measure(
         [e.fixed.settings, e.oracle_smallest.settings, *paths.values(), *single],
-        table.scores,
-        {name: cost},
+        cost,
+        {},
         table.image_index,
         draws=e.draws,
         seed=e.seed,
@@ -49,7 +50,7 @@ def with_cost(
 
     def judged(p: PolicyResult) -> PolicyResult:
         m, k = (of_alone[id(p)], 0) if id(p) in of_alone else (on_paths[p.name], placed[p.name, p.target])
-        spent, draws = m.cost[name][k], m.cost_draws[name][:, k]
+        spent, draws = m.accuracy[k], m.accuracy_draws[:, k]
         full, full_draws = fixed.cost[name][e.best], fixed.cost_draws[name][:, e.best]
         return replace(
             p,
@@ -84,8 +85,8 @@ def with_cost(
 def _joined(m: Measured, more: Measured, name: str) -> Measured:
     return replace(
         m,
-        cost={**m.cost, name: more.cost[name]},
-        cost_draws={**m.cost_draws, name: more.cost_draws[name]},
+        cost={**m.cost, name: more.accuracy},
+        cost_draws={**m.cost_draws, name: more.accuracy_draws},
     )
 
 

@@ -13,7 +13,7 @@ from training.evaluation.reachable import RULES
 from training.evaluation.results import FLOPS, FLOPS_7B, TOKENS
 from training.report.analysis import Report
 from training.report.palette import key_colours
-from training.report.svg import canvas, inline
+from training.report.svg import canvas, clear_legend, inline
 from training.report.timing import MS_7B
 
 COST_TITLES = {
@@ -90,6 +90,7 @@ def pareto(report: Report, cost: str) -> str:
         _name_scales(axes, e.scales, x, y, colours)
         axes.set_ylabel("accuracy, %")
         axes.set_xlabel(COST_TITLES[cost])
+        clear_legend(axes)
         axes.legend(loc="lower right", handlelength=2.2, labelspacing=0.3, borderpad=0.2)
         return inline(figure, f"pareto-{cost}", pareto_words(report, cost), colours)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,7 +151,19 @@ def _neighbour(folder: Path, split: str, table: OutcomeTable) -> OutcomeTable | 
 
 def predict(router: Router, table: OutcomeTable) -> Predictions:
     """The router's calibrated predictions for every sample, exactly as serving makes them."""
-    return router.predict(router.bundle.features.matrix(table))
+    features = router.bundle.features.matrix(table)
+    if len(features) <= ROWS:
+        return router.predict(features)
+    parts = [features[at : at + ROWS] for at in range(0, len(features), ROWS)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = list(pool.map(router.predict, parts))
+    return Predictions(*(np.concatenate([getattr(f, name) for f in found]) for name in _FIELDS))
+
+
+ROWS = 10_000
+"""Predicted by one thread; more are shared between all that the machine has."""
+
+_FIELDS = ("sufficient", "score", "novelty")
 
 
 def contenders(inputs: Inputs) -> tuple[Contender, ...]:

@@ -18,7 +18,7 @@ from training.report.page import document
 from training.report.palette import key_colours
 from training.report.paper import paper
 from training.report.paper_headroom import MODELS, Benchmark, as_json, benchmarks
-from training.report.svg import canvas, inline
+from training.report.svg import canvas, clear_legend, inline
 from training.report.tables import Sheet, Value
 from training.report.words import percent, points
 
@@ -175,6 +175,7 @@ def picture(b: Benchmark, at: int) -> str:
         axes.set_ylabel("accuracy, %")
         axes.set_xlabel("tokens per grid (log)")
         axes.set_title(b.name)
+        clear_legend(axes)
         axes.legend(loc="lower right", handlelength=2.2, labelspacing=0.3, borderpad=0.2)
         return inline(drawn, f"paper-{_KEYS[b.model]}-{at}", words, colours)
 

@@ -124,7 +124,7 @@ def own_cost(report: Report) -> list[tuple[str, str]]:
         (
             "time of a decision",
             f"median {own.ms:.2f} ms, 99th percentile {own.ms_high:.2f} ms, one request at a time on one "
-            f"thread of the machine that made this report ({own.machine}); not charged",
+            f"thread of the machine that made this report, as busy as it was ({own.machine}); not charged",
         ),
     ]
 
