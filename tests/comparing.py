@@ -104,7 +104,7 @@ class FittedEscalating:
 
 
 def fitter(out: Path, *, folds: int = 0, tolerance: float = 0.0) -> Fitter:
-    return Fitter(load_tables(world(), folds=folds), Fits(out / "fits"), tolerance, threads=1)
+    return Fitter(load_tables(world(), folds=folds), Fits(out / "fits"), tolerance)
 
 
 def compared(

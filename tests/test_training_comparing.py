@@ -48,6 +48,23 @@ def test_a_run_that_was_killed_goes_on_with_the_fits_that_it_lacks(tmp_path: Pat
     assert noisy.fitted == [1, 2]
 
 
+def test_fits_that_run_side_by_side_are_those_of_one_after_the_other(tmp_path: Path) -> None:
+    noisy, said = Noisy(), list[str]()
+    alone = compared(tmp_path / "one", noisy, Failing(first=1), Lookup())
+    assert noisy.fitted == [0, 1]
+    fits = fitter(tmp_path / "two")
+    fits.processes = 2
+    beside = compared(tmp_path / "two", noisy, Failing(first=1), Lookup(), fits=fits, told=said.append)
+    assert noisy.fitted == [0, 1]  # not in this process
+    assert "fitting 6, 2 at a time" in said
+    written = [{**as_json(each), "provenance": None} for each in (alone, beside)]
+    for each in written:
+        for row in each["candidates"]:
+            row.pop("cpu_seconds_to_fit")
+    assert written[0] == written[1]
+    assert [f.label for f in beside.failures] == ["failing, seed 1"]
+
+
 def test_a_new_candidate_is_added_without_refitting_the_others(tmp_path: Path) -> None:
     noisy = Noisy()
     compared(tmp_path, noisy)

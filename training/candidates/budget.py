@@ -2,10 +2,10 @@
 
 For each model that it fits, a candidate tries at most `SETTINGS` settings on the first of `FOLDS` folds by
 image, takes the best to the other folds, which say how many rounds or epochs are right, and fits once more on
-everything: seven fits. A fit goes on for at most `ROUNDS` trees or `EPOCHS` passes over the data, and stops
-when the loss on held-out images has not fallen for the last sixteenth or fifth of them. (Trees and passes
-cost differently; both limits are such that fits stop by themselves.) Nearest neighbours have nothing to
-fit: they try three spaces, in each of which several k cost no more than one.
+everything: six fits. A fit has at most `ROUNDS` trees or `EPOCHS` passes over the data, and stops when the
+loss on held-out images has not fallen for `ROUNDS_PATIENCE` or `EPOCHS_PATIENCE` of them. (A tree and a pass
+cost differently; most fits stop before either limit.) Nearest neighbours have nothing to fit: they try three
+spaces, in each of which several k cost no more than one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 Setting = Mapping[str, Any]
 
 SETTINGS = 3
-FOLDS = 4
+FOLDS = 3
 ROUNDS, ROUNDS_PATIENCE = 400, 25
 EPOCHS, EPOCHS_PATIENCE = 20, 4
 

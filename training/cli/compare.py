@@ -59,7 +59,7 @@ def command(
     tolerance: Annotated[
         float, typer.Option(min=0.0, max=0.99, help="Score below the best that is still sufficient.")
     ] = 0.0,
-    threads: Annotated[int, typer.Option(min=1, help="Fits that run side by side, one thread each.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, help="Fits that run side by side, one process each.")] = 2,
     draws: Annotated[int, typer.Option(min=100, help="Bootstrap draws, by image and seed.")] = 1000,
     seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
 ) -> None:
@@ -127,7 +127,7 @@ def command(
             times = record_opening(provenance, log)
             told(f"Opening {times} of the test split, logged in {shown(log)}: commit that file.")
         fitter = Fitter(
-            tables, Fits(out / "fits" if fits is None else fits), tolerance=tolerance, threads=threads
+            tables, Fits(out / "fits" if fits is None else fits), tolerance=tolerance, processes=threads
         )
         comparison = compare(fitter, wanted, provenance, draws=draws, seed=seed, told=told)
         written = write_comparison(comparison, out)

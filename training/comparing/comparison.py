@@ -124,6 +124,8 @@ def _by_name(fits: Sequence[Fit]) -> dict[str, list[Fit]]:
 
 
 def _grouped(fitter: Fitter, jobs: Mapping[Key, Sequence[Job]], told: Told) -> dict[Key, list[Fit]]:
-    """The fits of every group of jobs; a group of which none could be made is left out."""
-    found = {key: fitter.run(some, told) for key, some in jobs.items()}
-    return {key: fits for key, fits in found.items() if fits}
+    """The fits of every group of jobs, each of a variant of its own; a group of which none could be made is
+    left out."""
+    fits = fitter.run([job for some in jobs.values() for job in some], told)
+    found = {key: [fit for fit in fits if fit.about.variant == some[0].variant] for key, some in jobs.items()}
+    return {key: ones for key, ones in found.items() if ones}
