@@ -44,10 +44,11 @@ def engine_alone(core: int | None, settings: dict[str, Any]) -> Iterator[Offline
         1, mp_context=multiprocessing.get_context("spawn"), initializer=_load, initargs=(core, settings)
     )
     try:
+        pool.submit(len, ()).result()  # it loads now, and not while something is timed
         yield Offline(pool)
-    finally:
         pool.submit(_close).result()
-        pool.shutdown()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _load(core: int | None, settings: dict[str, Any]) -> None:

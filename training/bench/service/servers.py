@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 from training.bench.service.cores import one_thread, staying_on
 
-START_S = 180.0
+START_S = 600.0
 _ADDRESS = re.compile(r"on (http://[0-9.]+:[0-9]+)")
 SERVICE = ("-m", "router.cli.main", "serve", "--port", "0")
 BARE = ("-m", "training.bench.service.bare")
