@@ -16,6 +16,10 @@ def command(
     backbone: Annotated[str, typer.Option(help="Checkpoint folder, hub name, or 'tiny'.")] = "tiny",
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+    vision_tower: Annotated[
+        str | None,
+        typer.Option(help="CLIP's folder, where the checkpoint's own name of it does not resolve."),
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads; torch's choice by default.")
     ] = None,
@@ -41,6 +45,7 @@ def command(
         "--backbone": None if backbone == "tiny" else _shown(backbone),
         "--dtype": None if dtype == "float32" else dtype,
         "--device": None if device == "cpu" else device,
+        "--vision-tower": None if vision_tower is None else _shown(vision_tower),
         "--threads": threads,
         "--repeats": None if repeats == 3 else repeats,
         "--pairs": None if pairs == 200 else pairs,
@@ -54,7 +59,7 @@ def command(
     try:
         with console.status("loading") as status:
             if random is None:
-                sides = models.load(backbone, dtype=dtype, device=device)
+                sides = models.load(backbone, dtype=dtype, device=device, vision_tower=vision_tower)
             else:
                 sides = models.random(random, dtype=dtype, device=device)
             measured = results.measure(
