@@ -26,7 +26,7 @@ def test_every_candidate_and_a_bad_one_is_certified_and_what_that_costs_is_told(
         assert proof.worst in proof.cells
         assert proof.worst.rate == max(cell.rate for cell in proof.cells if cell.delta == proof.worst.delta)
         told = proof.told("net")
-        assert (told.loss, told.epsilon, told.delta) == ("net", 0.02, 0.05)
+        assert (told.loss, told.epsilon, told.delta) == ("net", 0.05, 0.05)
         assert told.known <= told.full == 576
     known = {proof.name: proof.told("regret").known for proof in got.proofs}
     assert known["noisy"] < known[BAD]

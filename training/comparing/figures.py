@@ -18,14 +18,15 @@ def areas(c: Comparison) -> str:
     """Everyone's area minus the main candidate's."""
     rows = [(row.name, row.over) for row in c.standings.rows if row.over is not None]
     low, high = c.standings.range
-    what = f"mean accuracy over log tokens ({number(low)} to {number(high)}) − {c.standings.main}'s, points"
+    over = f"mean accuracy over log tokens, {number(low)} to {number(high)}"
+    what = f"{over},\n− that of {c.standings.main}, points"
     return forest(c, "areas", rows, what)
 
 
 def ablation(c: Comparison) -> str:
     """What leaving out each group changes."""
     rows = [(f"without {row.group}", row.over) for row in c.ablation]
-    return forest(c, "ablation", rows, "mean accuracy over log tokens − that with all, points")
+    return forest(c, "ablation", rows, "mean accuracy over log tokens\n− that with all, points")
 
 
 def forest(c: Comparison, name: str, rows: Sequence[Row], what: str) -> str:
@@ -43,7 +44,7 @@ def forest(c: Comparison, name: str, rows: Sequence[Row], what: str) -> str:
         axes.grid(axis="x", linewidth=0.6)
         axes.set_xlabel(what)
         told = "; ".join(f"{label} {points(e.value)} ({points_range(e)})" for label, e in rows)
-        return inline(figure, name, f"{what}: {told}.", colours)
+        return inline(figure, name, f"{' '.join(what.split())}: {told}.", colours)
 
 
 def frontiers(c: Comparison) -> str:

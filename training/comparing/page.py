@@ -85,7 +85,9 @@ def who_is_who(candidates: Sequence[Candidate]) -> list[tuple[str, Cell]]:
     for candidate in candidates:
         doc = inspect.getdoc(sys.modules[type(candidate).__module__]) or ""
         first = " ".join(doc.partition("\n\n")[0].split())
-        found.append((candidate.name, f"{first} Reads: {', '.join(candidate.groups)}."))
+        if candidate.groups != ("length",):  # that is what those name that read nothing
+            first = f"{first} Reads: {', '.join(candidate.groups)}."
+        found.append((candidate.name, first))
     return found
 
 

@@ -111,7 +111,7 @@ def settings(c: Comparison) -> Sheet:
         f"− scale {e.best_scale}",
         "tokens",
         f"of scale {e.scales[-1]}'s",
-        "FLOPs at 7B, of its",
+        f"7B FLOPs, of scale {e.scales[-1]}'s",
         *which[0],
         *which[1],
     )
@@ -119,7 +119,7 @@ def settings(c: Comparison) -> Sheet:
     caption = (
         "Each seed's cheapest setting within 0.5 points of the best fixed scale on tune, with all passes and "
         "routing charged; accuracy headroom is that of its most accurate setting. Headroom is up to the "
-        f"{oracle} oracle; – where a measure's condition fails."
+        f"{oracle} oracle; – where no setting is that accurate, or a measure's condition fails."
     )
     strong = [i for i, row in enumerate(rows) if row[0].text == c.standings.main]
     return Sheet(caption, head, tuple(rows), tuple(strong))
