@@ -77,10 +77,10 @@ class Decoder:
         sizes = [step.hidden.shape[0] for step in steps]
         for index, layer in enumerate(self._llama.layers[: self.n_layers]):
             normed, keys, values = self._before(layer, hidden, *angles)
-            for step, own_keys, own_values in zip(
-                placed, keys.split(sizes), values.split(sizes), strict=True
+            for own, own_keys, own_values in zip(
+                placed, torch.split(keys, sizes), torch.split(values, sizes), strict=True
             ):
-                step.store(index, own_keys, own_values)
+                own.store(index, own_keys, own_values)
             last = index == self.n_layers - 1
             if last and kept is not None:
                 hidden, normed = hidden.index_select(0, kept), normed.index_select(0, kept)
@@ -90,9 +90,9 @@ class Decoder:
                 break
             queries = self._queries(layer, normed, *angles)
             outputs = [
-                step.attend(index, own, last=last)
-                for step, own in zip(placed, queries.split(sizes), strict=True)
-                if own.shape[0]
+                own.attend(index, asked, last=last)
+                for own, asked in zip(placed, torch.split(queries, sizes), strict=True)
+                if asked.shape[0]
             ]
             hidden = self._after(layer, hidden, torch.cat(outputs) if len(outputs) > 1 else outputs[0])
         for step in steps:

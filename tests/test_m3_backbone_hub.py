@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import huggingface_hub
@@ -42,7 +43,7 @@ def test_a_checkpoint_that_the_hub_does_not_give_is_an_error_with_the_remedy(
             local_folder("mucai/m3")
         return str(caught.value)
 
-    response = httpx.Response(403, request=httpx.Request("GET", "https://hub"))
+    response: Any = httpx.Response(403, request=httpx.Request("GET", "https://hub"))
     assert "hf download NAME --local-dir FOLDER" in refused(errors.LocalEntryNotFoundError("offline"))
     assert "HF_HOME" in refused(errors.OfflineModeIsEnabled("offline"))
     assert "hf auth login" in refused(errors.GatedRepoError("gated", response=response))

@@ -23,7 +23,8 @@ def quick_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
 def run(out: Path, *arguments: object) -> Any:
     app = typer.Typer()
     app.command()(command)
-    words = ["--outcomes", world(), "--out", out, "--seeds", "2", "--draws", "100", "--threads", "1", *arguments]
+    few = ["--seeds", "2", "--draws", "100", "--threads", "1"]
+    words = ["--outcomes", world(), "--out", out, *few, *arguments]
     return CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "200"})
 
 

@@ -58,7 +58,7 @@ class Sets:
 class PValues(Protocol):
     """P-values [B, K] of the hypotheses E[loss] > epsilon, for losses [m, K]."""
 
-    def __call__(self, losses: Floats, epsilon: float, sets: Sets, *, largest: float = 1.0) -> Floats:
+    def __call__(self, losses: Floats, epsilon: float, sets: Sets, /, *, largest: float = 1.0) -> Floats:
         """largest: a p-value above it ends the test along the path; those after it may be given as 1."""
         ...
 
