@@ -49,6 +49,7 @@ def picture(split: str, index: int) -> Picture:
         family=family,
         questions=tuple(questions),
         descriptions=(*painting.descriptions, *painting.canvas.scans(), *painting.canvas.rows(6)),
+        look_ups=tuple(painting.look_ups),
         labels=painting.canvas.labels(),
     )
 

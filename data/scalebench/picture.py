@@ -32,6 +32,17 @@ class Description:
 
 
 @dataclass(frozen=True, slots=True)
+class LookUp:
+    """A fact of the picture in its shortest form, "bread mon" -> "42". Training only.
+
+    Questions ask for a few of them; a picture holds many more, and look-ups by content need them all.
+    """
+
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """``labels``: head -> int16 [24, 24], classes of `vocabulary.LABELS` in the padded 336 x 336 frame."""
 
@@ -40,4 +51,5 @@ class Picture:
     family: str
     questions: tuple[Question, ...]
     descriptions: tuple[Description, ...]
+    look_ups: tuple[LookUp, ...]
     labels: Mapping[str, NDArray[np.int16]]

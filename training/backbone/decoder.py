@@ -44,6 +44,11 @@ class Decoder:
         self._cos = torch.cat((angles, angles), 1).cos().to(torch.bfloat16)
         self._sin = torch.cat((angles, angles), 1).sin().to(torch.bfloat16)
 
+    @property
+    def words(self) -> Tensor:
+        """[vocabulary, hidden]: the word embeddings."""
+        return cast(Tensor, self._model.model.embed_tokens.weight)
+
     def embed(self, ids: Tensor) -> Tensor:
         return F.embedding(ids, self._model.model.embed_tokens.weight)
 

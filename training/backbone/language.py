@@ -1,8 +1,8 @@
 """Trains projector and language model with M3's objective: the mean over scales of the answer loss.
 
-Phase 1 uses a few small scales and large batches: look-ups are learned there, soonest when whole
-pictures are also written out. Phase 2 uses every scale of the ladder. The tower is frozen, its features
-are read from the run folder.
+Phase 1 uses small scales, whose sequences are short: look-ups are learned there, soonest when whole pictures are
+also written out and the visual tokens are tied to words (see `alignment`). Phase 2 uses every scale of the ladder.
+Each step takes one scale, drawn at random. The tower is frozen, its features are read from the run folder.
 """
 
 from __future__ import annotations
@@ -11,57 +11,24 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
 from m3_backbone.modules import M3Modules
+from training.backbone.alignment import PatchWords, alignment_loss, hints
 from training.backbone.decoder import Decoder, pool
 from training.backbone.exam import Exam, as_text
 from training.backbone.features import open_features
 from training.backbone.kernels import Kernels
+from training.backbone.lessons import Lessons
 from training.backbone.mixed import MixedOptimiser
 from training.backbone.pictures import PictureStore
 from training.backbone.progress import Clock, Every, Interrupted, Stop, rate_at, record, restore, save
 from training.backbone.recipe import SCALES, Recipe
-from training.backbone.sequences import DESCRIPTION, QUESTION, Batch, Block, Blocks, collate
+from training.backbone.sequences import DESCRIPTION, QUESTION, Batch, Blocks, collate
 from training.backbone.tokenizer import load_tokenizer
 
 log = logging.getLogger(__name__)
-
-
-class Lessons:
-    """Every picture's tokenised blocks, and random choices of them."""
-
-    def __init__(self, store: PictureStore, blocks: Blocks, seed: int) -> None:
-        self._questions = [[blocks.block(q, a) for q, a, _ in text["questions"]] for text in store.texts]
-        self._descriptions = [
-            [blocks.block(p, t, DESCRIPTION) for p, t in text["descriptions"]] for text in store.texts
-        ]
-        self._rng = np.random.default_rng(seed)
-        self._order: list[int] = []
-
-    def draw(self, images: int, questions: int, descriptions: int) -> tuple[list[int], list[list[Block]]]:
-        """Indices of pictures (every one once before any comes again), and blocks for each.
-
-        The first description (of the whole picture) is taken every second time, parts of it otherwise.
-        """
-        rng = self._rng
-        while len(self._order) < images:
-            self._order = [*rng.permutation(len(self._questions)).tolist(), *self._order]
-        chosen = [self._order.pop() for _ in range(images)]
-        drawn = []
-        for index in chosen:
-            asked = self._questions[index]
-            picked = [asked[i] for i in rng.permutation(len(asked))[:questions]]
-            parts = self._descriptions[index]
-            if parts and descriptions:
-                order = rng.permutation(len(parts))[:descriptions].tolist()
-                if 0 not in order and rng.random() < 0.5:
-                    order[0] = 0
-                picked += [parts[i] for i in order]
-            drawn.append(picked)
-        return chosen, drawn
 
 
 def answer_loss(logits: torch.Tensor, batch: Batch, description_weight: float) -> torch.Tensor:
@@ -83,6 +50,7 @@ class LanguageTraining:
         self._held_out = open_features(run / "val", len(held_out), recipe.tower_width)
         self._blocks = Blocks(load_tokenizer(run / "tokenizer.model"))
         self._exam = Exam.of(held_out, self._blocks, min(recipe.exam_pictures, len(held_out)))
+        start_weights(modules, recipe.embedding_spread)
         names = [n for n, _ in modules.named_parameters() if n.startswith(("projector.", "language_model."))]
         self._optimiser = MixedOptimiser(
             modules,
@@ -98,7 +66,9 @@ class LanguageTraining:
         if state is not None:
             self._optimiser.load(state["optimiser"])
             self.step, consumed, self.done = state["step"], state["consumed"], state["done"]
-        self._lessons = Lessons(store, self._blocks, recipe.seed + 1_000_003 * self.step + 29)
+        self._lessons = Lessons(store, self._blocks, recipe, recipe.seed + 1_000_003 * self.step + 29)
+        self._labels = store.labels
+        self._words = PatchWords(self._blocks.word, recipe.vocabulary)
         self._clock = Clock((recipe.minutes_phase1 + recipe.minutes_phase2) * 60, consumed)
         self._phase1_share = recipe.minutes_phase1 / max(1e-9, recipe.minutes_phase1 + recipe.minutes_phase2)
 
@@ -110,40 +80,50 @@ class LanguageTraining:
         state = {"step": self.step, "consumed": self._clock.consumed, "done": self.done}
         save(self._path, {"optimiser": self._optimiser.state()} | state)
 
-    def _description_weight(self) -> float:
-        recipe, share = self._recipe, self._clock.share
-        along = max(0.0, (share - self._phase1_share) / max(1e-9, 1 - self._phase1_share))
-        return recipe.description_start + min(1.0, along) * (
-            recipe.description_end - recipe.description_start
-        )
+    def _along(self, start: float, end: float) -> float:
+        """``start`` during phase 1, then linearly to ``end`` at the end of phase 2."""
+        along = (self._clock.share - self._phase1_share) / max(1e-9, 1 - self._phase1_share)
+        return start + min(1.0, max(0.0, along)) * (end - start)
+
+    def _hint(self) -> float:
+        """How much of the words' embeddings is added to the visual tokens: 1 at first, then 0."""
+        full, none = self._recipe.hint_full, self._recipe.hint_none
+        return min(1.0, max(0.0, (none - self.step) / max(1, none - full)))
 
     def _learn(self, first: bool) -> tuple[float, int]:
-        """One update; returns the loss (mean over scales) and the images seen."""
+        """One update, at one scale; returns the answers' loss and the images seen.
+
+        A scale a step, drawn with the phase's shares: the expectation is M3's mean over scales (weighted by
+        the shares), and a step costs a fifth.
+        """
         recipe = self._recipe
-        scales = recipe.phase1_scales if first else SCALES
-        images = recipe.phase1_images if first else recipe.phase2_images
-        micro = images if first else recipe.micro
-        weight, total = self._description_weight(), 0.0
-        parts = -(-images // micro)
-        for _ in range(parts):
-            indices, drawn = self._lessons.draw(micro, recipe.questions, recipe.descriptions)
-            batch = collate(drawn)
-            grid = self._modules.project(self._features[indices])
-            leaf = grid.detach().requires_grad_()
-            for scale in scales:
-                # The largest scale costs more than the others together; fewer images, still their mean.
-                count = max(1, round(micro * recipe.full_share)) if scale == SCALES[-1] else micro
-                part = batch if count == micro else batch.first(count)
-                prefix = self._decoder.prefix(self._blocks.prefix, pool(leaf[:count], scale))
-                loss = answer_loss(self._decoder.logits(prefix, part), part, weight) / (len(scales) * parts)
-                loss.backward()  # type: ignore[no-untyped-call]
-                total += float(loss.detach())
-            grid.backward(leaf.grad)  # type: ignore[no-untyped-call]
+        scale = self._lessons.scale(SCALES, recipe.phase1_shares if first else recipe.phase2_shares)
+        told = self._along(recipe.description_start, recipe.description_end)
+        aligned, hint = self._along(recipe.alignment_start, recipe.alignment_end), self._hint()
+        chosen, drawn = self._lessons.draw()
+        longest = max(sum(len(block.ids) for block in blocks) for blocks in drawn)
+        parts = -(-len(chosen) * (scale + longest) // recipe.micro_tokens)
+        micro = -(-len(chosen) // parts)
+        total = 0.0
+        for start in range(0, len(chosen), micro):
+            indices, blocks = chosen[start : start + micro], drawn[start : start + micro]
+            batch = collate(blocks)
+            targets = self._words.targets(self._labels, indices, scale)
+            words = self._decoder.words
+            visual = pool(self._modules.project(self._features[indices]), scale)
+            loss = aligned * alignment_loss(visual, words, targets)
+            if hint:
+                visual = visual + hint * hints(words, targets)
+            logits = self._decoder.logits(self._decoder.prefix(self._blocks.prefix, visual), batch)
+            answers = answer_loss(logits, batch, told)
+            share = len(indices) / len(chosen)
+            ((loss + answers) * share).backward()  # type: ignore[no-untyped-call]
+            total += float(answers.detach()) * share
             self._optimiser.collect()
         rate = rate_at(self._clock.share, peak=recipe.rate, warm_up=recipe.warm_up, final=recipe.final_rate)
         self._optimiser.step(rate)
         self.step += 1
-        return total, parts * micro
+        return total, len(chosen)
 
     def run(self) -> None:
         """To the end of the time; raises `Interrupted`, with everything saved, when asked to stop."""
@@ -180,6 +160,19 @@ class LanguageTraining:
         log.info("held-out questions after step %d\n%s", self.step, as_text(table, kinds=kinds))
         record(self._folder, stage="exam", step=self.step, accuracy=table)
         return table
+
+
+def start_weights(modules: M3Modules, spread: float) -> None:
+    """Word embeddings with a standard deviation of ``spread``, and blocks that add nothing yet.
+
+    Look-ups need words that differ; with the usual 0.02 or 0.04 the blocks' noise hides them at first.
+    """
+    model: Any = modules.language_model.model
+    with torch.no_grad():
+        model.embed_tokens.weight.normal_(std=spread)
+        for layer in model.layers:
+            layer.self_attn.o_proj.weight.zero_()
+            layer.mlp.down_proj.weight.zero_()
 
 
 def _is_hidden_matrix(name: str, weight: torch.Tensor) -> bool:

@@ -26,7 +26,7 @@ _CHUNK = 100
 @dataclass(frozen=True)
 class PictureStore:
     """``pixels`` uint8 [N, 336, 336, 3]; ``labels`` head -> int16 [N, 24, 24]; ``texts`` [N]: family,
-    questions (text, answer, kind) and descriptions (prompt, text)."""
+    questions (text, answer, kind), descriptions (prompt, text) and look_ups (key, value)."""
 
     pixels: NDArray[np.uint8]
     labels: Mapping[str, NDArray[np.int16]]
@@ -63,6 +63,7 @@ def _draw(job: tuple[str, int, int]) -> tuple[NDArray[np.uint8], dict[str, NDArr
                 "family": one.family,
                 "questions": [(q.text, q.answer, q.kind) for q in one.questions],
                 "descriptions": [(d.prompt, d.text) for d in one.descriptions],
+                "look_ups": [(found.key, found.value) for found in one.look_ups],
             }
         )
         for one in drawn

@@ -33,7 +33,7 @@ class Recipe:
     machine, and what a slower machine loses is steps. Heads are few and wide (64) because on a CPU the
     softmax of attention is the bottleneck, and its cost grows with the number of heads."""
 
-    images: int = 12_000
+    images: int = 24_000
     val_images: int = 240
     workers: int = 2
     vocabulary: int = 1_000
@@ -48,9 +48,9 @@ class Recipe:
     intermediate: int = 512
     context: int = 1024
 
-    minutes_tower: float = 30.0
+    minutes_tower: float = 28.0
     minutes_phase1: float = 20.0  # scales 9 and 36 only: short sequences, many steps
-    minutes_phase2: float = 31.0  # all five scales
+    minutes_phase2: float = 30.0  # all five scales
 
     crop: int = 8  # side of a crop, in patches
     crops: int = 64
@@ -61,20 +61,26 @@ class Recipe:
     tower_rate: float = 1.5e-3
 
     rate: float = 1.5e-3
-    muon_factor: float = 2.5  # times the rate, for the language model's and projector's hidden matrices
+    muon_factor: float = 2.5  # times the rate, for hidden matrices of the tower, projector and language model
     final_rate: float = 0.05  # of the peak
     warm_up: float = 0.02  # of the time
     weight_decay: float = 0.05
     clip: float = 1.0
     questions: int = 8
-    descriptions: int = 2
+    look_ups: int = 6
+    descriptions: int = 1
     description_start: float = 1.0
     description_end: float = 0.2
-    phase1_scales: tuple[int, ...] = (9, 36)
-    phase1_images: int = 12
-    phase2_images: int = 12
-    micro: int = 12
-    full_share: float = 0.5  # share of a micro-batch that the largest scale is trained on
+    block_tokens: int = 352  # of a picture, at most; what is drawn last is left out
+    alignment_start: float = 1.0
+    alignment_end: float = 0.2
+    hint_full: int = 150  # steps with the words' embeddings added to the visual tokens in full,
+    hint_none: int = 350  # faded out until here
+    embedding_spread: float = 0.5  # of the word embeddings at the start
+    phase1_shares: tuple[float, ...] = (0.0, 0.4, 0.6, 0.0, 0.0)
+    phase2_shares: tuple[float, ...] = (0.16, 0.20, 0.22, 0.22, 0.20)
+    step_images: int = 16
+    micro_tokens: int = 10_000  # of a micro-batch, visual and text together: what the caches hold
     exam_pictures: int = 160
     exam_seconds: float = 240.0
     checkpoint_seconds: float = 120.0

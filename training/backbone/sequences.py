@@ -71,6 +71,13 @@ class Blocks:
             raise ValueError(f"The answer {answer!r} changes the tokens of the question {question!r}.")
         return Block(tuple(whole), len(prompt), role)
 
+    def word(self, word: str) -> tuple[int, ...]:
+        """The ids of one word as it stands after a space."""
+        before = self._tokenizer.encode_chunk(("a",))
+        whole = self._tokenizer.encode_chunk((f"a {word}",))
+        assert whole[: len(before)] == before
+        return tuple(whole[len(before) :])
+
 
 def collate(images: Sequence[Sequence[Block]]) -> Batch:
     """Several blocks per image -> one padded batch; lengths are rounded up to 32 to repeat shapes."""

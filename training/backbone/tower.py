@@ -142,6 +142,11 @@ def tower_names(modules: M3Modules) -> list[str]:
     return [name for name, value in modules.tower.named_parameters() if id(value) not in unused]
 
 
+def _is_hidden_matrix(name: str, weight: Tensor) -> bool:
+    """Muon is for the matrices of the layers; embeddings and heads stay with AdamW."""
+    return weight.ndim == 2 and ".layers." in name
+
+
 def train_tower(run: Path, modules: M3Modules, recipe: Recipe, kernels: Kernels, stop: Stop) -> None:
     """Trains for ``recipe.minutes_tower``; leaves its weights in tower.pt. Resumes from there."""
     from data.scalebench import LABELS
@@ -152,7 +157,14 @@ def train_tower(run: Path, modules: M3Modules, recipe: Recipe, kernels: Kernels,
     place_patches(modules)
     model = TowerAndHeads(modules.tower, heads)
     names = [f"tower.{name}" for name in tower_names(modules)] + ["heads.linear.weight", "heads.linear.bias"]
-    optimiser = MixedOptimiser(model, names, weight_decay=recipe.weight_decay, clip=recipe.clip)
+    optimiser = MixedOptimiser(
+        model,
+        names,
+        weight_decay=recipe.weight_decay,
+        clip=recipe.clip,
+        muon=[name for name in names if _is_hidden_matrix(name, model.get_parameter(name))],
+        muon_factor=recipe.muon_factor,
+    )
     vision = Vision(modules, recipe.conditioning(), kernels)
     state = restore(path)
     step, consumed = 0, 0.0

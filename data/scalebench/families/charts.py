@@ -26,6 +26,11 @@ def paint(rng: random.Random) -> Painting:
     kind = "bar" if bars else "line"
     listed = ", ".join(f"{label} {value}" for label, value in zip(labels, values, strict=True))
     painting.describe("Describe the picture.", f"{kind} chart {title}: {listed}")
+    for label, value, colour in zip(labels, values, colours, strict=True):
+        painting.look_up(f"{label} value", value)
+        painting.look_up(f"{value} label", label)
+        if bars:
+            painting.look_up(f"{label} colour", colour)
     return painting
 
 

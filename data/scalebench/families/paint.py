@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass, field
 
 from data.scalebench.canvas import Canvas
-from data.scalebench.picture import Description, Question
+from data.scalebench.picture import Description, LookUp, Question
 
 FONTS = (
     "LiberationSans-Regular.ttf",
@@ -24,6 +24,7 @@ class Painting:
     canvas: Canvas
     questions: list[Question] = field(default_factory=list)
     descriptions: list[Description] = field(default_factory=list)
+    look_ups: list[LookUp] = field(default_factory=list)
 
     def ask(self, kind: str, text: str, answer: str | int, **difficulty: float) -> None:
         rounded = {name: round(value, 1) for name, value in difficulty.items()}
@@ -31,6 +32,9 @@ class Painting:
 
     def describe(self, prompt: str, text: str) -> None:
         self.descriptions.append(Description(prompt, text))
+
+    def look_up(self, key: str, value: str | int) -> None:
+        self.look_ups.append(LookUp(key, str(value).lower()))
 
 
 def fresh(rng: random.Random, backgrounds: tuple[str, ...], square: float = 0.75) -> Painting:

@@ -100,6 +100,9 @@ def _receipt(rng: random.Random) -> Painting:
     )
     lines = ", ".join(f"{g} {p}" for g, p in zip(goods, prices, strict=True))
     painting.describe("Describe the picture.", f"receipt {shop}: {lines}, total {total}, {day} {paid}")
+    for good, price in zip(goods, prices, strict=True):
+        painting.look_up(f"{good} price", price)
+        painting.look_up(f"{price} item", good)
     return painting
 
 
@@ -152,4 +155,6 @@ def _form(rng: random.Random) -> Painting:
     )
     lines = ", ".join(f"{name} {fields[name]}" for name in names)
     painting.describe("Describe the picture.", f"form {head}: {lines}, {'tick' if ticked else 'no tick'}")
+    for name in names:
+        painting.look_up(f"{name} field", fields[name])
     return painting

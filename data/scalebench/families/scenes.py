@@ -32,6 +32,7 @@ def paint(rng: random.Random) -> Painting:
     ordered = sorted(things, key=lambda t: (t.y, t.x))
     listed = ", ".join(f"{t.colour} {t.shape} {painting.canvas.place(t.x, t.y)}" for t in ordered)
     painting.describe("Describe the picture.", f"{painting.canvas.background} background: {listed}")
+    _look_ups(painting, things)
     return painting
 
 
@@ -49,6 +50,24 @@ def _scatter(rng: random.Random, painting: Painting) -> list[_Thing]:
                 things.append(_Thing(rng.choice(SHAPES), rng.choice(colours), x, y, radius))
                 break
     return things
+
+
+def _look_ups(painting: Painting, things: list[_Thing]) -> None:
+    shapes, colours = Counter(t.shape for t in things), Counter(t.colour for t in things)
+    pairs = Counter((t.colour, t.shape) for t in things)
+    for thing in things:
+        if shapes[thing.shape] == 1:
+            painting.look_up(f"{thing.shape} colour", thing.colour)
+        if colours[thing.colour] == 1:
+            painting.look_up(f"{thing.colour} shape", thing.shape)
+        if pairs[thing.colour, thing.shape] == 1:
+            place = painting.canvas.place(thing.x, thing.y)
+            painting.look_up(f"{thing.colour} {thing.shape} place", place)
+    for shape in SHAPES:
+        painting.look_up(f"{shape} count", shapes[shape])
+    for colour in COLOURS:
+        if colour != painting.canvas.background:
+            painting.look_up(f"{colour} count", colours[colour])
 
 
 def _ask_about_all(rng: random.Random, painting: Painting, things: list[_Thing]) -> None:

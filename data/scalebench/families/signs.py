@@ -42,6 +42,10 @@ def paint(rng: random.Random) -> Painting:
     ordered = sorted(signs, key=lambda s: (s.box[1], s.box[0]))
     listed = ", ".join(f"{s.colour} sign {s.word} {canvas.place(*s.centre)}" for s in ordered)
     painting.describe("Describe the picture.", f"{canvas.background} background: {listed}")
+    for sign in signs:
+        painting.look_up(f"{sign.colour} sign word", sign.word)
+        painting.look_up(f"{sign.word} sign colour", sign.colour)
+        painting.look_up(f"{sign.colour} sign place", canvas.place(*sign.centre))
     return painting
 
 

@@ -44,6 +44,9 @@ def paint(rng: random.Random) -> Painting:
     _ask(rng, painting, columns, rows, cells, marked, tint, band, size)
     lines = ", ".join(f"{row} {' '.join(cells[r])}" for r, row in enumerate(rows))
     painting.describe("Describe the picture.", f"table {' '.join(columns)}: {lines}, {tint} cell")
+    for r, row in enumerate(rows):
+        for k, column in enumerate(columns):
+            painting.look_up(f"{row} {column} entry", cells[r][k])
     return painting
 
 
