@@ -21,6 +21,8 @@ PLACES = (
     "left", "centre", "right",
     "bottom left", "bottom", "bottom right",
 )  # fmt: skip
+SIDES = ("left", "right", "above", "below")
+"""Of one thing against another; "above" and "below" are answers that never stand in a picture."""
 GOODS = (
     "bread", "milk", "tea", "soap", "rice", "salt", "fish", "cake", "corn", "eggs",
     "jam", "beans", "wine", "paper", "lamp", "shoes", "hat", "honey", "oil", "pasta",
@@ -38,10 +40,13 @@ BUTTONS = (
     "ok", "cancel", "save", "send", "back", "menu", "help", "home", "search", "login",
     "edit", "print",
 )  # fmt: skip
+APPS = ("mail", "music", "photo", "video", "chat", "news", "clock", "notes")
 NATURE = ("river", "tree", "bird", "horse", "stone", "moon", "snow", "rain", "wind", "lake")
 LAYOUT = ("total", "cash", "card", "name", "city", "day", "age", "item", "from", "to")
 
-WORDS: tuple[str, ...] = GOODS + SIGNS + NAMES + CITIES + DAYS + MONTHS + ROOMS + BUTTONS + NATURE + LAYOUT
+WORDS: tuple[str, ...] = (
+    GOODS + SIGNS + NAMES + CITIES + DAYS + MONTHS + ROOMS + BUTTONS + APPS + NATURE + LAYOUT
+)
 """All words that can stand in a picture; each belongs to one list."""
 NUMBERS = range(100)
 
