@@ -6,8 +6,20 @@ every machine with the same Pillow.
 
 from __future__ import annotations
 
-from data.scalebench.generator import SPLIT_IMAGES, corpus, picture, samples
+from data.scalebench.generator import corpus, picture, samples
 from data.scalebench.picture import Description, Picture, Question
+from data.scalebench.plans import NOVELTY_SPLITS, PLANS, SPLIT_IMAGES
 from data.scalebench.vocabulary import LABELS
 
-__all__ = ["LABELS", "SPLIT_IMAGES", "Description", "Picture", "Question", "corpus", "picture", "samples"]
+__all__ = [
+    "LABELS",
+    "NOVELTY_SPLITS",
+    "PLANS",
+    "SPLIT_IMAGES",
+    "Description",
+    "Picture",
+    "Question",
+    "corpus",
+    "picture",
+    "samples",
+]

@@ -223,7 +223,7 @@ class Canvas:
         return (right - left) / self.unit, (bottom - top) / self.unit
 
     def fit(self, texts: Sequence[str], height: float, width: float) -> float:
-        """The largest height of letters up to ``height`` at which each of ``texts`` is ``width`` wide at most."""
+        """The largest height of letters, at most ``height``, that keeps ``texts`` within ``width``."""
         widest = max(self.text_size(text, height)[0] for text in texts)
         return min(height, height * width / widest)
 

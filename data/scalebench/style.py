@@ -16,6 +16,7 @@ FONTS = (
     "LiberationSerif-Regular.ttf",
     "LiberationMono-Bold.ttf",
 )
+UNSEEN_FONTS = ("Caladea-Bold.ttf", "FredokaOne-Regular.ttf", "Lato-BoldItalic.ttf")
 SIZES = ((448, 336), (336, 448), (400, 300), (300, 400), (504, 336), (252, 252))
 """Frames in use, in pixels, beside 336 x 336."""
 UNSEEN_SIZES = ((640, 320), (320, 640), (700, 280), (280, 700), (600, 360), (360, 600))

@@ -18,7 +18,7 @@ def gradient(image: Image.Image, rng: random.Random, strength: float) -> None:
     corners = [255 - round(255 * strength * rng.random()) for _ in range(4)]
     small = Image.new("L", (2, 2))
     small.putdata(corners)
-    light = small.resize(image.size, Image.Resampling.BILINEAR)
+    light = small.resize(image.size, Image.Resampling.BILINEAR, box=(0.5, 0.5, 1.5, 1.5))
     image.paste(ImageChops.multiply(image, Image.merge("RGB", (light,) * 3)))
 
 

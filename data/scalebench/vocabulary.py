@@ -44,11 +44,15 @@ APPS = ("mail", "music", "photo", "video", "chat", "news", "clock", "notes")
 NATURE = ("river", "tree", "bird", "horse", "stone", "moon", "snow", "rain", "wind", "lake")
 LAYOUT = ("total", "cash", "card", "name", "city", "day", "age", "item", "from", "to")
 
+CHARTS = ("bar", "line", "pie")
+
 WORDS: tuple[str, ...] = (
     GOODS + SIGNS + NAMES + CITIES + DAYS + MONTHS + ROOMS + BUTTONS + APPS + NATURE + LAYOUT
 )
 """All words that can stand in a picture; each belongs to one list."""
 NUMBERS = range(100)
+ANSWERS = frozenset((*WORDS, *map(str, NUMBERS), *COLOURS, *SHAPES, *PLACES, *CHARTS, "yes", "no"))
+"""Every answer to every question."""
 
 KINDS = ("none", *SHAPES, "sign", "bar", "marker", "cell", "box", "tick", "slice", "room", "button")
 CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789"

@@ -78,7 +78,7 @@ class Painting:
 
     def contrast(self) -> float:
         """How far ink stands out: 1 is the full colour, 0 would be invisible. Mostly 1."""
-        return 1.0 if self.rng.random() < 0.5 else self.rng.uniform(0.35, 1.0)
+        return 1.0 if self.rng.random() < 0.5 else self.rng.uniform(0.4, 1.0)
 
     def ink(self, on: str, contrast: float = 1.0) -> RGB:
         """Ink that stands out on the colour ``on`` by ``contrast``."""

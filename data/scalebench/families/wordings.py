@@ -8,12 +8,26 @@ from __future__ import annotations
 Wordings = tuple[str, ...]
 
 
+def a(x: str) -> str:
+    """``x`` with its indefinite article."""
+    return f"{'an' if x[0] in 'aeiou' else 'a'} {x}"
+
+
 def colour_of(x: str) -> Wordings:
     return (
         f"What colour is {x}?",
         f"Which colour does {x} have?",
         f"What is the colour of {x}?",
         f"Which colour is {x}?",
+    )
+
+
+def shape_of(x: str) -> Wordings:
+    return (
+        f"What shape is {x}?",
+        f"Which shape does {x} have?",
+        f"What is the shape of {x}?",
+        f"Which shape is {x}?",
     )
 
 
@@ -64,6 +78,79 @@ def value_of(x: str) -> Wordings:
         f"Which number belongs to {x}?",
         f"Which value does {x} have?",
         f"What number is the value of {x}?",
+    )
+
+
+def price_of(x: str) -> Wordings:
+    return (
+        f"How much is the {x}?",
+        f"What is the price of the {x}?",
+        f"What does the {x} cost?",
+        f"How much does the {x} cost?",
+    )
+
+
+def item_at(price: int) -> Wordings:
+    return (
+        f"Which item costs {price}?",
+        f"What costs {price}?",
+        f"Which item is {price}?",
+        f"Which item has the price {price}?",
+    )
+
+
+def bus_goes(bus: int) -> Wordings:
+    return (
+        f"Where does bus {bus} go?",
+        f"To which city does bus {bus} go?",
+        f"Which city does bus {bus} go to?",
+        f"What is the city of bus {bus}?",
+    )
+
+
+def entry_at(row: str, column: str) -> Wordings:
+    return (
+        f"What is in row {row}, column {column}?",
+        f"What is at {row} and {column}?",
+        f"Which entry is in row {row}, column {column}?",
+        f"Read row {row}, column {column}.",
+        f"What is the entry at row {row} and column {column}?",
+    )
+
+
+def label_of(x: str) -> Wordings:
+    return (
+        f"Which label belongs to {x}?",
+        f"What is the label of {x}?",
+        f"Which label does {x} have?",
+        f"What label belongs to {x}?",
+    )
+
+
+def most() -> Wordings:
+    return (
+        "Which label has the largest value?",
+        "Which label is the largest?",
+        "What has the largest value?",
+        "What is the label with the largest value?",
+    )
+
+
+def more(one: str, other: str) -> Wordings:
+    return (
+        f"Is {one} larger than {other}?",
+        f"Is the value of {one} larger than that of {other}?",
+        f"Does {one} have a larger value than {other}?",
+        f"Is {one} the larger of {one} and {other}?",
+    )
+
+
+def is_so(x: str, so: str) -> Wordings:
+    return (
+        f"Is {x} {so}?",
+        f"Can you see that {x} is {so}?",
+        f"Does the picture show that {x} is {so}?",
+        f"Is it so that {x} is {so}?",
     )
 
 
