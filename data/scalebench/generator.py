@@ -15,6 +15,7 @@ from data.scalebench.families import family
 from data.scalebench.finishes import FINISHES
 from data.scalebench.picture import Description, Picture, Question
 from data.scalebench.plans import EDITION, PLANS
+from data.scalebench.scans import rows, scans
 from data.scalebench.vocabulary import COLOURS, KINDS, NUMBERS, PLACES, WORDS
 
 QUESTIONS_PER_IMAGE = 4
@@ -46,7 +47,7 @@ def picture(split: str, index: int) -> Picture:
         family=name,
         questions=tuple(questions),
         look_ups=tuple(painting.look_ups),
-        describe=lambda: (*told, *canvas.scans(), *canvas.rows(6)),
+        describe=lambda: (*told, *scans(canvas.regions), *rows(canvas.regions, 6)),
         paint_labels=canvas.labels,
     )
 

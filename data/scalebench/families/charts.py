@@ -49,7 +49,7 @@ def paint(rng: random.Random, style: Style) -> Painting:
     chart.height = painting.letters(24)
     right = canvas.width - 8
     if chart.legend:
-        right = _legend(painting, chart, top, bottom) - 8
+        right, bottom = _legend(painting, chart, right, top, bottom)
     if chart.kind == "pie":
         _pie(painting, chart, (8 + right) / 2, (top + bottom) / 2, min(right - 12, bottom - top - 4) / 2)
     elif style.unseen_layout and chart.kind == "bar":
@@ -85,26 +85,32 @@ def _shares(rng: random.Random, n: int) -> list[int]:
             return shares
 
 
-def _legend(painting: Painting, chart: _Chart, top: float, bottom: float) -> float:
-    """Patches of colour beside their labels, on the right; returns its left edge."""
+def _legend(
+    painting: Painting, chart: _Chart, right: float, top: float, bottom: float
+) -> tuple[float, float]:
+    """Patches of colour beside their labels, on the right or in narrow pictures below; returns the right
+    and the lower edge of what is left free."""
     canvas, n = painting.canvas, len(chart.labels)
-    room = (bottom - top) / n
+    narrow = canvas.width < 220
+    room = (bottom - top) * (0.4 if narrow else 1.0) / n
     height = canvas.fit(chart.labels, min(chart.height, room * 0.6, 18.0), canvas.width * 0.3)
     chart.height = height
     wide = max(canvas.text_size(label, height)[0] for label in chart.labels)
-    left, pitch = canvas.width - wide - height * 1.5 - 8, min(room, height * 2.2)
-    first = (top + bottom - pitch * (n - 1)) / 2
+    left, pitch = right - wide - height * 1.5, min(room, height * 2.2)
+    first = bottom - pitch * (n - 0.5) if narrow else (top + bottom - pitch * (n - 1)) / 2
     for k, (label, colour) in enumerate(zip(chart.labels, chart.colours, strict=True)):
         y = first + k * pitch
         canvas.block("box", colour, (left, y - height / 2, left + height, y + height / 2), f"{colour} box")
         canvas.text(label, left + height * 1.4, y, height, "black", "lm")
-    return left
+    return (right, first - pitch) if narrow else (left - 8, bottom)
 
 
 def _standing(painting: Painting, chart: _Chart, right: float, top: float, bottom: float) -> None:
     """Bars from the bottom, or a line with points."""
-    canvas, n = painting.canvas, len(chart.labels)
-    left = 14.0
+    canvas, left = painting.canvas, 14.0
+    while not chart.legend and len(chart.labels) > 2 and _crowded(painting, chart, right - left):
+        del chart.labels[-1], chart.values[-1], chart.colours[-1]
+    n = len(chart.labels)
     slot = (right - left) / n
     words = [str(v) for v in chart.values] if chart.legend else chart.labels
     height = max(LEAST, canvas.fit(words, min(chart.height, (bottom - top) * 0.16), slot * 0.88))
@@ -134,6 +140,11 @@ def _standing(painting: Painting, chart: _Chart, right: float, top: float, botto
             canvas.text(str(value), x, above, height, "black", "ms")
 
 
+def _crowded(painting: Painting, chart: _Chart, room: float) -> bool:
+    """Whether the labels side by side would have to be smaller than the smallest letters."""
+    return painting.canvas.fit(chart.labels, LEAST, 0.88 * room / len(chart.labels)) < LEAST
+
+
 def _lying(painting: Painting, chart: _Chart, right: float, top: float, bottom: float) -> None:
     """The layout that is kept back: bars from the left, their labels before them."""
     canvas, n = painting.canvas, len(chart.labels)
@@ -156,6 +167,7 @@ def _lying(painting: Painting, chart: _Chart, right: float, top: float, bottom: 
 def _pie(painting: Painting, chart: _Chart, x: float, y: float, radius: float) -> None:
     canvas = painting.canvas
     start = painting.rng.uniform(0, 360)
+    chart.printed &= radius > 45
     chart.height = max(LEAST, min(chart.height, radius * 0.2))
     for value, colour in zip(chart.values, chart.colours, strict=True):
         end = start + 3.6 * value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from data.scalebench.families import wordings
-from data.scalebench.families.paint import Painting, fresh, readable, yes_no
+from data.scalebench.families.paint import LEAST, Painting, fresh, readable, yes_no
 from data.scalebench.style import Style
 from data.scalebench.vocabulary import CITIES, DAYS, GOODS, MONTHS, NAMES, SIGNS
 
@@ -33,7 +33,7 @@ def _heading(rng: random.Random, painting: Painting, word: str) -> tuple[float, 
     band = rng.choice(_BANDS)
     deep = height * rng.uniform(1.7, 2.2)
     top = canvas.height - deep if painting.style.unseen_layout else 0.0
-    canvas.block("box", band, (0, top, canvas.width, top + deep), f"{band} band")
+    canvas.block("box", band, (0, top, canvas.width, top + deep), f"{band} {word}")
     canvas.text(word, canvas.width / 2, top + deep / 2, height, readable(band), "mm")
     painting.ask("heading", wordings.says("the heading"), word, SIGNS, height=height)
     painting.ask("colour", wordings.colour_of("the band with the heading"), band, _BANDS, size=deep)
@@ -45,11 +45,13 @@ def _receipt(rng: random.Random, painting: Painting) -> Painting:
     canvas, aside = painting.canvas, painting.style.unseen_layout
     shop = rng.choice(SIGNS)
     start, end = _heading(rng, painting, shop)
-    height = painting.letters(20)
+    left = rng.uniform(0.05, 0.2) * canvas.width
+    right = canvas.width - rng.uniform(0.05, 0.2) * canvas.width
+    widest = [f"{good} 88" for good in GOODS]  # a good, a gap and its price
+    height = max(LEAST, canvas.fit(widest, painting.letters(20), (right - left) * 0.95))
     most = int((end - start - 12) / (height * 1.5)) - 1
-    while most < 2:
-        height *= 0.9
-        most = int((end - start - 12) / (height * 1.5)) - 1
+    if most < 2:
+        height, most = LEAST, 2
     n = rng.randint(2, min(most, 9))
     room = min((end - start - 12) / (n + 1), height * rng.uniform(1.5, 2.6))
     goods, prices = rng.sample(GOODS, n), rng.sample(range(1, 60), n)
@@ -58,8 +60,6 @@ def _receipt(rng: random.Random, painting: Painting) -> Painting:
     ink = painting.ink(canvas.background, contrast)
     lines = list(zip(goods, prices, strict=True))
     written = [("total", total), *lines] if aside else [*lines, ("total", total)]
-    left = rng.uniform(0.05, 0.2) * canvas.width
-    right = canvas.width - rng.uniform(0.05, 0.2) * canvas.width
     for k, (good, price) in enumerate(written):
         y = start + 8 + (k + 0.5) * room
         at, beside = (left + height * 2.5, left) if aside else (left, right)
@@ -92,7 +92,7 @@ def _form(rng: random.Random, painting: Painting) -> Painting:
     canvas, stacked = painting.canvas, painting.style.unseen_layout
     head = rng.choice(SIGNS)
     start, end = _heading(rng, painting, head)
-    n = rng.randint(3, 5)
+    n = rng.randint(3, max(3, min(5, int((end - start - 10) / 24) - 1)))
     room = (end - start - 10) / (n + 1)
     names = rng.sample(list(_FIELDS), n)
     fields = {name: rng.choice(_FIELDS[name]) for name in names}

@@ -42,7 +42,7 @@ def paint(rng: random.Random, style: Style) -> Painting:
         x, floor = wide * (column + 0.5), tall * (row + 1) - 1.9 * height
         high = min(floor - tall * row - 4, height * rng.uniform(2, 5))
         body = (x - wide * 0.46, floor - high, x + wide * 0.46, floor)
-        canvas.block("box", box.colour, body, f"{box.colour} box")
+        canvas.block("box", box.colour, body, f"{box.colour} {box.good}")
         canvas.text(box.good, x, floor - high / 2, height, painting.ink(box.colour, contrast), "mm")
         half = canvas.text_size(str(box.price), height)[0] / 2 + 4
         canvas.rectangle((x - half, floor + 0.2 * height, x + half, floor + 1.7 * height), "white")

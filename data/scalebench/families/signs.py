@@ -46,7 +46,7 @@ def paint(rng: random.Random, style: Style) -> Painting:
     title = rng.random() < 0.3
     for sign in signs:
         edge = readable(sign.colour) if style.unseen_layout else None
-        canvas.block("sign", sign.colour, sign.box, f"{sign.colour} sign", edge)
+        canvas.block("sign", sign.colour, sign.box, f"{sign.colour} {sign.word}", edge)
         word = sign.word.title() if title else sign.word
         canvas.text(word, *sign.centre, sign.height, painting.ink(sign.colour, contrast), "mm")
     _ask(rng, painting, signs, {"contrast": contrast, "blur": blur, "noise": grain})

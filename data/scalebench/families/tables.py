@@ -77,7 +77,8 @@ def _filled(
     corner, last = cell(0, 0), cell(0, len(columns))
     bar = (min(corner[0], last[0]), corner[1], max(corner[2], last[2]), corner[3])
     canvas.block("box", band, bar)
-    canvas.block("cell", tint, cell(marked[0] + 1, marked[1] + 1), f"{tint} cell")
+    found = cells[marked[0]][marked[1]]
+    canvas.block("cell", tint, cell(marked[0] + 1, marked[1] + 1), f"{tint} {found}")
     if rng.random() < 0.7:
         for r in range(len(rows) + 1):
             for c in range(len(columns) + 1):
@@ -90,10 +91,9 @@ def _filled(
             on = tint if (r, c) == marked else canvas.background
             _write(painting, cells[r][c], cell(r + 1, c + 1), height, on, contrast)
             painting.look_up(f"{row} {columns[c]} entry", cells[r][c])
-    painting.look_up(f"{tint} cell", cells[marked[0]][marked[1]])
+    painting.look_up(f"{tint} cell", found)
 
     told = {"height": height, "n": len(rows) * len(columns), "contrast": contrast, "distance": tall}
-    found = cells[marked[0]][marked[1]]
     others = [cell for line in cells[: len(rows)] for cell in line[: len(columns)]]
     alike = [cell for cell in others if cell.isdigit() == found.isdigit()]
     painting.ask("marked", wordings.says(f"the {tint} cell"), found, alike, **told)
@@ -174,7 +174,7 @@ def _calendar(rng: random.Random, painting: Painting) -> Painting:
         on = canvas.background
         if number == marked:
             on = tint
-            canvas.block("cell", tint, cell(r + 1, c), f"{tint} cell")
+            canvas.block("cell", tint, cell(r + 1, c), f"{tint} {number}")
         _write(painting, str(number), cell(r + 1, c), height, on, contrast)
 
     told = {"height": height, "n": days, "contrast": contrast, "distance": tall}
