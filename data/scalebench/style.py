@@ -28,7 +28,7 @@ UNSEEN_SHADES: dict[str, RGB] = {
     "green": (120, 195, 60),
     "yellow": (255, 240, 130),
     "orange": (255, 165, 85),
-    "purple": (185, 115, 215),
+    "purple": (175, 95, 215),
     "brown": (90, 50, 25),
     "black": (50, 50, 62),
     "white": (235, 230, 215),

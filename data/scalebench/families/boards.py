@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 
+from data.scalebench.canvas import Canvas
 from data.scalebench.families import wordings
-from data.scalebench.families.paint import Painting, fresh, log_uniform, yes_no
+from data.scalebench.families.paint import LEAST, Painting, fresh, log_uniform, yes_no
 from data.scalebench.style import Style
 from data.scalebench.vocabulary import CITIES, DAYS
 
-KINDS = {"value": 0.08, "item": 0.2, "day": 0.25, "colour": 0.3, "exists": 0.55, "count": 0.3}
+KINDS = {"value": 0.04, "item": 0.16, "day": 0.17, "colour": 0.24, "exists": 0.52, "count": 0.22}
 _BOARDS = ("black", "blue", "brown", "purple")
 _LIGHTS = ("red", "green", "yellow", "white", "orange")
 
@@ -28,16 +29,18 @@ def paint(rng: random.Random, style: Style) -> Painting:
     days, lights = [rng.choice(DAYS) for _ in range(n)], [rng.choice(_LIGHTS) for _ in range(n)]
     ink = rng.choice(("yellow", "white", "orange"))
     contrast = painting.contrast()
-    height = canvas.fit(["88", *cities, *DAYS], min(drawn, room * 0.6), canvas.width * 0.24)
+    lines = [f"88 {city} wed 8" for city in CITIES]
+    height = max(LEAST, canvas.fit(lines, min(drawn, room * 0.6), canvas.width * 0.92))
+    stops = _stops(canvas, height)
     size = min(height, log_uniform(rng, 8, 20))
     shade = canvas.mix(ink, canvas.background, contrast)
     top = rng.uniform(5, canvas.height - 5 - n * room)
     for k in range(n):
         y = top + (k + 0.5) * room
-        canvas.text(str(buses[k]), canvas.width * 0.04, y, height, shade, "lm")
-        canvas.text(cities[k], canvas.width * 0.2, y, height, shade, "lm")
-        canvas.text(days[k], canvas.width * 0.58, y, height, shade, "lm")
-        x = canvas.width * 0.92
+        canvas.text(str(buses[k]), stops[0], y, height, shade, "lm")
+        canvas.text(cities[k], stops[1], y, height, shade, "lm")
+        canvas.text(days[k], stops[2], y, height, shade, "lm")
+        x = stops[3] + size / 2
         light = (x - size / 2, y - size / 2, x + size / 2, y + size / 2)
         canvas.block("box", lights[k], light, f"{lights[k]} box")
         canvas.line(
@@ -64,6 +67,16 @@ def paint(rng: random.Random, style: Style) -> Painting:
         painting.look_up(f"bus {bus}", city)
         painting.look_up(f"{city} colour", light)
     return painting
+
+
+def _stops(canvas: Canvas, height: float) -> list[float]:
+    """Left edges of the four columns: what is left over lies between them."""
+    wide = [max(canvas.text_size(word, height)[0] for word in words) for words in (["88"], CITIES, DAYS)]
+    spare = (canvas.width * 0.96 - sum(wide) - height) / 4
+    stops = [canvas.width * 0.03]
+    for column in wide:
+        stops.append(stops[-1] + column + spare)
+    return stops
 
 
 def _bus_to(city: str) -> wordings.Wordings:

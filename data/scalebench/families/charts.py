@@ -12,7 +12,7 @@ from data.scalebench.style import Style
 from data.scalebench.vocabulary import CHARTS, CITIES, DAYS, GOODS, MONTHS
 
 KINDS = {
-    "heading": 0.2, "type": 0.5, "value": 0.1, "most": 0.15, "more": 0.55, "colour": 0.25, "label": 0.15,
+    "heading": 0.15, "type": 0.42, "value": 0.04, "most": 0.06, "more": 0.52, "colour": 0.15, "label": 0.06,
 }  # fmt: skip
 _PAPER = ("white", "white", "yellow")
 _COLOURS = ("red", "blue", "green", "orange", "purple", "brown", "black", "grey")
@@ -63,7 +63,7 @@ def paint(rng: random.Random, style: Style) -> Painting:
 
 
 def _drawn(rng: random.Random, painting: Painting) -> _Chart:
-    kind = rng.choice(("bar", "bar", "line", "pie"))
+    kind = rng.choice(("bar", "bar", "line", "line", "pie"))
     pool = rng.choice((GOODS, GOODS, DAYS, MONTHS))
     n = rng.randint(2, 5)
     labels = sorted(rng.sample(pool, n), key=pool.index) if pool in (DAYS, MONTHS) else rng.sample(pool, n)
@@ -195,10 +195,11 @@ def _ask(rng: random.Random, painting: Painting, chart: _Chart, title: float) ->
     truth, apart = values[one] > values[other], abs(values[one] - values[other])
     painting.ask("more", wordings.more(labels[one], labels[other]), yes_no(truth), gap=apart, **told)
     noun = {"bar": "bar", "pie": "slice", "line": "line"}[chart.kind]
-    if chart.many:
+    if chart.kind != "line":
         k = rng.randrange(n)
         asked = wordings.colour_of(f"the {noun} of {labels[k]}")
         painting.ask("colour", asked, colours[k], colours, **told)
+    if chart.many:
         k = rng.randrange(n)
         painting.ask("label", wordings.label_of(f"the {colours[k]} {noun}"), labels[k], labels, **told)
     elif chart.kind == "line":

@@ -10,8 +10,8 @@ from data.scalebench.style import Style
 from data.scalebench.vocabulary import CITIES, DAYS, GOODS, MONTHS, NAMES, SIGNS
 
 KINDS = {
-    "heading": 0.12, "colour": 0.3, "value": 0.08, "item": 0.12, "total": 0.08, "exists": 0.55,
-    "field": 0.2, "ticked": 0.55,
+    "heading": 0.08, "colour": 0.22, "value": 0.04, "item": 0.08, "total": 0.05, "exists": 0.52,
+    "field": 0.09, "ticked": 0.52,
 }  # fmt: skip
 _PAPER = ("white", "white", "yellow", "grey")
 _BANDS = ("red", "blue", "green", "black", "purple")

@@ -11,7 +11,7 @@ from data.scalebench.families.paint import Painting, fresh, log_uniform, yes_no
 from data.scalebench.style import Style
 from data.scalebench.vocabulary import COLOURS, SHAPES
 
-KINDS = {"background": 0.22, "colour": 0.18, "shape": 0.22, "place": 0.18, "exists": 0.55, "largest": 0.18}
+KINDS = {"background": 0.2, "colour": 0.13, "shape": 0.2, "place": 0.13, "exists": 0.52, "largest": 0.13}
 _BACKGROUNDS = ("white", "grey", "black", "yellow", "blue", "green")
 
 

@@ -10,7 +10,7 @@ from data.scalebench.families.paint import LEAST, Painting, fresh, readable, yes
 from data.scalebench.style import Style
 from data.scalebench.vocabulary import COLOURS, GOODS
 
-KINDS = {"value": 0.08, "item": 0.12, "read": 0.12, "colour": 0.18, "exists": 0.55, "count": 0.35}
+KINDS = {"value": 0.04, "item": 0.08, "read": 0.08, "colour": 0.14, "exists": 0.52, "count": 0.18}
 _WALLS = ("white", "grey", "yellow", "green")
 
 

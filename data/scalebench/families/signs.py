@@ -14,7 +14,7 @@ from data.scalebench.labels import Box
 from data.scalebench.style import Style
 from data.scalebench.vocabulary import COLOURS, NATURE, SHAPES, SIGNS
 
-KINDS = {"read": 0.1, "largest": 0.1, "colour": 0.18, "place": 0.3, "exists": 0.55, "count": 0.4}
+KINDS = {"read": 0.06, "largest": 0.06, "colour": 0.14, "place": 0.24, "exists": 0.52, "count": 0.25}
 WORDS = SIGNS + NATURE
 _BACKGROUNDS = ("white", "grey", "yellow", "green", "blue", "brown")
 

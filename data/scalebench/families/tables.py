@@ -6,14 +6,14 @@ import random
 from collections.abc import Callable
 
 from data.scalebench.families import wordings
-from data.scalebench.families.paint import LEAST, Painting, fresh, readable, yes_no
+from data.scalebench.families.paint import LEAST, Painting, fresh, yes_no
 from data.scalebench.labels import Box
 from data.scalebench.style import Style
 from data.scalebench.vocabulary import CITIES, DAYS, GOODS, MONTHS, NAMES
 
 KINDS = {
-    "entry": 0.1, "marked": 0.1, "colour": 0.35, "exists": 0.55, "item": 0.3, "count": 0.35,
-    "heading": 0.2, "weekday": 0.3,
+    "entry": 0.04, "marked": 0.04, "colour": 0.2, "exists": 0.52, "item": 0.16, "count": 0.22,
+    "heading": 0.11, "weekday": 0.18,
 }  # fmt: skip
 _PAPER = ("white", "white", "yellow", "grey")
 _TINTS = ("red", "yellow", "green", "orange", "blue", "purple")
@@ -23,7 +23,10 @@ _EDGE = 8.0
 
 def paint(rng: random.Random, style: Style) -> Painting:
     painting = fresh(rng, style, _PAPER, square=0.85)
-    return rng.choice((_table, _table, _timetable, _calendar))(rng, painting)
+    made = rng.choice((_table, _table, _timetable, _calendar))
+    if made is _calendar and painting.canvas.width < 240:  # no room for seven days
+        made = _table
+    return made(rng, painting)
 
 
 Cell = Callable[[int, int], Box]
