@@ -62,10 +62,10 @@ def paint(rng: random.Random, style: Style) -> Painting:
         painting.ask("exists", wordings.exists(f"a row for {city}"), yes_no(truth), **told)
     painting.ask("count", wordings.how_many("rows"), n, n=n, size=height)
     rows = zip(buses, cities, days, lights, strict=True)
-    painting.describe("board: " + ", ".join(f"{b} {c} {d} {light}" for b, c, d, light in rows))
-    for bus, city, light in zip(buses, cities, lights, strict=True):
+    painting.describe("board: " + ", ".join(f"{b} {c} {d} {x}" for b, c, d, x in rows))
+    for bus, city, colour in zip(buses, cities, lights, strict=True):
         painting.look_up(f"bus {bus}", city)
-        painting.look_up(f"{city} colour", light)
+        painting.look_up(f"{city} colour", colour)
     return painting
 
 

@@ -13,9 +13,9 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from data.scalebench.canvas import RGB, Canvas
+from data.scalebench.canvas import Canvas
 from data.scalebench.picture import Description, LookUp, Question
-from data.scalebench.style import Style
+from data.scalebench.style import RGB, Style
 
 LEAST = 9.0
 """Height of the smallest letters, in frame units: capitals and digits."""
@@ -42,6 +42,7 @@ class Painting:
         wordings: Sequence[str],
         answer: str | int,
         options: Sequence[str | int] = (),
+        /,
         **difficulty: float,
     ) -> None:
         """Ask in one of at least four ``wordings``, of which the last is kept back for shift-wording.
