@@ -45,14 +45,14 @@ class Digests:
     splits: dict[str, Digest]
 
     @classmethod
-    def read(cls, path: Path = RECORD) -> Digests:
+    def read(cls, path: Path | None = None) -> Digests:
         """Raises FileNotFoundError before anything was recorded."""
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = json.loads((path or RECORD).read_text(encoding="utf-8"))
         splits = {split: Digest(**digest) for split, digest in told["splits"].items()}
         return cls(told["edition"], told["pillow"], splits)
 
-    def write(self, path: Path = RECORD) -> None:
-        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+    def write(self, path: Path | None = None) -> None:
+        (path or RECORD).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
     @property
     def same_pillow(self) -> bool:
