@@ -27,7 +27,7 @@ UNSEEN_SHADES: dict[str, RGB] = {
     "blue": (80, 150, 235),
     "green": (120, 195, 60),
     "yellow": (255, 240, 130),
-    "orange": (255, 165, 85),
+    "orange": (255, 150, 75),
     "purple": (175, 95, 215),
     "brown": (90, 50, 25),
     "black": (50, 50, 62),

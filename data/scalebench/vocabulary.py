@@ -51,7 +51,9 @@ WORDS: tuple[str, ...] = (
 )
 """All words that can stand in a picture; each belongs to one list."""
 NUMBERS = range(100)
-ANSWERS = frozenset((*WORDS, *map(str, NUMBERS), *COLOURS, *SHAPES, *PLACES, *CHARTS, "yes", "no"))
+ANSWERS = frozenset(
+    (*WORDS, *map(str, NUMBERS), *COLOURS, *SHAPES, *PLACES, *SIDES, *CHARTS, "yes", "no")
+)
 """Every answer to every question."""
 
 KINDS = ("none", *SHAPES, "sign", "bar", "marker", "cell", "box", "tick", "slice", "room", "button")
