@@ -1,0 +1,139 @@
+"""Where the areas of a map lie, what they are called, and where its symbols and its legend go."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from data.scalebench.families.paint import LEAST, Painting, log_uniform
+from data.scalebench.labels import Box
+from data.scalebench.vocabulary import COLOURS, GOODS, NATURE, ROOMS, SHAPES
+
+_PLACES = ("park", "zoo", "farm", "museum", "bank", "hotel", "shop", "pool", "cafe")
+_GRIDS = ((2, 2), (2, 3), (3, 2), (3, 3))
+_UNSEEN_GRIDS = ((1, 3), (4, 1), (4, 2), (2, 4))
+_STEPS = {"north": (-1, 0), "south": (1, 0), "west": (0, -1), "east": (0, 1)}
+_EDGE = 8.0
+
+
+@dataclass(frozen=True)
+class Area:
+    name: str
+    colour: str
+    box: Box
+    height: float  # of the letters of its name
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        return (self.box[0] + self.box[2]) / 2, (self.box[1] + self.box[3]) / 2
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """meaning: what the legend says. at: (row, column) of its area."""
+
+    shape: str
+    meaning: str
+    at: tuple[int, int]
+    size: float
+
+
+@dataclass(frozen=True)
+class Map:
+    """noun: what an area is called. legend_height: of the letters in the legend; 0 without one."""
+
+    noun: str
+    areas: Mapping[tuple[int, int], Area]
+    symbols: list[Symbol]
+    ink: str
+    legend_height: float
+    contrast: float
+
+    def sizes(self, *named: Area) -> dict[str, float]:
+        """What makes a question about the areas ``named`` difficult."""
+        return {"height": min(a.height for a in named), "n": len(self.areas), "contrast": self.contrast}
+
+
+def grid_of(rng: random.Random, painting: Painting) -> tuple[int, int]:
+    """Rows and columns, with room for names."""
+    canvas = painting.canvas
+    grids = _UNSEEN_GRIDS if painting.style.unseen_layout else _GRIDS
+    fitting = [(r, c) for r, c in grids if canvas.width / c > 78 and canvas.height / r > 52]
+    return rng.choice(fitting or [(2, 2)])
+
+
+def symbols_in(rng: random.Random, painting: Painting, indoors: bool, grid: tuple[int, int]) -> list[Symbol]:
+    """One to three symbols of different shapes, in different areas."""
+    cells = [(r, c) for r in range(grid[0]) for c in range(grid[1])]
+    count = min(rng.randint(1, 3), int(painting.canvas.width / 84))
+    shapes, spots = rng.sample(SHAPES, count), rng.sample(cells, count)
+    meanings = rng.sample(GOODS if indoors else NATURE, count)
+    largest = min(16.0, painting.canvas.height / grid[0] / 7)
+    return [
+        Symbol(shape, meaning, spot, 2 * log_uniform(rng, 6, max(6.5, largest)))
+        for shape, meaning, spot in zip(shapes, meanings, spots, strict=True)
+    ]
+
+
+def frame_and_legend(
+    rng: random.Random, painting: Painting, symbols: list[Symbol], height: float
+) -> tuple[Box, Box, bool]:
+    """The boxes of the map and of its legend, and whether the legend is written downwards.
+
+    Kept back: a legend on the left.
+    """
+    canvas = painting.canvas
+    x1, y1 = canvas.width - _EDGE, canvas.height - _EDGE
+    if not height:
+        return (_EDGE, _EDGE, x1, y1), (0, 0, 0, 0), False
+    if painting.style.unseen_layout and canvas.width > canvas.height * 0.8:
+        wide = 2.2 * height + max(canvas.text_size(s.meaning, height)[0] for s in symbols)
+        return (2 * _EDGE + wide, _EDGE, x1, y1), (_EDGE, _EDGE, _EDGE + wide, y1), True
+    tall = 2.2 * height
+    if rng.random() < 0.3:
+        return (_EDGE, _EDGE + tall, x1, y1), (_EDGE, _EDGE, x1, _EDGE + tall), False
+    return (_EDGE, _EDGE, x1, y1 - tall), (_EDGE, y1 - tall, x1, y1), False
+
+
+def areas_in(
+    rng: random.Random, painting: Painting, indoors: bool, grid: tuple[int, int], frame: Box, ink: str
+) -> dict[tuple[int, int], Area]:
+    canvas = painting.canvas
+    rows, columns = grid
+    road = 0.0 if indoors else log_uniform(rng, 4, 14)
+    across = _cuts(rng, frame[0], frame[2], columns, road)
+    down = _cuts(rng, frame[1], frame[3], rows, road)
+    names = rng.sample((*ROOMS, "gym") if indoors else _PLACES, rows * columns)
+    usable = [c for c in COLOURS if c not in (canvas.background, ink)]
+    colours = rng.sample(usable * 2, rows * columns)
+    tallest = painting.letters(high=30)
+    areas = {}
+    for k, (r, c) in enumerate((r, c) for r in range(rows) for c in range(columns)):
+        box = (across[c][0], down[r][0], across[c][1], down[r][1])
+        height = min(tallest * rng.uniform(0.7, 1.0), (box[3] - box[1]) * 0.3)
+        height = max(LEAST, canvas.fit([names[k]], height, (box[2] - box[0]) * 0.86))
+        areas[r, c] = Area(names[k], colours[k], box, height)
+    return areas
+
+
+def _cuts(rng: random.Random, start: float, end: float, parts: int, road: float) -> list[tuple[float, float]]:
+    """Begin and end of ``parts`` unequal parts with roads between them."""
+    shares = [rng.uniform(0.85, 1.2) for _ in range(parts)]
+    room = end - start - road * (parts - 1)
+    out = []
+    for share in shares:
+        stop = start + room * share / sum(shares)
+        out.append((start, stop))
+        start = stop + road
+    return out
+
+
+def neighbours(drawn: Map) -> list[tuple[tuple[int, int], str, tuple[int, int]]]:
+    """(area, side, the area on that side of it)."""
+    return [
+        ((row, column), side, (row + down, column + right))
+        for row, column in drawn.areas
+        for side, (down, right) in _STEPS.items()
+        if (row + down, column + right) in drawn.areas
+    ]
