@@ -12,6 +12,7 @@ from data.scalebench.families import FAMILIES, HELD_OUT
 from data.scalebench.style import UNSEEN_FONTS, UNSEEN_SIZES, Style
 
 EDITION = "scalebench-2"
+USUAL = Style()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Plan:
     images: int
     questions: tuple[int, int] | None
     families: tuple[str, ...] = FAMILIES
-    style: Style = Style()
+    style: Style = USUAL
     replica_of: str = ""
     finish: str = ""
 

@@ -51,9 +51,7 @@ WORDS: tuple[str, ...] = (
 )
 """All words that can stand in a picture; each belongs to one list."""
 NUMBERS = range(100)
-ANSWERS = frozenset(
-    (*WORDS, *map(str, NUMBERS), *COLOURS, *SHAPES, *PLACES, *SIDES, *CHARTS, "yes", "no")
-)
+ANSWERS = frozenset((*WORDS, *map(str, NUMBERS), *COLOURS, *SHAPES, *PLACES, *SIDES, *CHARTS, "yes", "no"))
 """Every answer to every question."""
 
 KINDS = ("none", *SHAPES, "sign", "bar", "marker", "cell", "box", "tick", "slice", "room", "button")
