@@ -161,8 +161,8 @@ def test_tables_timetables_and_calendars(style: Style) -> None:
         for question in drawing.questions("item"):
             items += 1
             bus = next(s for s in names if s.name == "bus")
-            column = [s for s in numbers(drawing) if abs(s.x - bus.x) < 8 and s not in names]
-            (number,) = [s for s in column if s.name == number_in(question.text)]
+            below = [s for s in numbers(drawing) if abs(s.x - bus.x) < 8 and s not in names]
+            (number,) = [s for s in below if s.name == number_in(question.text)]
             assert question.answer == nearest(rows, y=number.y).name
         for question in drawing.questions("count"):
             assert question.answer == str(len(rows))

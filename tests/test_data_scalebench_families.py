@@ -8,6 +8,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -211,3 +212,11 @@ def test_asking_needs_a_wording_to_keep_back() -> None:
     painting = fresh(random.Random(0), Style(), ["white"])
     with pytest.raises(ValueError, match="colour has 3 wordings"):
         painting.ask("colour", ("a?", "b?", "c?"), "red", n=1)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_documents_name_the_family_s_kinds(name: str) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "scalebench.md").read_text(encoding="utf-8")
+    (row,) = (line for line in text.splitlines() if line.startswith(f"| `{name}`"))
+    assert set(re.findall(r"`([a-z-]+)`", row.split("|")[4])) == set(family(name).KINDS)
+    assert ("(held out)" in row) == (name in HELD_OUT)
