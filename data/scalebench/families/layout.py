@@ -15,6 +15,10 @@ _GRIDS = ((2, 2), (2, 3), (3, 2), (3, 3))
 _UNSEEN_GRIDS = ((1, 3), (4, 1), (4, 2), (2, 4))
 _STEPS = {"north": (-1, 0), "south": (1, 0), "west": (0, -1), "east": (0, 1)}
 _EDGE = 8.0
+_UNEVEN = (0.85, 1.2)
+_WIDEST_ROAD = 14.0
+_SHARE = 0.86
+"""Of an area's width that its name may take."""
 
 
 @dataclass(frozen=True)
@@ -55,29 +59,14 @@ class Map:
         return {"height": min(a.height for a in named), "n": len(self.areas), "contrast": self.contrast}
 
 
-def grid_of(rng: random.Random, painting: Painting) -> tuple[int, int]:
-    """Rows and columns, with room for names."""
-    canvas = painting.canvas
-    grids = _UNSEEN_GRIDS if painting.style.unseen_layout else _GRIDS
-    fitting = [(r, c) for r, c in grids if canvas.width / c > 78 and canvas.height / r > 52]
-    return rng.choice(fitting or [(2, 2)])
-
-
-def symbols_in(rng: random.Random, painting: Painting, indoors: bool, grid: tuple[int, int]) -> list[Symbol]:
-    """One to three symbols of different shapes, in different areas."""
-    cells = [(r, c) for r in range(grid[0]) for c in range(grid[1])]
+def meanings_of(rng: random.Random, painting: Painting, indoors: bool) -> list[str]:
+    """What one to three symbols stand for."""
     count = min(rng.randint(1, 3), int(painting.canvas.width / 84))
-    shapes, spots = rng.sample(SHAPES, count), rng.sample(cells, count)
-    meanings = rng.sample(GOODS if indoors else NATURE, count)
-    largest = min(16.0, painting.canvas.height / grid[0] / 7)
-    return [
-        Symbol(shape, meaning, spot, 2 * log_uniform(rng, 6, max(6.5, largest)))
-        for shape, meaning, spot in zip(shapes, meanings, spots, strict=True)
-    ]
+    return rng.sample(GOODS if indoors else NATURE, count)
 
 
 def frame_and_legend(
-    rng: random.Random, painting: Painting, symbols: list[Symbol], height: float
+    rng: random.Random, painting: Painting, meanings: list[str], height: float
 ) -> tuple[Box, Box, bool]:
     """The boxes of the map and of its legend, and whether the legend is written downwards.
 
@@ -88,7 +77,7 @@ def frame_and_legend(
     if not height:
         return (_EDGE, _EDGE, x1, y1), (0, 0, 0, 0), False
     if painting.style.unseen_layout and canvas.width > canvas.height * 0.8:
-        wide = 2.2 * height + max(canvas.text_size(s.meaning, height)[0] for s in symbols)
+        wide = 2.2 * height + max(canvas.text_size(meaning, height)[0] for meaning in meanings)
         return (2 * _EDGE + wide, _EDGE, x1, y1), (_EDGE, _EDGE, _EDGE + wide, y1), True
     tall = 2.2 * height
     if rng.random() < 0.3:
@@ -96,15 +85,50 @@ def frame_and_legend(
     return (_EDGE, _EDGE, x1, y1 - tall), (_EDGE, y1 - tall, x1, y1), False
 
 
+def grid_in(rng: random.Random, painting: Painting, indoors: bool, frame: Box) -> tuple[int, int]:
+    """Rows and columns in which every name has room."""
+    widest = max(painting.canvas.text_size(name, LEAST)[0] for name in _names(indoors))
+    wide, tall = frame[2] - frame[0], frame[3] - frame[1]
+    grids = _UNSEEN_GRIDS if painting.style.unseen_layout else _GRIDS
+    fitting = [
+        (rows, columns)
+        for rows, columns in grids
+        if _least(wide, columns) * _SHARE > widest and _least(tall, rows) > 36
+    ]
+    return rng.choice(fitting or [(3, 1) if tall > wide else (1, 3)])
+
+
+def _names(indoors: bool) -> tuple[str, ...]:
+    return (*ROOMS, "gym") if indoors else _PLACES
+
+
+def _least(room: float, parts: int) -> float:
+    """Length of the shortest of ``parts`` parts that `_cuts` can make of ``room``."""
+    low, high = _UNEVEN
+    return (room - _WIDEST_ROAD * (parts - 1)) * low / (low + high * (parts - 1))
+
+
+def symbols_in(rng: random.Random, frame: Box, meanings: list[str], grid: tuple[int, int]) -> list[Symbol]:
+    """Symbols of different shapes in different areas."""
+    cells = [(r, c) for r in range(grid[0]) for c in range(grid[1])]
+    count = min(len(meanings), len(cells))
+    shapes, spots = rng.sample(SHAPES, count), rng.sample(cells, count)
+    largest = min(16.0, _least(frame[3] - frame[1], grid[0]) / 6)
+    return [
+        Symbol(shape, meaning, spot, 2 * log_uniform(rng, 6, max(6.5, largest)))
+        for shape, meaning, spot in zip(shapes, meanings[:count], spots, strict=True)
+    ]
+
+
 def areas_in(
     rng: random.Random, painting: Painting, indoors: bool, grid: tuple[int, int], frame: Box, ink: str
 ) -> dict[tuple[int, int], Area]:
     canvas = painting.canvas
     rows, columns = grid
-    road = 0.0 if indoors else log_uniform(rng, 4, 14)
+    road = 0.0 if indoors else log_uniform(rng, 4, _WIDEST_ROAD)
     across = _cuts(rng, frame[0], frame[2], columns, road)
     down = _cuts(rng, frame[1], frame[3], rows, road)
-    names = rng.sample((*ROOMS, "gym") if indoors else _PLACES, rows * columns)
+    names = rng.sample(_names(indoors), rows * columns)
     usable = [c for c in COLOURS if c not in (canvas.background, ink)]
     colours = rng.sample(usable * 2, rows * columns)
     tallest = painting.letters(high=30)
@@ -112,14 +136,14 @@ def areas_in(
     for k, (r, c) in enumerate((r, c) for r in range(rows) for c in range(columns)):
         box = (across[c][0], down[r][0], across[c][1], down[r][1])
         height = min(tallest * rng.uniform(0.7, 1.0), (box[3] - box[1]) * 0.3)
-        height = max(LEAST, canvas.fit([names[k]], height, (box[2] - box[0]) * 0.86))
+        height = max(LEAST, canvas.fit([names[k]], height, (box[2] - box[0]) * _SHARE))
         areas[r, c] = Area(names[k], colours[k], box, height)
     return areas
 
 
 def _cuts(rng: random.Random, start: float, end: float, parts: int, road: float) -> list[tuple[float, float]]:
     """Begin and end of ``parts`` unequal parts with roads between them."""
-    shares = [rng.uniform(0.85, 1.2) for _ in range(parts)]
+    shares = [rng.uniform(*_UNEVEN) for _ in range(parts)]
     room = end - start - road * (parts - 1)
     out = []
     for share in shares:

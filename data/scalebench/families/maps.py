@@ -23,13 +23,14 @@ def paint(rng: random.Random, style: Style) -> Painting:
     canvas = painting.canvas
     indoors = rng.random() < 0.5
     ink = rng.choice([c for c in ("black", "red", "blue", "white", "purple") if c != canvas.background])
-    grid = layout.grid_of(rng, painting)
-    symbols = layout.symbols_in(rng, painting, indoors, grid)
+    meanings = layout.meanings_of(rng, painting, indoors)
     legend = min(painting.letters(high=18), canvas.height / 14) if rng.random() < 0.75 else 0.0
     if legend:
-        share = canvas.width / len(symbols) - 2.5 * legend
-        legend = max(LEAST, canvas.fit([s.meaning for s in symbols], legend, share))
-    frame, legend_box, upright = layout.frame_and_legend(rng, painting, symbols, legend)
+        share = canvas.width / len(meanings) - 2.5 * legend
+        legend = max(LEAST, canvas.fit(meanings, legend, share))
+    frame, legend_box, upright = layout.frame_and_legend(rng, painting, meanings, legend)
+    grid = layout.grid_in(rng, painting, indoors, frame)
+    symbols = layout.symbols_in(rng, frame, meanings, grid)
     areas = layout.areas_in(rng, painting, indoors, grid, frame, ink)
     drawn = Map("room" if indoors else "area", areas, symbols, ink, legend, max(0.45, painting.contrast()))
     _draw(rng, painting, drawn, indoors)

@@ -160,11 +160,12 @@ def _ask(rng: random.Random, painting: Painting, page: _Page) -> None:
         "Which number does this page have?",
     )
     painting.ask("number", asked, page.number, height=page.number_height)
-    for word, where in rng.sample(_firsts(page), min(2, len(_firsts(page)))):
-        painting.ask("first", _first(where), word.word, others, **sizes)
-    for word in page.words:
-        if word.marked:
-            painting.ask("marked", _marked(word.marked), word.word, others, **sizes)
+    firsts = _firsts(page)
+    for first, where in rng.sample(firsts, min(2, len(firsts))):
+        painting.ask("first", _first(where), first.word, others, **sizes)
+    for marked in page.words:
+        if marked.marked:
+            painting.ask("marked", _marked(marked.marked), marked.word, others, **sizes)
     absent = rng.choice([word for word in WORDS if word not in {*others, page.heading}])
     present = rng.choice(page.words)
     for word, truth in ((present.word, True), (absent, False)):
