@@ -32,6 +32,7 @@ def words(drawing: Drawing) -> list[Stroke]:
 
 
 def number_in(text: str) -> str:
+    found: str
     (found,) = re.findall(r"\d+", text.split(" Choose from ")[0])
     return found
 
