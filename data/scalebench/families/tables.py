@@ -32,14 +32,18 @@ def paint(rng: random.Random, style: Style) -> Painting:
 Cell = Callable[[int, int], Box]
 
 
-def _grid(painting: Painting, rows: int, columns: int, top: float, tall: float) -> Cell:
-    """Row and column -> box. Kept back: the head of rows and columns at the bottom and on the right."""
+def _grid(painting: Painting, rows: int, columns: int, top: float, tall: float, names: bool = True) -> Cell:
+    """Row and column -> box, from the heads of columns in row 0 and, with ``names``, of rows in column 0.
+
+    Kept back: those heads at the bottom and on the right.
+    """
     canvas = painting.canvas
     wide = (canvas.width - 2 * _EDGE) / columns
 
     def cell(row: int, column: int) -> Box:
         if painting.style.unseen_layout:
-            row, column = rows - 1 - row, columns - 1 - column
+            row = (row - 1) % rows
+            column = (column - 1) % columns if names else column
         x, y = _EDGE + wide * column, top + tall * row
         return (x, y, x + wide, y + tall)
 
@@ -77,9 +81,8 @@ def _filled(
     tint = _tint(rng, painting, band)
     marked = rng.randrange(len(rows)), rng.randrange(len(columns))
 
-    corner, last = cell(0, 0), cell(0, len(columns))
-    bar = (min(corner[0], last[0]), corner[1], max(corner[2], last[2]), corner[3])
-    canvas.block("box", band, bar)
+    _, upper, _, lower = cell(0, 0)
+    canvas.block("box", band, (_EDGE, upper, canvas.width - _EDGE, lower))
     found = cells[marked[0]][marked[1]]
     canvas.block("cell", tint, cell(marked[0] + 1, marked[1] + 1), f"{tint} {found}")
     if rng.random() < 0.7:
@@ -164,7 +167,7 @@ def _calendar(rng: random.Random, painting: Painting) -> Painting:
     title = canvas.fit([month], min(painting.letters(30, low=12), room * 0.9), canvas.width / 2)
     tall = min(room, height * rng.uniform(1.5, 2.6))
     top = _EDGE + room * 1.15
-    cell = _grid(painting, weeks + 1, 7, top, tall)
+    cell = _grid(painting, weeks + 1, 7, top, tall, names=False)
     band, contrast = rng.choice(_BANDS), painting.contrast()
     canvas.text(month, canvas.width / 2, _EDGE + room / 2, title, painting.ink(canvas.background), "mm")
     canvas.block("box", band, (_EDGE, cell(0, 0)[1], canvas.width - _EDGE, cell(0, 0)[3]))
