@@ -186,7 +186,7 @@ class QueueEngine:
                 yield await job.next()
         finally:
             job.cancelled = True
-            with suppress(ValueError):
+            if job in work.waiting:  # the error of `remove` would hold all of the job's tensors in words
                 work.waiting.remove(job)
 
     async def abort(self, request_id: str) -> None:

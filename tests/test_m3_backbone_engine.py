@@ -199,3 +199,17 @@ def test_an_image_that_is_not_rgb_is_refused() -> None:
 def test_limits_below_one_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
         engine_of(FakeRunner(), **{name: 0})
+
+
+class Wordless(str):
+    """Text that must not be put into words: what a job holds may be many megabytes of tensors."""
+
+    def __repr__(self) -> str:
+        raise AssertionError("put into words")
+
+
+def test_a_request_that_is_done_is_not_put_into_words() -> None:
+    async def talk(engine: Engine) -> None:
+        assert (await answer(engine, text(Wordless("What?")))).text
+
+    during(FakeEngine(), talk)
