@@ -1,6 +1,7 @@
 """The engine by itself in a process on the server's core: the same requests, all at hand, no HTTP, no router.
 
-Pictures are decoded before the clock runs. What is timed: encoding, and answers in the engine's own batches.
+What is timed is what the service asks of its engine: an encoding, a summary and an answer, in the engine's own
+batches. Pictures are decoded before.
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ def _answer(asks: Sequence[Asked], scale: int) -> tuple[float, tuple[str, ...]]:
     async def one(picture: Any, question: str) -> str:
         async with places:
             image = await engine.encode(picture)
+            await engine.summarise(image, (question,))
             request = GenerationRequest((question,), ((image, scale),), _STATE["max_new_tokens"])
             async for event in engine.generate(request):
                 if event.generation is not None:
