@@ -33,7 +33,7 @@ def test_without_a_limit_there_is_always_room() -> None:
 
 
 def test_small_requests_find_room_where_large_ones_do_not_and_all_of_it_comes_back() -> None:
-    engine = FakeEngine(token_delay_s=0.1, answer_tokens=5)
+    engine = FakeEngine(token_delay_s=0.4, answer_tokens=5)  # none ends before all have come
 
     async def many(http: Talk, scale: int) -> list[int]:
         images = [data_uri(picture(size=(8 + i, 8))) for i in range(4)]
