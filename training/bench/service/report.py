@@ -91,8 +91,8 @@ def _served(of: Served) -> Sheet:
         told = pairs.json("service", "engine")
         rows.append((str(scale), f"{told['service']:.2f}", f"{told['engine']:.2f}", str(pairs)))
     return _sheet(
-        f"Requests a second with {of.clients} clients, {of.requests} requests a round; the engine alone has all "
-        f"of them at hand, decoded, and encodes, summarises and answers; {of.differing} answers differed",
+        f"Requests a second with {of.clients} clients, {of.requests} requests a round; the engine alone has "
+        f"all of them decoded at hand, encodes, summarises and answers; {of.differing} answers differed",
         ("scale", "service", "engine alone", "ratio"),
         rows,
     )
