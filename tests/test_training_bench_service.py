@@ -19,7 +19,7 @@ from training.bench.service import asks, overload, report, results, servers
 from training.bench.service.bare import bare_app
 from training.bench.service.clients import Load, coming, waiting
 from training.bench.service.cores import Cores, staying_on
-from training.bench.service.overhead import BARE, Overhead
+from training.bench.service.overhead import ANEW, BARE, Overhead
 from training.bench.service.overload import Overload
 from training.bench.service.pairs import Pairs
 from training.bench.service.results import Results, Size
@@ -199,7 +199,8 @@ def test_all_of_it_runs_on_the_fake_engine_and_is_written_with_where_it_comes_fr
     assert len(said) == 1 + len(results.PARTS)
     assert summary["bench"] == "m3-service"
     assert len(summary["bars"]) == 7
-    assert set(summary["overhead"]["median_ms"]) == {BARE, "/v1/answer", "/v1/route", "/v1/chat/completions"}
+    endpoints = {BARE, "/v1/answer", ANEW, "/v1/route", "/v1/chat/completions"}
+    assert set(summary["overhead"]["median_ms"]) == endpoints
     assert summary["served"]["differing_answers"] == 0
     assert set(summary["served"]["scales"]) == {"36", "576"}
     assert summary["routed"]["flops_ratio"] == 1  # the fake engine has no router

@@ -1,7 +1,7 @@
 """The engine by itself in a process on the server's core: the same requests, all at hand, no HTTP, no router.
 
-What is timed is what the service asks of its engine: an encoding, a summary and an answer, in the batches that
-the engine makes. Pictures are decoded before.
+What is timed is what the service asks of its engine: an encoding, a summary and an answer, in batches of the
+engine's making. Pictures are decoded before.
 """
 
 from __future__ import annotations
