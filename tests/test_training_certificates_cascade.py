@@ -15,10 +15,11 @@ from router.passes import first_certificates, first_look, reconsider
 from router.policy import decide
 from tests.cascading import examples, quick_hybrid, small_escalation, telling
 from tests.said import Said
-from training.certificates.certify import certify, predict, replays
+from training.certificates.certify import certify
 from training.certificates.grid import Grid
 from training.certificates.losses import at_scales
-from training.certificates.path import cascade_path
+from training.certificates.path import CASCADES
+from training.certificates.policies import policies, predict
 from training.certificates.replay import Replay
 from training.certificates.simulate import reversed_scales, simulate
 from training.escalation.path import careful_path
@@ -49,8 +50,22 @@ def table() -> OutcomeTable:
 
 
 @cache
+def tune() -> OutcomeTable:
+    return telling(100, split="tune")
+
+
+@cache
 def certified() -> Certificates:
-    return certify(router(), table(), GRID)
+    return certify(router(), table(), GRID, tune=tune())
+
+
+def test_without_tune_a_cascade_is_certified_along_the_path_that_came_with_it() -> None:
+    found = certify(router(), table(), GRID, families=False)
+    taken = {c.setting for c in found.cascade if c.setting is not None}
+    known = router().bundle.escalation
+    assert taken
+    assert known is not None
+    assert taken <= set(known.path)
 
 
 def test_the_path_loses_more_and_spends_less_with_every_setting() -> None:
@@ -71,12 +86,10 @@ def test_the_path_loses_more_and_spends_less_with_every_setting() -> None:
 def test_a_cascade_has_certificates_of_its_own_beside_those_of_one_pass() -> None:
     found = certified()
     assert len(found.cascade) == len(found.accuracy) == 3 * 8  # two families and all
-    path = cascade_path(router().bundle.escalation)
-    assert path[0] == FULL
     taken = [c for c in found.cascade if c.setting is not None]
     assert taken
     for c in taken:
-        assert c.setting in path[1:]
+        assert c.setting in CASCADES
         assert c.bound <= c.epsilon
         assert c.visual_tokens < 576
     assert {c.setting.threshold for c in found.accuracy if c.setting is not None} == {None}
@@ -160,20 +173,24 @@ def test_a_drop_that_no_cascade_is_certified_for_is_answered_once_at_the_full_sc
 
 def test_cascades_of_a_good_and_of_a_bad_router_are_wrong_no_more_often_than_delta() -> None:
     predictions = predict(router(), table())
-    bad = replays(router(), table(), reversed_scales(predictions))
-    policies = replays(router(), table(), predictions) | {f"bad {name}": bad[name] for name in bad}
-    assert len(policies) == 4
-    rows = simulate(policies, Grid(("regret", "net"), (0.05, 0.2), (0.1, 0.3)), n_images=150, draws=100)
+    grid, known = Grid(("regret", "net"), (0.05, 0.2), (0.1, 0.3)), {}
+    for name, said in (("good", predictions), ("bad", reversed_scales(predictions))):
+        for policy in policies(router(), said, table(), grid, tune()):
+            known[name, policy.cascade] = policy.replay, policy.order
+    assert len(known) == 4
+    named = {f"{name} {cascade}": policy for (name, cascade), policy in known.items()}
+    rows = simulate(named, grid, n_images=150, draws=100)
     assert len(rows) == 32
     assert all(row.holds for row in rows)
-    good = [row for row in rows if row.policy == "lightgbm_per_scale, cascade" and row.epsilon == 0.2]
+    good = [row for row in rows if row.policy == "good True" and row.epsilon == 0.2]
     assert all(row.known <= row.tokens < row.full == 576 for row in good)
 
 
 def test_a_router_without_a_second_look_plays_no_cascade() -> None:
     alone = Router(replace(router().bundle, escalation=None), router().predictor)
     predictions = predict(alone, table())
-    assert len(replays(alone, table(), predictions)) == 1
+    for beside in (None, tune()):
+        assert [policy.cascade for policy in policies(alone, predictions, table(), GRID, beside)] == [False]
     assert certify(alone, table(), GRID, families=False).cascade == ()
     with pytest.raises(RecordError, match="no second look: fit it with --escalation"):
         Replay.of(alone, predictions, table(), [FULL, Setting(0.0, 0.1)])

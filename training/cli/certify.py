@@ -26,7 +26,8 @@ def command(
     outcomes: Annotated[
         Path | None,
         typer.Option(
-            help="Folder with the table certify, or of one table. Default: those shipped for m3-tiny."
+            help="Folder with the table certify, or of one table; tune beside it orders what is tested. "
+            "Default: those shipped for m3-tiny."
         ),
     ] = None,
     loss: Annotated[
@@ -82,12 +83,15 @@ def command(
     try:
         grid = Grid(_losses(loss), tuple(epsilon or EPSILONS), tuple(delta or DELTAS))
         router = Router.load(bundle)
-        table = read_outcomes(folder)
+        table, tune = read_outcomes(folder), _tune(folder)
+        if tune is None:
+            console.print("There is no table of tune beside it: settings are tested in the order of prices.")
         if simulate:
-            rows = _simulate(router, table, grid, images=images, draws=draws, seed=seed)
+            rows = _simulate(router, table, tune, grid, images=images, draws=draws, seed=seed)
             _tell_simulated(rows, console)
             return
-        found = certify(router, table, grid, families=families, outcomes=outcomes_hash(folder))
+        digest = outcomes_hash(folder)
+        found = certify(router, table, grid, tune=tune, families=families, outcomes=digest)
         _tell(found, console)
         if all(certificate.refused for certificate in (*found.accuracy, *found.cascade)):
             needed = min(c.smallest_n for c in (*found.accuracy, *found.cascade))
@@ -120,21 +124,38 @@ def _losses(names: Sequence[str] | None) -> tuple[LossName, ...]:
     return tuple(known[name] for name in names or ("regret", "net"))
 
 
+def _tune(certify: Path) -> OutcomeTable | None:
+    """The table of tune beside ``certify``, if there is one."""
+    from data.records import read_outcomes
+
+    beside = certify.parent / "tune"
+    if not (beside / "manifest.json").is_file() or beside.resolve() == certify.resolve():
+        return None
+    return read_outcomes(beside)
+
+
 def _simulate(
-    router: Router, table: OutcomeTable, grid: Grid, *, images: int | None, draws: int, seed: int
+    router: Router,
+    table: OutcomeTable,
+    tune: OutcomeTable | None,
+    grid: Grid,
+    *,
+    images: int | None,
+    draws: int,
+    seed: int,
 ) -> list[Simulated]:
-    from training.certificates.certify import predict, replays
+    from training.certificates.policies import policies, predict
     from training.certificates.simulate import BAD, reversed_scales, simulate
     from training.report.places import FINAL
 
     if FINAL in table.split.split("+"):
         raise ValueError(f"The split '{FINAL}' is opened by `m3-train report --final` only.")
     predictions = predict(router, table)
-    bad = replays(router, table, reversed_scales(predictions))
-    policies = replays(router, table, predictions) | {
-        name.replace(router.bundle.candidate, BAD, 1): replay for name, replay in bad.items()
-    }
-    return simulate(policies, grid, n_images=images, draws=draws, seed=seed)
+    found = {}
+    for name, said in ((router.bundle.candidate, predictions), (BAD, reversed_scales(predictions))):
+        for policy in policies(router, said, table, grid, tune):
+            found[f"{name}, cascade" if policy.cascade else name] = policy.replay, policy.order
+    return simulate(found, grid, n_images=images, draws=draws, seed=seed)
 
 
 def _table(title: str, *headings: str) -> Table:
