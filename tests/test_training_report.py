@@ -129,6 +129,9 @@ def test_numbers_read_well() -> None:
     assert words.points(-0.0123) == "−1.2"
     assert words.points(-0.0001) == "0.0"
     assert words.percent(0.871) == "87.1%"
+    assert words.percent(0.5265) == words.percent(105.3 / 200) == "52.7%"
+    assert words.percent(-0.5265) == "−52.7%"
+    assert words.percent(-0.0004) == words.percent(-0.0) == "0.0%"
     assert words.percent(float("nan")) == "–"
     assert [words.number(v) for v in (1.0, 16.23, 576.0, 1234.5, 2.4e9, 8.36e12)] == [
         "1",

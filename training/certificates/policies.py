@@ -38,7 +38,7 @@ def policies(
     paths: list[tuple[Setting, ...]] = [price_path(router.bundle.prices)]
     if router.second_look is not None:
         paths.append(cascade_path(router.bundle.escalation) if tune is None else (FULL, *CASCADES))
-    found = []
+    found: list[Policy] = []
     for path in filter(None, paths):
         replay = Replay.of(router, predictions, table, path)
         if tune is None:

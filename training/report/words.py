@@ -23,8 +23,12 @@ COSTS = {
 
 
 def percent(share: float, digits: int = 1) -> str:
-    """0.871 -> 87.1%; an en dash where there is no number."""
-    return f"{100 * share:.{digits}f}%".replace("-", MINUS) if math.isfinite(share) else "–"
+    """0.871 -> 87.1%; an en dash where there is no number. Halves are rounded away from zero, however they
+    were summed: 0.5265 is 52.7% everywhere."""
+    if not math.isfinite(share):
+        return "–"
+    rounded = round(100 * share + math.copysign(1e-9, share), digits) + 0.0  # + 0.0: no negative zero
+    return f"{rounded:.{digits}f}%".replace("-", MINUS)
 
 
 def points(difference: float) -> str:
