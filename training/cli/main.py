@@ -16,6 +16,7 @@ VERBS: dict[str, tuple[str, str]] = {
         "training.cli.bench_backbone:command",
         "Measure the backbone against the reference's way.",
     ),
+    "bench-service": ("training.cli.bench_service:command", "Measure the service under load."),
     "merge": ("training.cli.merge:command", "Merge the parts of a table that several machines labelled."),
     "import": (
         "training.cli.import_outcomes:command",
