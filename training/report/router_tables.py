@@ -38,7 +38,7 @@ def certificates(report: Report) -> Sheet:
     """Every certificate shown: its promise, and what came of it on this split."""
     rows = tuple(
         (
-            Value(f"{c.certificate.loss} ≤ {100 * c.certificate.epsilon:g}"),
+            Value(f"{c.certificate.loss} ≤ {100 * c.certificate.epsilon:g}{', hybrid' if c.cascade else ''}"),
             Value(f"{100 * c.certificate.bound:.2f}"),
             Value(points(c.loss.value).removeprefix("+"), points_range(c.loss)),
             Value(number(c.visual_tokens.value)),

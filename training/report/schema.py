@@ -245,13 +245,14 @@ class FieldMeasures(_Part):
 
 
 class Certified(_Part):
-    """One certificate, and what came of it on this split: loss_here."""
+    """One certificate, and what came of it on this split: loss_here. cascade: answers are thought over."""
 
     loss: Literal["regret", "net", "agreement"]
     epsilon: Number
     delta: Number
     n_images: int
     bound: Number
+    cascade: bool
     loss_here: Value
     visual_tokens: Value
     saved: Value
