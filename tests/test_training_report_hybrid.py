@@ -178,7 +178,7 @@ def test_certificates_of_the_cascade_are_shown_with_all_its_passes() -> None:
     assert default is not None
     assert shown.visual_tokens.value == pytest.approx(default.cost["visual_tokens"].value)
     text = markdown(r)
-    assert "the hybrid's mean net loss against scale 576 of at most 1 point with" in text
+    assert "the hybrid's mean net loss of at most 1 point with" in text
     assert "| net ≤ 1, hybrid | 0.90 |" in text
     table = dataclasses.replace(known.table, manifest={**known.table.manifest, "confidences": "none"})
     blind = dataclasses.replace(known, router=Router.of(bundle), table=table)

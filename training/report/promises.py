@@ -24,13 +24,13 @@ def certificate(report: Report) -> str:
     first = report.certified[0].certificate
     sure = (
         f"with probability {percent(1 - first.delta, 0)} over the {first.n_images:,} images of certify, and "
-        "for images like them,"
+        f"for images like them, against scale {full}"
     )
     asked = report.inputs.asked
     if asked is not None:
         at = covering(router.bundle.certificates, asked)
-        return f"Certified: {sure} {_bound('a mean', at, full)}."
-    told = [_promise(group, full) for group in _by_loss(report.certified)]
+        return f"Certified: {sure} {_bound('a mean', at)}."
+    told = [_promise(group) for group in _by_loss(report.certified)]
     return f"Certified, each by itself: {sure} {', '.join(told)}. The setting above is not one of these."
 
 
@@ -41,17 +41,17 @@ def _by_loss(certified: Sequence[Certified]) -> list[list[Certified]]:
     return list(groups.values())
 
 
-def _promise(group: Sequence[Certified], full: int) -> str:
+def _promise(group: Sequence[Certified]) -> str:
     """Of those of one loss the one that is nearest to a point."""
     shown = min(group, key=lambda each: abs(each.certificate.epsilon - 0.01))
     what = "the hybrid's mean" if shown.cascade else "a mean"
-    bound = _bound(what, shown.certificate, full)
+    bound = _bound(what, shown.certificate)
     return f"{bound} with {number(shown.visual_tokens.value)} visual tokens"
 
 
-def _bound(what: str, certificate: Certificate, full: int) -> str:
+def _bound(what: str, certificate: Certificate) -> str:
     loss = loss_name(certificate.loss)
-    return f"{what} {loss} against scale {full} of at most {in_points(certificate.epsilon)}"
+    return f"{what} {loss} of at most {in_points(certificate.epsilon)}"
 
 
 def loss_name(loss: LossName) -> str:
