@@ -15,6 +15,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from m3_backbone.scales import Ladder
 from router.constraints import DELTA, LOSS, LossName
 from router.errors import M3Error
 from router.image_hosts import parse_image_hosts
@@ -44,7 +45,8 @@ class Settings(BaseSettings):
     compile: torch.compile; the first requests are slow, and answers agree with the plain model to rounding.
     kv_budget_bytes: keys and values cached at any time; larger batches run in portions, larger requests are
         refused. prompt_limit: tokens of a prompt; unset, what the checkpoint names.
-    reducer: how a grid becomes fewer tokens: M3's average pooling, or one of the paper's ablations, which is
+    ladder: scales with commas, to which a plain LLaVA is pooled without training; M3 names its own.
+    reducer: how a grid becomes fewer tokens: M3's average pooling, or one of the paper's baselines, which is
         another backbone to every bundle.
     api_keys: a list with commas; whoever asks must send one of them. Unset, anybody may ask.
     allowed_hosts: a list with commas of names that the header Host may hold, ``*`` for any. Unset: any, but
@@ -83,6 +85,7 @@ class Settings(BaseSettings):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     conversation: str | None = None
     vision_tower: str | None = None
+    ladder: str | None = None
     compile: bool = False
     kv_budget_bytes: int | None = Field(default=None, ge=1)
     prompt_limit: int | None = Field(default=None, ge=1)
@@ -141,6 +144,13 @@ class Settings(BaseSettings):
     @classmethod
     def _sound_image_hosts(cls, value: str | None) -> str | None:
         parse_image_hosts(value)
+        return value
+
+    @field_validator("ladder")
+    @classmethod
+    def _sound_ladder(cls, value: str | None) -> str | None:
+        if value is not None:
+            Ladder.from_text(value)
         return value
 
     @field_validator("cascade")

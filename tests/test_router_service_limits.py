@@ -208,6 +208,8 @@ def test_a_question_longer_than_the_context_is_a_400() -> None:
     assert response.status_code == 400
     assert error_of(response)["code"] == "context_length_exceeded"
     assert error_of(response)["param"] == "question"
+    assert "longer than the model's context. The prompt has " in error_of(response)["message"]
+    assert "the context holds 700" in error_of(response)["message"]
 
 
 def test_views_multiply_the_tokens_and_the_ceiling_counts_them() -> None:

@@ -17,6 +17,7 @@ import m3_backbone
 from data.records import read_outcomes
 from data.unreadable import NAME
 from m3_backbone.prompt import CONVERSATIONS, Conversation
+from m3_backbone.scales import Ladder
 from m3_backbone.types import CheckpointError, Generation, GenerationRequest, OutOfMemory
 from tests.labelling import FakeBackbone
 from tests.sources import lines, picture
@@ -210,16 +211,19 @@ def test_rows_with_an_id_that_came_before_are_left_out_when_asked_for(run: Run, 
 
 def test_how_the_backbone_runs_is_asked_for_by_flags_and_part_of_the_labels(run: Run, tmp_path: Path) -> None:
     got: dict[str, Any] = {}
-    code, text = run("--compile", "--kv-budget", "99999", "--prompt-limit", "512", options=got)
+    how = ("--compile", "--kv-budget", "99999", "--prompt-limit", "512")
+    code, text = run(*how, "--ladder", "1,9,36", "--vision-tower", "clip", options=got)
     assert code == 0, text
     assert [got[key] for key in ("compiled", "kv_budget_bytes", "prompt_limit", "reducer")] == [
         *(True, 99999, 512),
         "average",
     ]
+    assert (got["ladder"], got["vision_tower"]) == (Ladder((1, 9, 36)), "clip")
     assert read_outcomes(tmp_path / "out").manifest["compiled"] is True
     for flags, message in (
         ((), "compiled was True and is now None"),
         (("--reducer", "spatial"), "labels of"),
+        (("--ladder", "1,8"), "Scale 8 is not a square number"),
     ):
         code, text = run(*flags)
         assert code == 1

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from m3_backbone.scales import Ladder
 from m3_backbone.types import CheckpointError, Engine
 from router import embedded_bundle
 from router.errors import BundleMismatch, ConstraintError, M3Error
@@ -42,6 +43,7 @@ def load_engine(settings: Settings) -> Engine:
             dtype=settings.dtype,
             device=settings.device,
             vision_tower=settings.vision_tower,
+            ladder=None if settings.ladder is None else Ladder.from_text(settings.ladder),
             conversation=settings.conversation,
             reducer=settings.reducer,
             kv_budget_bytes=settings.kv_budget_bytes,

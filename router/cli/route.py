@@ -38,7 +38,7 @@ def command(
     async def run() -> dict[str, Any]:
         async with posed(
             settings,
-            image,
+            [image],
             question,
             scale=scale,
             min_scale=min_scale,

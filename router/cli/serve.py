@@ -31,6 +31,8 @@ from router.cli.options import (
     Loss,
     PromptLimit,
     Reducer,
+    Scales,
+    VisionTower,
 )
 from router.errors import M3Error
 from router.router import Router
@@ -58,6 +60,8 @@ def command(
     kv_budget: KvBudget = None,
     prompt_limit: PromptLimit = None,
     reducer: Reducer = None,
+    vision_tower: VisionTower = None,
+    ladder: Scales = None,
     accuracy_drop: Drop = None,
     delta: Delta = None,
     loss: Loss = None,
@@ -75,6 +79,8 @@ def command(
         kv_budget_bytes=kv_budget,
         prompt_limit=prompt_limit,
         reducer=reducer,
+        vision_tower=vision_tower,
+        ladder=ladder,
         accuracy_drop=accuracy_drop,
         delta=delta,
         loss=loss,

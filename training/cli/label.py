@@ -47,8 +47,18 @@ def command(
         int | None, typer.Option(min=1, help="Tokens of a prompt at most; the checkpoint names its own.")
     ] = None,
     reducer: Annotated[
-        str, typer.Option(help="average (M3's), or the paper's ablations spatial and sequential.")
+        str, typer.Option(help="average (M3's), or the paper's baselines spatial and sequential.")
     ] = "average",
+    ladder: Annotated[
+        str | None,
+        typer.Option(
+            help="Scales that a plain LLaVA checkpoint is pooled to without training, as in 1,9,36,144,576."
+        ),
+    ] = None,
+    vision_tower: Annotated[
+        str | None,
+        typer.Option(help="CLIP's folder, where the checkpoint's own name of it does not resolve."),
+    ] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer at most.")] = 16,
     data_dir: Annotated[
         Path | None,
@@ -76,6 +86,7 @@ def command(
     from data.unreadable import write_unreadable
     from m3_backbone import EngineError, load_backbone
     from m3_backbone.prompt import CONVERSATIONS
+    from m3_backbone.scales import Ladder
     from training.interrupt import Interrupt, Stopped
     from training.label import Settings, label
     from training.parts import Part
@@ -94,11 +105,13 @@ def command(
             device=device,
             conversation=conversation,
             reducer=reducer,
+            ladder=None if ladder is None else Ladder.from_text(ladder),
+            vision_tower=vision_tower,
             kv_budget_bytes=kv_budget,
             prompt_limit=prompt_limit,
             compiled=compiled,
         )
-        ladder = some_of(model.ladder, asked)
+        labelled = some_of(model.ladder, asked)
     except ValueError as error:  # SourceError, CheckpointError, LabelError: the message has the remedy
         console.print(f"Error: {error}")
         raise typer.Exit(1) from None
@@ -124,7 +137,7 @@ def command(
                 progress.reset(task, total=tally.total, completed=tally.resumed, description="labelling")
             scores = " ".join(
                 f"{scale}:{accuracy:.3f}"
-                for scale, accuracy in zip(ladder, tally.accuracy, strict=True)
+                for scale, accuracy in zip(labelled, tally.accuracy, strict=True)
                 if tally.done
             )
             progress.update(task, completed=tally.done, accuracy=scores)
