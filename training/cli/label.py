@@ -193,6 +193,8 @@ def _unreadable(table: OutcomeTable) -> dict[str, str]:
 
 def summary(table: OutcomeTable, out: Path) -> Table:
     """Scores and tokens by scale, for the terminal."""
+    from data.unreadable import NAME, listed_images
+
     shown = Table(title=f"{len(table)} samples of {len(table.image_ids)} images in {out}")
     for column in ("scale", "score", "visual tokens", "answer tokens"):
         shown.add_column(column, justify="right")
@@ -206,7 +208,9 @@ def summary(table: OutcomeTable, out: Path) -> Table:
     shown.add_row("best of all", f"{table.scores.max(axis=1).mean():.4f}", "", "")
     notes = []
     if unreadable := _unreadable(table):
-        notes.append(f"{len(unreadable)} images could not be opened; unreadable.jsonl has their questions.")
+        rest = len(unreadable.keys() - listed_images(out))
+        of = f"the questions of {len(unreadable) - rest} of them" if rest else "their questions"
+        notes.append(f"{len(unreadable)} images could not be opened; {NAME} has {of}.")
     if isinstance(left_out := table.manifest.get("left_out"), dict):
         notes += [f"{count} rows were left out for {reason}." for reason, count in left_out.items()]
     shown.caption = "\n".join(notes) or None
