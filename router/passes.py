@@ -13,6 +13,7 @@ import numpy as np
 
 from m3_backbone.scales import Ladder
 from m3_backbone.types import Generation
+from router import reasons
 from router.cascade import MOST_PASSES, confidence_of, mean_probability, next_when_unsure
 from router.certificates import NOTHING, Certificates, Setting
 from router.constraints import DELTA, LOSS, Constraints
@@ -111,7 +112,7 @@ def reconsider(
         score = look.expected(predictions, at, confidence)[0]
         why = (
             f"given the answer at scale {decision.scale}, the expected score is {score[then]:.3f} instead of "
-            f"{score[at[0]]:.3f}, worth {visual_tokens[then]} more visual tokens at {price:.3g} per token"
+            f"{score[at[0]]:.3f}, {reasons.worth(price, visual_tokens[then])}"
         )
     if then == at[0] or not allowed[0, then]:
         return decision

@@ -59,9 +59,64 @@ def test_a_request_gets_the_certified_price_and_says_so() -> None:
     decision = decided(Constraints(accuracy_drop=0.02, delta=0.1))
     assert (decision.scale, decision.policy, decision.certified) == (36, "accuracy_drop", True)
     assert decision.reason == (
-        "accuracy drop 0.02 (regret, delta 0.1): expected score 0.800 for 36 visual tokens is the best trade "
-        "at 0.002 per token"
+        "accuracy drop 0.02 (regret, delta 0.1): the certified setting (regret at most 0.004 on 1000 images, "
+        "40 visual tokens on average, 576 at the full scale); expected score 0.800 for 36 visual tokens is "
+        "the best trade at 0.002 per token"
     )
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "delta", "said"),
+    [
+        (0.02, 0.1, "accuracy drop 0.02 (regret, delta 0.1): "),
+        (0.03, 0.1, "(regret, delta 0.1), snapped from 0.03 to 0.02: the certified setting"),
+        (0.02, 0.3, "(regret, delta 0.3), snapped from delta 0.3 to 0.1: the certified setting"),
+        (0.03, 0.3, ", snapped from 0.03 to 0.02 and from delta 0.3 to 0.1: "),
+        (0.015, 0.05, ", snapped from 0.015 to 0.01: the largest scale allowed, because nothing cheaper"),
+    ],
+)
+def test_a_request_that_snaps_is_told_to_which_certificate(epsilon: float, delta: float, said: str) -> None:
+    assert said in decided(Constraints(accuracy_drop=epsilon, delta=delta)).reason
+
+
+def priced(price: float, scores: list[float]) -> Decision:
+    """What the certificate of that price decides about these expected scores."""
+    score = np.array([scores], np.float32)
+    return decided(
+        Constraints(accuracy_drop=0.02),
+        Certificates(accuracy=(certificate(0.02, 0.05, price),)),
+        predictions=Predictions(score, score, np.zeros(1, np.float32)),
+    )
+
+
+def test_a_certified_setting_without_a_price_is_not_called_a_trade() -> None:
+    for price in (0.0, -1e-5):
+        reason = priced(price, [0.3, 0.5, 0.8, 0.9, 0.92]).reason
+        assert reason.endswith(
+            "; no price: expected score 0.920 for 576 visual tokens is the highest expected score"
+        )
+    larger = priced(-1e-3, [0.3, 0.5, 0.8, 0.95, 0.92])
+    assert larger.scale == 576
+    assert larger.reason.endswith(
+        "; no price: expected score 0.920 for 576 visual tokens, as it prefers larger scales; a smaller one "
+        "is expected to score 0.950"
+    )
+    assert "per token" not in larger.reason
+
+
+def test_a_limit_of_the_request_takes_the_certificate_away_and_the_reason_says_so() -> None:
+    decision = decided(Constraints(accuracy_drop=0.02, delta=0.1, max_visual_tokens=144))
+    assert decision.certified is False
+    assert "a setting that is not certified of such requests (regret at most 0.004" in decision.reason
+    assert decision.reason.endswith(", at most 144 visual tokens")
+
+
+def test_the_steps_of_a_bundle_are_those_of_whole_certificates_by_loss() -> None:
+    assert GRID.steps() == {
+        "regret": ((0.001, 0.01, 0.02, 0.05), (0.05, 0.1)),
+        "net": ((0.05,), (0.05,)),
+    }
+    assert Certificates().steps() == {}
 
 
 @pytest.mark.parametrize(
@@ -99,7 +154,11 @@ def test_the_delta_and_the_loss_of_a_drop_have_defaults() -> None:
     [
         (Constraints(accuracy_drop=0.01), "nothing cheaper passed for a drop of 0.01 on 1000 images"),
         (Constraints(accuracy_drop=0.001), "1000 images cannot certify a drop of 0.001, 2995 are needed"),
-        (Constraints(accuracy_drop=0.0005), "no certificate of this router covers that"),
+        (
+            Constraints(accuracy_drop=0.0005),
+            "no certificate of this router covers that: it has them of regret for 0.001, 0.01, 0.02, 0.05 at "
+            "delta 0.05, 0.1",
+        ),
         (Constraints(accuracy_drop=0.02, delta=0.01), "no certificate of this router covers that"),
         (Constraints(accuracy_drop=0.05, loss="agreement"), "no certificate of this router covers that"),
         (Constraints(accuracy_drop=0.05, kind="conversation"), "certificates speak of one question about"),
