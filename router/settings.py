@@ -172,8 +172,13 @@ class Settings(BaseSettings):
             *first, last = (PREFIX + name.upper() for name in named)
             both = "both" if len(named) == 2 else "all"
             raise ValueError(f"{', '.join(first)} and {last} are {both} set. Set one of them")
-        if self.cascade is not False and self.accuracy_drop is not None:
-            raise ValueError("M3_CASCADE and M3_ACCURACY_DROP are both set. No cascade is certified: set one")
+        if type(self.cascade) is not bool and (
+            self.accuracy_drop is not None or self.token_budget is not None
+        ):
+            raise ValueError(
+                "M3_CASCADE is a threshold, which keeps neither M3_ACCURACY_DROP nor M3_TOKEN_BUDGET. Set it "
+                "to true, or set one of them"
+            )
         return self
 
     @classmethod

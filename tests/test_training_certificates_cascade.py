@@ -9,10 +9,8 @@ import numpy as np
 import pytest
 
 from data.records import OutcomeTable, RecordError
-from router import Bundle, Constraints, Router
+from router import Constraints, Router
 from router.certificates import FULL, Certificates, Setting
-from router.passes import first_certificates, first_look, reconsider
-from router.policy import decide
 from tests.cascading import examples, quick_hybrid, small_escalation, telling
 from tests.said import Said
 from training.certificates.certify import certify
@@ -28,11 +26,8 @@ from training.fit import fit
 GRID = Grid(losses=("regret", "net"), epsilons=(0.05, 0.15), deltas=(0.1, 0.2))
 
 
-def drop() -> Constraints:
-    """A drop that is certified for the cascade below; made by name, for `Constraints` may refuse it."""
-    asked = Constraints(accuracy_drop=0.15, delta=0.2)
-    object.__setattr__(asked, "cascade", True)
-    return asked
+DROP = Constraints(accuracy_drop=0.15, delta=0.2, cascade=True)
+"""One that is certified for the cascade below."""
 
 
 @cache
@@ -104,8 +99,8 @@ def test_an_answers_own_confidence_makes_the_same_promise_cheaper() -> None:
 
 def test_what_is_served_is_what_was_certified() -> None:
     """The passes of requests, one by one, against the replay at the certified setting: fallbacks included."""
-    bundle = replace(router().bundle, certificates=certified())
-    cell = bundle.certificates.covering("regret", 0.15, 0.2, cascade=True)
+    known = Router.of(replace(router().bundle, certificates=certified()))
+    cell = known.bundle.certificates.covering("regret", 0.15, 0.2, cascade=True)
     assert cell is not None
     assert cell.setting is not None
     predictions = predict(router(), table())
@@ -115,39 +110,21 @@ def test_what_is_served_is_what_was_certified() -> None:
     assert regret.mean() <= cell.bound
     thought_over = 0
     for i in range(0, len(table()), 9):
-        scales, spent = served(bundle, table(), i)
+        scales, spent = served(known, table(), i)
         assert scales[-1] == table().scales[replay.choices[1, i]]
         assert spent == replay.tokens[1, i]
         thought_over += len(scales) > 1
     assert thought_over > 20
 
 
-def served(bundle: Bundle, some: OutcomeTable, i: int) -> tuple[list[int], int]:
-    """The scales of sample ``i``'s passes, as the router's parts make them, and what they spend."""
-    inputs, known, asked = some.route_inputs(i), router(), drop()
-    predictions = known.predict(bundle.features.vector(inputs)[None])
-    decision = decide(
-        predictions,
-        inputs.visual_tokens,
-        known.ladder,
-        first_look(asked, bundle.escalation),
-        bundle.prices,
-        fallback="unlike those that are known" if known.is_novel(predictions)[0] else None,
-        certificates=first_certificates(asked, bundle.certificates, bundle.escalation),
-    )
-    assert decision.certified
-    tried: list[int] = []
+def served(known: Router, some: OutcomeTable, i: int) -> tuple[list[int], int]:
+    """The scales of sample ``i``'s passes, as the router decides them, and what they spend."""
+    inputs, tried = some.route_inputs(i), list[int]()
+    decision = known.route(inputs, DROP)
     while True:
-        then = reconsider(
-            decision,
-            Said.at(some, i, decision.scale),
-            asked,
-            known.ladder,
-            inputs.visual_tokens,
-            known.second_look,
-            tried,
-            bundle.certificates,
-        )
+        assert decision.certified
+        assert decision.policy == "cascade"
+        then = known.reconsider(decision, Said.at(some, i, decision.scale), inputs, DROP, tried)
         tried.append(decision.scale)
         if then is decision:
             return tried, sum(inputs.visual_tokens[known.ladder.index(scale)] for scale in tried)
@@ -155,20 +132,23 @@ def served(bundle: Bundle, some: OutcomeTable, i: int) -> tuple[list[int], int]:
 
 
 def test_a_drop_that_no_cascade_is_certified_for_is_answered_once_at_the_full_scale() -> None:
-    bundle = replace(router().bundle, certificates=replace(certified(), cascade=()))
-    known, inputs, asked = router(), table().route_inputs(0), drop()
-    decision = decide(
-        known.predict(bundle.features.vector(inputs)[None]),
-        inputs.visual_tokens,
-        known.ladder,
-        first_look(asked, bundle.escalation),
-        bundle.prices,
-        certificates=first_certificates(asked, bundle.certificates, bundle.escalation),
-    )
+    known = Router.of(replace(router().bundle, certificates=replace(certified(), cascade=())))
+    inputs = table().route_inputs(0)
+    decision = known.route(inputs, DROP)
     assert (decision.scale, decision.certified) == (576, False)
-    answer = Said.at(table(), 0, 576)
-    again = reconsider(decision, answer, asked, known.ladder, inputs.visual_tokens, known.second_look)
-    assert again is decision
+    assert "no certificate of this router covers that" in decision.reason
+    assert known.reconsider(decision, Said.at(table(), 0, 576), inputs, DROP) is decision
+
+
+def test_a_cascade_that_is_kept_from_what_was_certified_is_not_certified() -> None:
+    known, inputs = Router.of(replace(router().bundle, certificates=certified())), table().route_inputs(0)
+    assert known.route(inputs, DROP).certified
+    for more in ({"max_visual_tokens": 576}, {"min_scale": 1}, {"max_scale": 576}, {"greedy": False}):
+        assert not known.route(inputs, replace(DROP, **more)).certified
+    assert not known.route(inputs, replace(DROP, max_new_tokens=15)).certified
+    once = known.route(inputs, replace(DROP, cascade=False))
+    assert once.certified
+    assert once.policy == "accuracy_drop"
 
 
 def test_cascades_of_a_good_and_of_a_bad_router_are_wrong_no_more_often_than_delta() -> None:

@@ -12,6 +12,7 @@ from m3_backbone.scales import Ladder
 from m3_backbone.types import CheckpointError, Engine
 from router import embedded_bundle
 from router.errors import BundleMismatch, ConstraintError, M3Error
+from router.passes import first_certificates, first_look
 from router.router import Router
 from router.service.pipeline import Pipeline
 from router.service.schemas import constraints_of
@@ -114,7 +115,8 @@ def unproven(settings: Settings, router: Router) -> str | None:
     if settings.accuracy_drop is None:
         return None
     bundle, usual = router.bundle, constraints_of({}, router.ladder, settings)
-    target = resolve(usual, bundle.prices, bundle.certificates)
+    certificates = first_certificates(usual, bundle.certificates, bundle.escalation)
+    target = resolve(first_look(usual, bundle.escalation), bundle.prices, certificates)
     if target.full is not None:
         return (
             f"M3_ACCURACY_DROP has value '{settings.accuracy_drop:g}', and {target.full}: requests that ask "

@@ -12,6 +12,7 @@ import typer
 from router.cli import options
 from router.cli.loading import deadline
 from router.cli.question import posed
+from router.service.cascading import alone
 from router.service.replies import route_body
 from router.service.timing import Stopwatch
 from router.settings import Settings
@@ -51,7 +52,7 @@ def command(
             routed = await asked.pipeline.route(
                 asked.image, asked.turns, asked.constraints, watch=Stopwatch(), deadline=deadline(settings)
             )
-            return route_body(routed, asked.pipeline, uuid.uuid4().hex).model_dump()
+            return route_body(alone(routed), asked.pipeline, uuid.uuid4().hex).model_dump()
 
     report = asyncio.run(run())
     if as_json:
