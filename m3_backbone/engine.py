@@ -44,7 +44,10 @@ class QueueEngine:
         batch, and calls that may wait; one more raises `QueueFull`.
     image_cache_bytes: encoded images kept (see `ImageCache`); 0 keeps none.
     stall_s: a runner that shows no sign of life for so long is taken for hung: every request fails with
-        `EngineUnavailable`, and the engine is not ready until the runner comes back.
+        `EngineUnavailable`, and the engine is not ready until the runner comes back. After twice as long its
+        thread is left behind.
+    restart_s: before a runner that died, or was left behind, is started again; each further time in a row
+        after twice as long (`m3_backbone.revival`).
     drain_s: how long `close` waits for what was accepted.
     """
 
@@ -60,6 +63,7 @@ class QueueEngine:
         context_tokens: int = 2048,
         image_cache_bytes: int = 256 * 2**20,
         stall_s: float = 120.0,
+        restart_s: float = 1.0,
         drain_s: float = 30.0,
     ) -> None:
         limits = {"batch_size": batch_size, "queue_size": queue_size, "context_tokens": context_tokens}
@@ -72,6 +76,7 @@ class QueueEngine:
         self._ladder = ladder
         self._capacity = Capacity(batch_size, queue_size, context_tokens)
         self._stall_s = stall_s
+        self._restart_s = restart_s
         self._drain_s = drain_s
         self._images = ImageCache(image_cache_bytes)
         self._encoding: dict[Key, Call] = {}
@@ -108,6 +113,7 @@ class QueueEngine:
             queued=len(work.waiting) + len(work.calls) if work else 0,
             running=len(work.running) + (work.current is not None) if work else 0,
             cached_images=len(self._images),
+            restarts=work.restarts if work else 0,
             details={"cached_image_bytes": str(self._images.nbytes)},
         )
 
@@ -119,6 +125,7 @@ class QueueEngine:
                 name=f"m3-{self._name}",
                 batch_size=self._capacity.batch_size,
                 stall_s=self._stall_s,
+                restart_s=self._restart_s,
                 called=self._called,
             )
             self._state = ""

@@ -166,13 +166,17 @@ class Capacity:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """``ready`` is the truth: False while loading, after an unrecovered fault, or when shutting down."""
+    """``ready`` is the truth: False while loading, after an unrecovered fault, or when shutting down.
+
+    restarts: how often the model was started again since the engine was.
+    """
 
     ready: bool
     reason: str = ""
     queued: int = 0
     running: int = 0
     cached_images: int = 0
+    restarts: int = 0
     details: dict[str, str] = field(default_factory=dict)
 
 

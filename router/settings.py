@@ -64,6 +64,7 @@ class Settings(BaseSettings):
     bundle has learned, or a number below which an answer's tokens are too unlikely (`router.constraints`).
     stream_buffer: tokens of an answer that a cascade's stream holds back at most (`router.service.showing`).
     delta, loss: of every accuracy drop that does not name its own (`router.constraints`).
+    stall_s: a model that is silent for so long is taken for hung; after twice as long it is started again.
     give_up_s: the service ends when its engine was not ready for so long, for whoever starts it again; unset,
     it stays and refuses.
     watch_share: of the requests that ask for nothing, which are answered again at all scales in idle time.
@@ -123,6 +124,7 @@ class Settings(BaseSettings):
     request_timeout_s: float = Field(default=60.0, gt=0)
     route_timeout_s: float = Field(default=1.0, gt=0)
     drain_timeout_s: float = Field(default=30.0, gt=0)
+    stall_s: float = Field(default=120.0, gt=0)
     give_up_s: float | None = Field(default=None, gt=0)
 
     watch_share: float = Field(default=0.0, ge=0, le=1)

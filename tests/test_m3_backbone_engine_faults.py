@@ -97,7 +97,7 @@ def test_a_request_that_was_partly_streamed_is_not_run_again() -> None:
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), EngineUnavailable("lost")])
-def test_a_runner_that_dies_ends_the_engine(error: BaseException) -> None:
+def test_a_runner_that_dies_fails_everyone_and_nothing_is_accepted(error: BaseException) -> None:
     async def talk(engine: Engine) -> None:
         results = await asyncio.gather(*(answer(engine, text(q)) for q in "abc"), return_exceptions=True)
         assert [type(result) for result in results] == [EngineUnavailable] * 3
@@ -106,7 +106,7 @@ def test_a_runner_that_dies_ends_the_engine(error: BaseException) -> None:
         with pytest.raises(EngineUnavailable):
             await answer(engine, text("next"))
 
-    during(engine_of(Scripted([raises(error), good]), batch_size=2), talk)
+    during(engine_of(Scripted([raises(error), good]), batch_size=2, restart_s=3600), talk)
 
 
 @pytest.mark.parametrize(

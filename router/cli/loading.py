@@ -31,6 +31,7 @@ def load_engine(settings: Settings) -> Engine:
         "queue_size": settings.queue_size,
         "image_cache_bytes": settings.image_cache_bytes,
         "drain_s": settings.drain_timeout_s,
+        "stall_s": settings.stall_s,
     }
     if settings.engine == "fake":
         from m3_backbone.fake import FakeEngine
