@@ -221,5 +221,5 @@ def test_an_unknown_part_is_one_line() -> None:
     app = typer.Typer()
     app.command()(command)
     done = CliRunner().invoke(app, ["--part", "speed"])
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "--part 'speed' is not known. Known: overhead, served, routed, overload." in done.stderr

@@ -55,5 +55,5 @@ def test_tables_come_first_and_one_json_line_last(app: typer.Typer, tmp_path: Pa
 )
 def test_what_cannot_be_measured_is_one_line(app: typer.Typer, arguments: list[str], message: str) -> None:
     done = CliRunner().invoke(app, arguments)
-    assert done.exit_code == 1
-    assert f"Error: {message}" in done.stderr
+    assert done.exit_code == 2
+    assert f"m3-train: {message}" in done.stderr

@@ -85,7 +85,7 @@ def test_what_is_wrong_is_one_line_and_leaves_the_bundle_as_it_is(
 ) -> None:
     given = [str(a).replace("OUTCOMES", str(home / "outcomes")) for a in arguments]
     done = run("--bundle", home / "bundle", "--outcomes", home / "outcomes", *given)
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert said in done.output
     assert "Traceback" not in done.output
     assert Bundle.load(home / "bundle").certificates == Certificates()

@@ -203,7 +203,7 @@ def test_the_command_says_what_is_wrong_in_one_line(
     path = lines(tmp_path / "log.jsonl", ROW)
     base = ["--model", "m", "--metric", "exact_match", "--file", str(path), "--out", str(tmp_path / "out")]
     code, text = run(*base, *arguments)
-    assert code == 1
+    assert code == 2
     assert message in text
     assert not (tmp_path / "out").exists()
 

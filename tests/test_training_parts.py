@@ -144,5 +144,5 @@ def test_the_command_merges_and_says_what_is_wrong_in_one_line(tmp_path: Path) -
     assert done.exit_code == 0, done.output
     assert len(read_outcomes(tmp_path / "out")) == 15
     wrong = CliRunner().invoke(app, [folders[0], "--out", str(tmp_path / "other")])
-    assert wrong.exit_code == 1
+    assert wrong.exit_code == 2
     assert "Missing parts: 2/2" in " ".join(wrong.output.split())

@@ -11,6 +11,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from training.cli.refusal import refuse
+
 
 def command(
     backbone: Annotated[str, typer.Option(help="Checkpoint folder, hub name, or 'tiny'.")] = "tiny",
@@ -72,8 +74,7 @@ def command(
             )
         written = report.write(measured, out) if out is not None else ()
     except (ValueError, OSError) as error:  # BenchError, CheckpointError: the message has the remedy
-        console.print(f"Error: {error}", soft_wrap=True)
-        raise typer.Exit(1) from None
+        refuse(error)
     for sheet in report.sheets(measured):
         Console().print(report.for_terminal(sheet))
     for path in written:

@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from training.cli.refusal import refuse
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -102,8 +104,7 @@ def command(
         certified = replace(router.bundle, certificates=found)
         certified.write(bundle)
     except (ValueError, M3Error, OSError) as err:  # RecordError is a ValueError; messages have the remedy
-        Console(stderr=True).print(f"Error: {err}", markup=False, soft_wrap=True)
-        raise typer.Exit(1) from None
+        refuse(err)
     n = len(found.accuracy) + len(found.cascade)
     cascades = f" ({len(found.cascade)} of them of cascades)" if found.cascade else ""
     console.print(

@@ -25,6 +25,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from training.cli.refusal import refuse
+
 
 def command(
     out: Annotated[Path, typer.Option(help="Folder of the table; a table there is replaced.")],
@@ -132,8 +134,7 @@ def command(
         ValueError,
         OSError,
     ) as error:  # SourceError, RecordError, ScoringError: the message has the remedy
-        Console(stderr=True).print(f"Error: {error}", markup=False, soft_wrap=True)
-        raise typer.Exit(1) from None
+        refuse(error)
     Console().print(summary(table, out))
     if table.manifest.get("unanswered"):
         Console().print(

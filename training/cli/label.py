@@ -19,6 +19,9 @@ from rich.progress import Task as RichTask
 from rich.table import Table
 from rich.text import Text
 
+from m3_backbone.types import KvBudgetExceeded, PromptTooLong
+from training.cli.refusal import refuse
+
 if TYPE_CHECKING:
     from data.records import OutcomeTable
     from training.label import Tally
@@ -113,8 +116,7 @@ def command(
         )
         labelled = some_of(model.ladder, asked)
     except ValueError as error:  # SourceError, CheckpointError, LabelError: the message has the remedy
-        console.print(f"Error: {error}")
-        raise typer.Exit(1) from None
+        refuse(error)
     settings = Settings(
         prompt=next(name for name, template in CONVERSATIONS.items() if template == model.template),
         dtype=dtype,
@@ -154,15 +156,34 @@ def command(
             progress.stop()
             console.print(f"Interrupted; the shard in flight is lost. Finished shards are in {out}. {RESUME}")
             raise typer.Exit(130) from None
+        except PromptTooLong as error:  # the same command would stop there again
+            progress.stop()
+            refuse(
+                f"{error} {_remedy(error, prompt_limit, max_new_tokens)} Finished shards in {out} are kept."
+            )
         except (OSError, PrefetchError, EngineError) as error:  # not the user's doing: what is done stays
             progress.stop()
             console.print(f"Stopped: {error}\nFinished shards are in {out}. {RESUME}")
             raise typer.Exit(1) from None
         except ValueError as error:
             progress.stop()
-            console.print(f"Error: {error}")
-            raise typer.Exit(1) from None
+            refuse(error)
     Console().print(summary(table, out))
+
+
+def _remedy(error: PromptTooLong, prompt_limit: int | None, max_new_tokens: int) -> str:
+    """Which option to change where a question does not fit at one of the scales, all of which are asked."""
+    option = None
+    if isinstance(error, KvBudgetExceeded):
+        option = "--kv-budget"
+    elif prompt_limit is not None:
+        option = "--prompt-limit"
+    if option is not None:
+        return f"Every scale is labelled: give a larger {option}, or none, and the run continues."
+    return (
+        f"Every scale is labelled, with room for {max_new_tokens} new tokens (--max-new-tokens): leave that "
+        "question out of the data set, or label the scales at which it fits (--scales) into another folder."
+    )
 
 
 class _Rate(ProgressColumn):

@@ -40,14 +40,22 @@ VERBS: dict[str, tuple[str, str]] = {
 
 
 def main() -> None:
-    """Entry point of the script ``m3-train``."""
+    """Entry point of the script ``m3-train``.
+
+    Exit codes: 0 done, 1 stopped by what the user did not do (a full disk) or a finding against what was
+    tried (`certify --simulate`), 2 wrong use or a domain error, 130 interrupted.
+    """
     build(sys.argv[1:])(prog_name="m3-train")
 
 
 def build(arguments: list[str]) -> typer.Typer:
     """The app for these arguments: only the verb that they name is imported."""
     app = typer.Typer(
-        help="Offline side of m3-router: train, label, fit, certify, report.", no_args_is_help=True
+        help="Offline side of m3-router: train, label, fit, certify, report.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
     )
     app.callback()(_overview)
     named = next((argument for argument in arguments if not argument.startswith("-")), None)
