@@ -20,6 +20,7 @@ from m3_backbone.jobs import Call, Job
 from m3_backbone.runner import Runner
 from m3_backbone.scales import Ladder
 from m3_backbone.types import (
+    Aspect,
     Capacity,
     DeadlineExceeded,
     EncodedImage,
@@ -40,6 +41,7 @@ class QueueEngine:
     Encodings and summaries take turns with batches of generations, and come first: they are short, and
     feed the next batch.
 
+    aspect: how the runner makes pictures square.
     batch_size: requests that are answered together. queue_size: requests that may wait behind a full
         batch, and calls that may wait; one more raises `QueueFull`.
     image_cache_bytes: encoded images kept (see `ImageCache`); 0 keeps none.
@@ -58,6 +60,7 @@ class QueueEngine:
         name: str,
         fingerprint: str,
         ladder: Ladder,
+        aspect: Aspect = "pad",
         batch_size: int = 8,
         queue_size: int = 64,
         context_tokens: int = 2048,
@@ -74,6 +77,7 @@ class QueueEngine:
         self._name = name
         self._fingerprint = fingerprint
         self._ladder = ladder
+        self._aspect = aspect
         self._capacity = Capacity(batch_size, queue_size, context_tokens)
         self._stall_s = stall_s
         self._restart_s = restart_s
@@ -94,6 +98,10 @@ class QueueEngine:
     @property
     def ladder(self) -> Ladder:
         return self._ladder
+
+    @property
+    def aspect(self) -> Aspect:
+        return self._aspect
 
     @property
     def capacity(self) -> Capacity:

@@ -219,6 +219,7 @@ class FakeEngine(QueueEngine):
             name=name,
             fingerprint=fingerprint,
             ladder=ladder,
+            aspect="pad" if views == 1 else "anyres",
             context_tokens=context_tokens,
             **queue,
         )

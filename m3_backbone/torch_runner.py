@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from m3_backbone.engine import QueueEngine
 from m3_backbone.model import M3Model
 from m3_backbone.types import (
+    Aspect,
     EncodedImage,
     EngineUnavailable,
     Generation,
@@ -122,6 +123,7 @@ def torch_engine(backbone: M3Model, **settings: Any) -> QueueEngine:
         name=backbone.name,
         fingerprint=backbone.fingerprint,
         ladder=backbone.ladder,
+        aspect=cast(Aspect, backbone.config.aspect),
         context_tokens=backbone.context_tokens,
         **settings,
     )

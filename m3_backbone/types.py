@@ -17,6 +17,9 @@ from m3_backbone.scales import Ladder
 
 Float32 = NDArray[np.float32]
 FinishReason = Literal["stop", "length", "abort"]
+Aspect = Literal["pad", "anyres", "square"]
+"""How a picture becomes square views: padded to one; the whole of it squeezed into one, then parts; or its
+middle cut out. The words are those of ``image_aspect_ratio`` in a checkpoint."""
 
 SUMMARY_VERSION = 1
 """Version of the contents of `RouteInputs`; a bundle names the one that it was trained on."""
@@ -227,6 +230,11 @@ class Engine(Protocol):
 
     @property
     def ladder(self) -> Ladder: ...
+
+    @property
+    def aspect(self) -> Aspect:
+        """How its pictures become square: where a grid of visual tokens lies on them."""
+        ...
 
     async def start(self) -> None: ...
 

@@ -13,7 +13,7 @@ function scaleCard(at, entry) {
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", gridOf(at.scale, at.visual_tokens, "drawn over the picture").words);
     card.append(canvas);
-    requestAnimationFrame(() => drawPicture(canvas, picture.image, Math.sqrt(at.scale), at.visual_tokens === at.scale));
+    requestAnimationFrame(() => drawPicture(canvas, picture.image, Math.sqrt(at.scale)));
   }
   const marks = make("p", "marks");
   if (chosen) card.append(badge(reply.decision.policy === "fixed" ? "asked for" : "router’s choice", "accent choice"));

@@ -114,6 +114,8 @@ function served(body) {
   $("served").textContent = `Model ${body.model} · ` +
     (body.router ? `router ${body.router}` : "no router loaded: every answer uses the full scale");
   code.model = body.model;
+  aspect = body.aspect;
+  preview();
   target.use(body.scales);
   code.draw();
 }
