@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +16,11 @@ from typer.testing import CliRunner
 
 from m3_backbone.images import decode
 from tests.test_router_service_process import serving as serving_service
-from training.bench.service import asks, overload, report, results, servers
+from training.bench.service import asks, offline, overload, report, results, servers
 from training.bench.service.bare import bare_app
 from training.bench.service.clients import Load, coming, waiting
 from training.bench.service.cores import Cores, staying_on
+from training.bench.service.offline import engine_alone
 from training.bench.service.overhead import ANEW, BARE, Overhead
 from training.bench.service.overload import Overload
 from training.bench.service.pairs import Pairs
@@ -179,6 +181,27 @@ def test_under_overload_what_was_accepted_must_be_in_time_and_nothing_may_fail()
     assert an_overload(*fine).json()["statuses"] == {"200": 99, "503": 900}
 
 
+def test_the_engine_alone_makes_summaries_only_where_that_is_asked_for() -> None:
+    drawn = asks.draw(3)
+    with engine_alone(None, FAKE) as alone:
+        _, plain = alone.answer(drawn, 36)
+        made = alone.pool.submit(_summaries_counted, drawn).result()
+    assert len(plain) == 3
+    assert made == [0, 3]
+
+
+def _summaries_counted(drawn: Sequence[asks.Asked]) -> list[int]:
+    """How many summaries the engine of this process makes without and with them."""
+    engine, counts = offline._STATE["engine"], []
+    summarise = engine.fake.summarise
+    for summary in (False, True):
+        seen: list[object] = []
+        engine.fake.summarise = lambda *work, seen=seen: (seen.append(work), summarise(*work))[1]
+        offline._answer(drawn, 36, summary)
+        counts.append(len(seen))
+    return counts
+
+
 def test_settings_become_variables_of_a_server_that_keeps_no_encoding() -> None:
     assert variables({"backbone": "tiny"}) == {"M3_BACKBONE": "tiny", "M3_IMAGE_CACHE_BYTES": "0"}
 
@@ -203,6 +226,7 @@ def test_all_of_it_runs_on_the_fake_engine_and_is_written_with_where_it_comes_fr
     assert set(summary["overhead"]["median_ms"]) == endpoints
     assert summary["served"]["differing_answers"] == 0
     assert set(summary["served"]["scales"]) == {"36", "576"}
+    assert set(summary["served"]["scales_with_summaries"]) == {"36", "576"}
     assert summary["routed"]["flops_ratio"] == 1  # the fake engine has no router
     told = summary["overload"]
     assert told["offered_over_capacity"] > 2
