@@ -131,7 +131,7 @@ def test_times_and_drops_and_candidates_are_options_named_in_the_provenance(tmp_
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--accuracy-drop", "0.01"], "The bundle has no certificate that covers a regret of 0.01"),
+        (["--accuracy-drop", "0.01"], "The bundle has no certificate that covers an accuracy drop of 0.01"),
         (["--accuracy-drop", "0.01", "--loss", "bleu"], "--loss has value 'bleu'. Valid: regret, net"),
         (["--delta", "0.1"], "--delta and --loss are those of an --accuracy-drop"),
         (["--times", "nowhere.json"], "nowhere.json cannot be read"),

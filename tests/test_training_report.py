@@ -86,6 +86,18 @@ def test_markdown_holds_the_headline_and_tables_of_equal_width() -> None:
         assert len(widths) == 1
 
 
+def test_what_is_said_to_be_more_has_an_interval_of_more() -> None:
+    r = report()
+    assert r.operating is not None
+    for tokens, said in (
+        (Estimate(-0.5, -0.6, -0.4), "50.0% more visual tokens than scale 144 (40.0% to 60.0%)"),
+        (Estimate(0.5, 0.4, 0.6), "50.0% fewer visual tokens than scale 144 (40.0% to 60.0%)"),
+    ):
+        saved = {**r.operating.saved, "visual_tokens": tokens}
+        told = words.headline(dataclasses.replace(r, operating=dataclasses.replace(r.operating, saved=saved)))
+        assert told.startswith(said.replace("144", str(r.evaluation.best_scale)))
+
+
 def with_gains(hull: Estimate, lookup: Estimate) -> Report:
     """The report with other gains, at the operating point and over the frontier alike."""
     r = report()

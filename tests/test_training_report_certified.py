@@ -143,9 +143,12 @@ def test_shifted_splits_are_routed_as_the_operating_point_is() -> None:
     [
         (
             Constraints(accuracy_drop=0.001),
-            r"no certificate that covers a regret of 0\.001 .*It has: net 0\.001",
+            r"no certificate that covers an accuracy drop of 0\.001 \(loss regret, .*It has: net 0\.001",
         ),
-        (Constraints(accuracy_drop=0.01), "Nothing cheaper than the full scale passed for a regret of 0.01"),
+        (
+            Constraints(accuracy_drop=0.01),
+            r"Nothing cheaper than the full scale passed for an accuracy drop of 0.01 \(loss regret, ",
+        ),
         (Constraints(accuracy_drop=0.05, delta=0.001), "no certificate that covers"),
     ],
 )

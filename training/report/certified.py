@@ -47,7 +47,7 @@ def covering(certificates: Certificates, asked: Constraints) -> Certificate:
     """The certificate that a request like ``asked`` gets. Raises ValueError where that is the full scale."""
     assert asked.accuracy_drop is not None
     loss, delta = asked.loss or LOSS, asked.delta or DELTA
-    what = f"a {loss} of {asked.accuracy_drop:g} (delta {delta:g})"
+    what = f"an accuracy drop of {asked.accuracy_drop:g} (loss {loss}, delta {delta:g})"
     found = certificates.covering(loss, asked.accuracy_drop, delta)
     if found is None:
         there = sorted({f"{c.loss} {c.epsilon:g}" for c in certificates.accuracy if not c.group})

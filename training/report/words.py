@@ -66,13 +66,18 @@ def headline(report: Report) -> str:
     at_7b = f", {' and '.join(others)} at 7B," if others else ""
     return (
         f"{percent(abs(saved.value))} {_less(saved.value, 'fewer', 'visual tokens')} than {best} "
-        f"({percent_range(saved)}){at_7b} at {points(lost.value)} points of accuracy ({points_range(lost)}), "
+        f"({_unsigned(saved)}){at_7b} at {points(lost.value)} points of accuracy ({points_range(lost)}), "
         f"{points(gain.value)} points ({points_range(gain)}) against fixed scales mixed to equal tokens."
     )
 
 
 def _less(saved: float, less: str, what: str) -> str:
     return f"{less if saved >= 0 else 'more'} {what}"
+
+
+def _unsigned(saved: Estimate) -> str:
+    """The interval of what is said to be fewer, or more."""
+    return percent_range(saved if saved.value >= 0 else Estimate(-saved.value, -saved.high, -saved.low))
 
 
 def sentences(report: Report) -> list[str]:
