@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from m3_backbone import GenerationRequest, load_backbone
+from m3_backbone.devices import DeviceError, require_device
 from m3_backbone.model import M3Model
 from m3_backbone.pooling import REDUCERS
 from tests.backbones import CLIP, GOLDEN, LADDER, golden_arrays, golden_cases, picture
@@ -158,3 +159,35 @@ def test_on_cuda_the_kv_cache_that_is_allocated_is_what_was_budgeted() -> None:
     model.generate(asked)
     layers_and_logits = 64 * 2**20  # activations of these small models
     assert torch.cuda.max_memory_allocated() - before < budget + layers_and_logits
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "gpu", "meta", "cpu:many"])
+def test_a_device_that_cannot_be_used_is_refused_before_anything_is_fetched_or_read(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def local_folder(path: object) -> None:
+        raise AssertionError("a checkpoint was looked for")
+
+    monkeypatch.setattr("m3_backbone.loading.local_folder", local_folder)
+    with pytest.raises(DeviceError, match=f"^device '{device}' cannot be used: ") as caught:
+        load_backbone("mucai/llava-v1.5-7b-m3", device=device)
+    assert "Traceback" not in str(caught.value)
+    with pytest.raises(AssertionError, match="a checkpoint was looked for"):
+        load_backbone("mucai/llava-v1.5-7b-m3", device="cpu:0")
+
+
+@pytest.mark.parametrize(
+    ("cuda", "count", "remedy"),
+    [
+        (None, 0, r"pip install .*cu130 torch==\d+\.\d+\.\d+`, or take cpu"),
+        ("13.0", 0, "torch sees no GPU"),
+        ("13.0", 2, r"This machine has 2 of them, counted from cuda:0"),
+    ],
+)
+def test_what_keeps_a_gpu_from_being_used_is_told_with_its_remedy(
+    cuda: str | None, count: int, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    with pytest.raises(DeviceError, match=remedy):
+        require_device("cuda:99")

@@ -49,6 +49,8 @@ def test_tables_come_first_and_one_json_line_last(app: typer.Typer, tmp_path: Pa
     ("arguments", "message"),
     [
         (["--backbone", "nowhere"], "nowhere is neither a folder nor a hub name"),
+        (["--device", "gpu"], "device 'gpu' cannot be used: Expected one of"),
+        (["--random", "llava-7b", "--device", "cuda:99"], "device 'cuda:99' cannot be used: "),
         (["--dtype", "int8"], "dtype 'int8' is not known"),
         (["--random", "gpt-2"], "--random 'gpt-2' is not known. Known: llava-7b"),
     ],

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from m3_backbone.devices import DeviceError
 from m3_backbone.scales import Ladder
 from m3_backbone.types import CheckpointError, Engine
 from router import embedded_bundle
@@ -60,6 +61,8 @@ def load_engine(settings: Settings) -> Engine:
             "again, or take --engine fake.",
             code="missing_package",
         ) from error
+    except DeviceError as error:
+        raise M3Error(f"M3_DEVICE (--device): {error}", code="invalid_device") from error
     except (CheckpointError, OSError) as error:
         raise M3Error(
             f"The backbone '{settings.backbone}' cannot be loaded. {error}", code="invalid_checkpoint"

@@ -38,6 +38,7 @@ def command(
     """Measure the backbone against the reference's way; prints tables, then one JSON line."""
     import torch
 
+    from m3_backbone.devices import require_device
     from m3_backbone.machine import keep_freed_memory
     from training.bench import models, report, results
     from training.bench.workload import Workload
@@ -59,6 +60,7 @@ def command(
         torch.set_num_threads(threads)
     keep_freed_memory()  # as every process does that loads a model; both ways have it
     try:
+        require_device(device)
         with console.status("loading") as status:
             if random is None:
                 sides = models.load(backbone, dtype=dtype, device=device, vision_tower=vision_tower)
