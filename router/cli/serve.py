@@ -125,7 +125,7 @@ def _serve(settings: Settings, terminal: _Terminal) -> None:
             access_log=False,
             server_header=False,
             lifespan="on",
-            http=_protocol(settings),
+            http=_protocol(settings, app.state.service.metrics.error),
             ws="none",
             h11_max_incomplete_event_size=HEAD_BYTES,
             timeout_graceful_shutdown=max(1, int(settings.drain_timeout_s)),
@@ -193,9 +193,10 @@ class _Server(uvicorn.Server):
             self._reload()
 
 
-def _protocol(settings: Settings) -> type[Protocol]:
-    """The class of connections, with this service's deadline."""
-    return type("Connection", (Protocol,), {"head_timeout_s": settings.head_timeout_s})
+def _protocol(settings: Settings, refused: Callable[[str], None]) -> type[Protocol]:
+    """The class of connections, with this service's deadline; ``refused`` counts what is no request."""
+    own = {"head_timeout_s": settings.head_timeout_s, "refused": staticmethod(refused)}
+    return type("Connection", (Protocol,), own)
 
 
 def _leave(signum: int, frame: FrameType | None) -> None:

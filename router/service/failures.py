@@ -100,7 +100,7 @@ def error_response(error: Exception) -> Response:
         headers["x-should-retry"] = "false"  # OpenAI's clients obey
     if shown.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if shown.status in (408, 413):
+    if shown.status in (408, 413) or shown.code == "malformed_request":
         headers["Connection"] = "close"  # the rest of the body is not read
     content = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
     return Response(content, status_code=shown.status, headers=headers, media_type="application/json")
