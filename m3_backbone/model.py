@@ -271,8 +271,7 @@ def _content_ids(tokenizer: Tokenizer) -> Tensor:
 
 def _fingerprint(checkpoint: Checkpoint, reducer: str) -> str:
     """The checkpoint's own for what it was trained for; else answers differ, and so must fingerprints."""
-    own = checkpoint.config.raw.get("matryoshka_vis_token_scale") is not None
-    ladder = "" if own else " ".join(map(str, checkpoint.config.ladder))
+    ladder = "" if checkpoint.config.names_scales else " ".join(map(str, checkpoint.config.ladder))
     if reducer == "average" and not ladder:
         return checkpoint.fingerprint
     return hashlib.sha256(f"{checkpoint.fingerprint}\0{reducer}\0{ladder}".encode()).hexdigest()

@@ -119,9 +119,10 @@ def build_modules(config: Mapping[str, Any] | M3Config, tower_config: Mapping[st
     llama = llama_config(parsed.raw)
     side, rest = divmod(int(vision.image_size), int(vision.patch_size))
     if rest or side * side != parsed.ladder.full:
+        plain = "" if parsed.names_scales else " config.json names no scales: name a ladder for this grid."
         raise CheckpointError(
             f"The tower makes a grid of {side} x {side} patches (image {vision.image_size}, patch "
-            f"{vision.patch_size}) but the ladder's largest scale is {parsed.ladder.full}."
+            f"{vision.patch_size}) but the ladder's largest scale is {parsed.ladder.full}.{plain}"
         )
     declared = parsed.raw.get("mm_hidden_size", vision.hidden_size)
     if declared != vision.hidden_size:
