@@ -39,13 +39,14 @@ def test_what_waits_together_is_answered_together_up_to_the_batch_size() -> None
 
 
 def test_a_short_answer_does_not_wait_for_the_longest_of_its_batch() -> None:
-    engine = FakeEngine(answer_tokens=40, token_delay_s=0.005)
+    engine = FakeEngine(answer_tokens=1000, token_delay_s=0.005)
 
     async def talk(engine: Engine) -> None:
-        slow = asyncio.create_task(answer(engine, text("long", max_new_tokens=41)))
+        slow = asyncio.create_task(answer(engine, text("long", max_new_tokens=1000, request_id="long")))
         quick = asyncio.create_task(answer(engine, text("short", max_new_tokens=1)))
         await quick
         assert not slow.done()
+        await engine.abort("long")
         await slow
 
     during(engine, talk)

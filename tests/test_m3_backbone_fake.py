@@ -22,6 +22,7 @@ from m3_backbone.types import (
     OutOfMemory,
 )
 from tests.engine_conformance import EngineConformance, Make, answer, asks, during, picture, until
+from tests.gated import have_patience
 
 
 class TestFakeEngine(EngineConformance):
@@ -150,16 +151,18 @@ def test_death_ends_the_engine_and_every_request() -> None:
 
 
 def test_a_hang_is_noticed_and_the_engine_recovers_when_it_ends() -> None:
-    engine = FakeEngine(faults=MARKERS, stall_s=0.1)
+    engine = FakeEngine(faults=MARKERS)
 
     async def talk(engine_: Engine) -> None:
         image = await engine.encode(picture())
+        have_patience(engine, 0.1)
         with pytest.raises(EngineUnavailable, match="does not respond"):
             await answer(engine, asks(image, 1, "[hang]"))
         assert not engine.health().ready
         assert "not moved" in engine.health().reason
         with pytest.raises(EngineUnavailable):
             await answer(engine, asks(image, 1, "a"))
+        have_patience(engine, 60)
         engine.fake.released.set()
         await until(lambda: engine.health().ready)
         assert await answer(engine, asks(image, 1, "a"))

@@ -153,7 +153,10 @@ def test_the_delta_and_the_loss_of_a_drop_have_defaults() -> None:
     ("constraints", "why"),
     [
         (Constraints(accuracy_drop=0.01), "nothing cheaper passed for a drop of 0.01 on 1000 images"),
-        (Constraints(accuracy_drop=0.001), "1000 images cannot certify a drop of 0.001, 2995 are needed"),
+        (
+            Constraints(accuracy_drop=0.001),
+            "1000 images cannot certify a drop of 0.001 even if they lose nothing, 2995 are needed",
+        ),
         (
             Constraints(accuracy_drop=0.0005),
             "no certificate of this router covers that: it has them of regret for 0.001, 0.01, 0.02, 0.05 at "
