@@ -70,7 +70,8 @@ def _accuracy_drop(epsilon: float, constraints: Constraints, certificates: Certi
     if found.setting is None:
         n = f"{found.n_images} images"
         if found.refused:
-            return full(f"{n} cannot certify a drop of {found.epsilon:g}, {found.smallest_n} are needed")
+            lost = f"cannot certify a drop of {found.epsilon:g} even if they lose nothing"
+            return full(f"{n} {lost}, {found.smallest_n} are needed")
         return full(f"nothing cheaper passed for a drop of {found.epsilon:g} on {n}")
     if found.setting.threshold is not None:
         return full("what is certified is a cascade: ask for it with cascade true")
