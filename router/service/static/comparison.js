@@ -18,7 +18,7 @@ function scaleCard(at, entry) {
   const marks = make("p", "marks");
   if (chosen) card.append(badge(reply.decision.policy === "fixed" ? "asked for" : "router’s choice", "accent choice"));
   if (at.error) {
-    card.append(make("h3", "", visualTokens(at.visual_tokens)), make("p", "note bad", at.error.message), marks);
+    card.append(make("h3", "", visualTokens(at.visual_tokens)), make("p", "note bad", at.error.message));
     return card;
   }
   if (right !== undefined) marks.append(isRight(at.answer, right) ? badge("✓ right", "good") : badge("✗ wrong", "bad"));
@@ -33,7 +33,7 @@ function scaleCard(at, entry) {
   card.append(
     make("h3", "", visualTokens(at.visual_tokens)),
     make("p", "answer", at.answer || "(nothing)"),
-    marks,
+    ...(right === undefined ? [] : [marks]),
     make("p", "note", ...facts.filter(Boolean).flatMap((fact) => [fact, document.createElement("br")]).slice(0, -1)),
   );
   return card;
