@@ -59,7 +59,8 @@ def test_no_request_is_answered_in_an_undocumented_way(case: Any) -> None:
     response = case.call_and_validate(
         excluded_checks=[getattr(schemathesis.checks, name) for name in names if name is not None]
     )
-    assert "Traceback" not in response.text
+    # An error quotes what was sent, and Hypothesis sends the words that it finds in this file.
+    assert "Traceback" not in response.text or "Traceback" in f"{case.path_parameters} {case.body}"
     assert response.headers["x-request-id"]
 
 
