@@ -135,7 +135,9 @@ class M3Config:
     @property
     def context_tokens(self) -> int:
         """Positions that the language model was made for."""
-        value = self.raw.get("max_position_embeddings", 2048)
+        value = self.raw.get("max_position_embeddings")
+        if value is None:  # Llama's own default
+            return 2048
         assert isinstance(value, int)
         return value
 
