@@ -64,6 +64,8 @@ class Settings(BaseSettings):
     bundle has learned, or a number below which an answer's tokens are too unlikely (`router.constraints`).
     stream_buffer: tokens of an answer that a cascade's stream holds back at most (`router.service.showing`).
     delta, loss: of every accuracy drop that does not name its own (`router.constraints`).
+    keep_alive_s: a connection stays open for so long after an answer: longer than a proxy keeps it, which
+        else asks on one that is just being closed.
     stall_s: a model that is silent for so long is taken for hung; after twice as long it is started again.
     give_up_s: the service ends when its engine was not ready for so long, for whoever starts it again; unset,
     it stays and refuses.
@@ -120,6 +122,7 @@ class Settings(BaseSettings):
     image_hosts: str | None = None
     image_fetch_timeout_s: float = Field(default=10.0, gt=0)
     head_timeout_s: float = Field(default=10.0, gt=0)
+    keep_alive_s: int = Field(default=65, ge=1, le=3600)
     body_timeout_s: float = Field(default=30.0, gt=0)
     request_timeout_s: float = Field(default=60.0, gt=0)
     route_timeout_s: float = Field(default=1.0, gt=0)
@@ -200,7 +203,7 @@ def _sentence(error: Mapping[str, Any]) -> str:
     if not error["loc"]:
         return f"{error['msg'].removeprefix('Value error, ')}."
     name = PREFIX + str(error["loc"][0]).upper()
-    reason = error["msg"].removeprefix("Value error, ")
+    reason = error["msg"].removeprefix("Value error, ").rstrip(".")
     if str(error["loc"][0]) in _SECRET:
         return f"{name} cannot be used. {reason}."
     return f"{name} has value {str(error['input'])!r}. {reason}."

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
 import socket
+import time
 import urllib.request
 
 import pytest
@@ -48,3 +50,22 @@ def test_what_never_became_a_request_is_logged_under_its_id_and_counted(
     assert (line["logger"], line["status"], line["code"]) == ("m3_router.access", 431, "headers_too_large")
     assert 'm3_errors_total{code="headers_too_large"} 1.0' in counted
     assert "xyzzy" not in "".join(server.log)
+
+
+def test_a_connection_is_kept_after_an_answer_for_as_long_as_the_operator_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ask = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    monkeypatch.setitem(ENVIRONMENT, "M3_KEEP_ALIVE_S", "1")
+    with serving() as server:
+        said = said_to(server, ask + ask)  # until the server closes it
+    assert said.count(b"HTTP/1.1 200") == 2
+    assert b"HTTP/1.1 408" not in said
+    monkeypatch.setitem(ENVIRONMENT, "M3_KEEP_ALIVE_S", "600")
+    with serving() as server:
+        connection = http.client.HTTPConnection(server.address.removeprefix("http://"), timeout=60)
+        for _ in range(2):
+            connection.request("GET", "/health")
+            assert connection.getresponse().read() == b'{"status":"ok"}'
+            time.sleep(6)  # uvicorn's own patience is 5 s
+        connection.close()

@@ -121,6 +121,27 @@ def test_a_connection_is_opened_again_after_the_server_closed_it() -> None:
     assert (first, last) == (200, 200)
 
 
+def test_a_connection_that_the_server_gave_up_while_it_was_idle_is_opened_again() -> None:
+    async def closing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        writer.close()
+
+    async def twice() -> list[int]:
+        async with await asyncio.start_server(closing, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            connection, found = Connection(f"http://127.0.0.1:{port}"), []
+            for _ in range(3):
+                found.append((await connection.get("/health")).status)
+                assert connection._streams is not None
+                while not connection._streams[0].at_eof():
+                    await asyncio.sleep(0.01)
+            connection.close()
+        return found
+
+    assert asyncio.run(twice()) == [200, 200, 200]
+
+
 def test_a_server_that_does_not_start_says_why() -> None:
     with (
         pytest.raises(servers.ServerError, match="M3_PORT has value '99999999'"),

@@ -128,6 +128,7 @@ def _serve(settings: Settings, terminal: _Terminal) -> None:
             http=_protocol(settings, app.state.service.metrics.error),
             ws="none",
             h11_max_incomplete_event_size=HEAD_BYTES,
+            timeout_keep_alive=settings.keep_alive_s,
             timeout_graceful_shutdown=max(1, int(settings.drain_timeout_s)),
         )
         server = _Server(config, app.state.service.reloader.request, terminal)
