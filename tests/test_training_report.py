@@ -185,6 +185,8 @@ def test_a_table_without_families_and_with_graded_scores_is_one_family() -> None
     scores = report().inputs.table.scores * 0.3
     r = changed(families=blank, kinds=blank, scores=scores, questions=("<image>\n" + "long " * 200,) * 750)
     assert [f.name for f in r.families] == ["(all)"]
+    assert r.parts("family") == ()
+    assert "(all)" not in markdown(r)
     html = html_page(r, choose_examples(r, 4))
     assert ">0.30<" in html
     assert "&lt;image&gt;" in html

@@ -7,7 +7,17 @@ every machine with the same Pillow.
 from __future__ import annotations
 
 from data.scalebench.generator import SPLIT_IMAGES, corpus, picture, samples
-from data.scalebench.picture import Description, Picture, Question
+from data.scalebench.picture import MEASURES, Description, Picture, Question
 from data.scalebench.vocabulary import LABELS
 
-__all__ = ["LABELS", "SPLIT_IMAGES", "Description", "Picture", "Question", "corpus", "picture", "samples"]
+__all__ = [
+    "LABELS",
+    "MEASURES",
+    "SPLIT_IMAGES",
+    "Description",
+    "Picture",
+    "Question",
+    "corpus",
+    "picture",
+    "samples",
+]

@@ -9,6 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+MEASURES = {
+    "n": "things to tell apart",
+    "height": "height of the letters, pixels",
+    "size": "size of the thing asked about, pixels",
+    "gap": "difference of the values compared",
+    "distance": "distance of the things compared, pixels",
+}
+"""What the keys of `Question.difficulty` mean; pixels are those of a 336 x 336 picture."""
+
 
 @dataclass(frozen=True, slots=True)
 class Question:

@@ -135,11 +135,11 @@ def _small(share: float) -> str:
 
 def _share(e: Estimate) -> Value:
     if math.isinf(e.value):
-        return Value("not reached")
+        return Value("never")
     if not math.isfinite(e.value):
         return Value("–")
     if math.isinf(e.high):
-        return Value(percent(e.value), f"{percent(e.low)} to not reached")
+        return Value(percent(e.value), f"{percent(e.low)} to never")
     return Value(percent(e.value), percent_range(e))
 
 
