@@ -93,7 +93,11 @@ class M3Modules(nn.Module):
         Differentiable; runs no layer beyond the selected one.
         """
         core: Any = self.tower_core
-        hidden = core.pre_layrnorm(core.embeddings(pixels))
+        # CUDA rounds convolutions of float32 to TF32 unless told not to: 1e-3 off, where 1e-4 is asked.
+        flags: Any = torch.backends.cudnn.flags
+        with flags(enabled=True, allow_tf32=False):
+            embedded = core.embeddings(pixels)
+        hidden = core.pre_layrnorm(embedded)
         for layer in core.encoder.layers[: self.layers_run]:
             hidden = layer(hidden, attention_mask=None)
         return cast(Tensor, hidden[:, 1:])

@@ -149,6 +149,18 @@ def test_compiled_for_cuda_the_answers_are_the_same() -> None:
 
 
 @pytest.mark.gpu
+@in_half
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_compiled_for_cuda_in_half_precision_logits_stay_near_the_plain_ones(dtype: str) -> None:
+    plain = backbone("cuda", dtype=dtype)
+    model = load_backbone(GOLDEN / PLAIN, dtype=dtype, device="cuda", vision_tower=CLIP, compiled=True)
+    for found, wanted in zip(requests(model), requests(plain), strict=True):
+        ours, theirs = model.prefill_logits(found).flatten(), plain.prefill_logits(wanted).flatten()
+        assert float(torch.cosine_similarity(ours, theirs, dim=0)) > 0.995
+    assert all(np.isfinite(answer.logprobs).all() for answer in model.generate(requests(model)))
+
+
+@pytest.mark.gpu
 def test_on_cuda_the_kv_cache_that_is_allocated_is_what_was_budgeted() -> None:
     budget = backbone("cuda").decoder.kv_bytes(900)
     model = load_backbone(GOLDEN / PLAIN, device="cuda", vision_tower=CLIP, kv_budget_bytes=budget)
@@ -191,3 +203,16 @@ def test_what_keeps_a_gpu_from_being_used_is_told_with_its_remedy(
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
     with pytest.raises(DeviceError, match=remedy):
         require_device("cuda:99")
+
+
+def test_convolutions_of_float32_are_not_rounded_to_tf32_on_any_device() -> None:
+    model = backbone("cpu")
+    seen: list[bool] = []
+    core: Any = model.model.tower_core
+    hook = core.embeddings.register_forward_pre_hook(lambda *_: seen.append(torch.backends.cudnn.allow_tf32))
+    try:
+        model.encode_image(picture())
+    finally:
+        hook.remove()
+    assert seen == [False]
+    assert not torch.backends.cuda.matmul.allow_tf32
