@@ -86,7 +86,7 @@ def test_a_table_is_written_and_summed_up(run: Run, tmp_path: Path) -> None:
     code, text = run()
     assert code == 0, text
     assert "6 samples of 1 images" in text
-    assert "1 images could not be opened" in text
+    assert "1 image could not be opened" in text
     table = read_outcomes(tmp_path / "out")
     assert len(table) == 6
     assert table.manifest["prompt"] == "m3_tiny"

@@ -81,7 +81,7 @@ def test_the_command_says_for_how_many_images_rows_are_missing(tmp_path: Path) -
     app = typer.Typer()
     app.command()(command)
     first, second = label_parts(tmp_path, 11, 2)
-    for gone, said in ((None, "has their questions"), (second, "has the questions of 1 of them")):
+    for gone, said in ((None, "has the questions."), (second, "has the questions of 1 of them")):
         if gone is not None:
             (gone / NAME).unlink()
         done = CliRunner().invoke(

@@ -230,9 +230,13 @@ def summary(table: OutcomeTable, out: Path) -> Table:
     notes = []
     if unreadable := _unreadable(table):
         rest = len(unreadable.keys() - listed_images(out))
-        of = f"the questions of {len(unreadable) - rest} of them" if rest else "their questions"
-        notes.append(f"{len(unreadable)} images could not be opened; {NAME} has {of}.")
+        of = f"the questions of {len(unreadable) - rest} of them" if rest else "the questions"
+        notes.append(f"{_counted(len(unreadable), 'image')} could not be opened; {NAME} has {of}.")
     if isinstance(left_out := table.manifest.get("left_out"), dict):
-        notes += [f"{count} rows were left out for {reason}." for reason, count in left_out.items()]
+        notes += [f"{_counted(count, 'row')} left out for {reason}." for reason, count in left_out.items()]
     shown.caption = "\n".join(notes) or None
     return shown
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
