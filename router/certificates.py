@@ -161,11 +161,15 @@ class Certificates:
         ]
         return max(safe, key=lambda c: (c.epsilon, c.delta), default=None)
 
-    def steps(self) -> dict[LossName, tuple[tuple[float, ...], tuple[float, ...]]]:
-        """Per loss the epsilons and the deltas, ascending, that requests of one pass snap down to."""
+    def steps(self, *, cascade: bool = False) -> dict[LossName, tuple[tuple[float, ...], tuple[float, ...]]]:
+        """Per loss the epsilons and the deltas, ascending, that requests snap down to.
+
+        cascade: those of cascades instead of those of one pass.
+        """
         found: dict[LossName, tuple[tuple[float, ...], tuple[float, ...]]] = {}
         for loss in LOSSES:
-            own = [c for c in self.accuracy if c.loss == loss and not c.group]
+            known = self.cascade if cascade else self.accuracy
+            own = [c for c in known if c.loss == loss and not c.group]
             if own:
                 epsilons, deltas = {c.epsilon for c in own}, {c.delta for c in own}
                 found[loss] = (tuple(sorted(epsilons)), tuple(sorted(deltas)))

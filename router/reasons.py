@@ -15,13 +15,18 @@ def chosen(
     score, tokens: expected score and visual tokens of the scale that was chosen. highest: the highest
     expected score of the scales that floor and ceiling leave. full: this request's tokens at the full scale.
     """
-    asked = f"{target.asked}: " if target.asked else ""
     if target.full is not None:
+        asked = f"{target.asked}: " if target.asked else ""
         return f"{asked}the largest scale allowed, because {target.full}{_limits(constraints)}"
-    proof = ""
-    if target.certificate is not None:
-        proof = f"{_certificate(target.certificate, full, certified=target.certified)}; "
-    return f"{asked}{proof}{_trade(target.price, score, highest, tokens)}{_limits(constraints)}"
+    return f"{promise(target, full)}{_trade(target.price, score, highest, tokens)}{_limits(constraints)}"
+
+
+def promise(target: Target, full: int) -> str:
+    """What was asked for and what is proven of it, for what follows; "" for a price."""
+    asked = f"{target.asked}: " if target.asked else ""
+    if target.certificate is None:
+        return asked
+    return f"{asked}{_certificate(target.certificate, full, certified=target.certified)}; "
 
 
 def worth(price: float, tokens: int) -> str:

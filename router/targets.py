@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from router.certificates import FULL_PRICE, Certificate, Certificates
@@ -97,10 +98,13 @@ def _snapped(epsilon: float, delta: float, found: Certificate) -> str:
 def _known(certificates: Certificates, loss: LossName) -> str:
     """Which ones there are of that loss; "" for none."""
     steps = certificates.steps().get(loss)
-    if steps is None:
-        return ""
-    epsilons, deltas = ([f"{value:g}" for value in values] for values in steps)
-    return f": it has them of {loss} for {', '.join(epsilons)} at delta {', '.join(deltas)}"
+    return "" if steps is None else f": it has them of {loss} for {told_steps(*steps)}"
+
+
+def told_steps(epsilons: Iterable[float], deltas: Iterable[float]) -> str:
+    """What drops are certified for, in words."""
+    of, at = (", ".join(f"{value:g}" for value in values) for values in (epsilons, deltas))
+    return f"{of} at delta {at}"
 
 
 def speaks_of(certificates: Certificates, constraints: Constraints) -> bool:

@@ -126,6 +126,7 @@ def served(known: Router, some: OutcomeTable, i: int) -> tuple[list[int], int]:
         assert decision.policy == "cascade"
         then = known.reconsider(decision, Said.at(some, i, decision.scale), inputs, DROP, tried)
         tried.append(decision.scale)
+        assert then is decision or "the certified setting (" in then.reason
         if then is decision:
             return tried, sum(inputs.visual_tokens[known.ladder.index(scale)] for scale in tried)
         decision = then

@@ -23,10 +23,10 @@ def build() -> typer.Typer:
         rich_markup_mode=None,
     )
     app.command("serve")(serve.command)
-    app.command("ask")(ask.command)
-    app.command("route")(route.command)
-    app.command("bench")(bench.command)
-    app.command("doctor")(doctor.command)
+    app.command("ask", short_help="Answer a question about an image.")(ask.command)
+    app.command("route", short_help="Say which scale would be chosen.")(route.command)
+    app.command("bench", short_help="Time fixed scales and the router.")(bench.command)
+    app.command("doctor", short_help="Check what is installed and loads.")(doctor.command)
     app.command("openapi")(openapi.command)
     return app
 

@@ -77,7 +77,11 @@ MaxTokens = Annotated[
 Budget = Annotated[float | None, typer.Option("--token-budget", help="Mean visual tokens per request.")]
 Drop = Annotated[
     float | None,
-    typer.Option("--accuracy-drop", help="Expected loss against the full scale, as certified."),
+    typer.Option(
+        "--accuracy-drop",
+        help="Expected loss against the full scale, as certified; a fraction, 0.01 is one point. Snaps "
+        "down to a step that `m3-router doctor` lists.",
+    ),
 ]
 Delta = Annotated[
     float | None,
@@ -99,7 +103,8 @@ CascadeBelow = Annotated[
     float | None,
     typer.Option(
         "--cascade-below",
-        help="The same without a model: where the answer's tokens are less likely than this on average.",
+        help="The same without a model: where the answer's tokens are less likely than this on average, a "
+        "probability.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]

@@ -32,9 +32,11 @@ def command(
     backbone: options.Backbone = None,
     bundle: options.BundleOption = None,
     engine: options.EngineOption = None,
+    device: options.Device = None,
+    dtype: options.Dtype = None,
 ) -> None:
     """Say at which scale QUESTION about IMAGE would be answered; nothing is generated."""
-    settings = Settings.load(backbone=backbone, bundle=bundle, engine=engine)
+    settings = Settings.load(backbone=backbone, bundle=bundle, engine=engine, device=device, dtype=dtype)
 
     async def run() -> dict[str, Any]:
         async with posed(

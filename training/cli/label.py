@@ -31,7 +31,12 @@ RESUME = "To resume: the same command continues where it stopped."
 
 
 def command(
-    dataset: Annotated[str, typer.Option(help="scalebench:SPLIT, NAME:SPLIT, NAME:FILE, or a file.")],
+    dataset: Annotated[
+        str,
+        typer.Option(
+            help="NAME:SPLIT, NAME:FILE or a file; @SPLIT at its end keeps that split. See docs/data.md."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the table; a run begun there is continued.")],
     backbone: Annotated[str, typer.Option(help="Checkpoint folder, hub name, or 'tiny'.")] = "tiny",
     limit: Annotated[int | None, typer.Option(min=1, help="Label at most so many samples.")] = None,
@@ -60,7 +65,7 @@ def command(
     ] = None,
     vision_tower: Annotated[
         str | None,
-        typer.Option(help="CLIP's folder, where the checkpoint's own name of it does not resolve."),
+        typer.Option(help="CLIP's folder or hub name, where the checkpoint's own does not resolve."),
     ] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer at most.")] = 16,
     data_dir: Annotated[

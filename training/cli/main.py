@@ -17,10 +17,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "Measure the backbone against the reference's way.",
     ),
     "bench-service": ("training.cli.bench_service:command", "Measure the service under load."),
-    "merge": ("training.cli.merge:command", "Merge the parts of a table that several machines labelled."),
+    "merge": ("training.cli.merge:command", "Merge tables of parts or of some scales."),
     "import": (
         "training.cli.import_outcomes:command",
-        "Make an outcome table of what another program answered.",
+        "Make a table of another program's answers.",
     ),
     "fit": ("training.cli.fit:command", "Fit a router on outcome tables and write its bundle."),
     "certify": ("training.cli.certify:command", "Certify a bundle's accuracy drops and token budgets."),
@@ -33,7 +33,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "compare": ("training.cli.compare:command", "Compare all candidates on the same outcome tables."),
     "compare-reports": (
         "training.cli.compare_reports:command",
-        "Show what changed between two reports, and whether it is more than chance.",
+        "Show what differs between two reports.",
     ),
 }
 """Verb -> (module:function, one line for the overview)."""
