@@ -14,14 +14,18 @@ dev: $(VENV)/.installed-dev ## everything that tests and training need
 
 # torch first and by its exact version: the plain name would pull gigabytes of CUDA where a CPU build is at hand.
 $(VENV)/.installed: pyproject.toml
+	@echo "Installing into $(VENV), which takes some minutes. Step 1 of 2: torch, the largest package."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q torch==2.13.0
+	@echo "Step 2 of 2: the other packages."
 	$(BIN)/python -m pip install -q -e .
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml
+	@echo "Installing into $(VENV), which takes some minutes. Step 1 of 2: torch, the largest package."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q torch==2.13.0
+	@echo "Step 2 of 2: the other packages, those of tests and training included."
 	$(BIN)/python -m pip install -q -e '.[dev]'
 	touch $(VENV)/.installed $@
 

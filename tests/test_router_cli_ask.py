@@ -186,3 +186,10 @@ def test_a_cascade_prints_its_passes(
     done = run("ask", image, "What colour?", "--engine", "fake", "--no-compare", *how)
     assert done.code == 0, done.err
     assert "scale    144  (cascade: scripted)\npasses   36, then 144\ntokens   180 of 576" in done.out
+
+
+@pytest.mark.usefixtures("routed")
+def test_a_reason_that_begins_with_its_policy_names_it_once(run: Run, image: Path) -> None:
+    for verb in ("ask", "route"):
+        done = run(verb, image, "What colour?", "--engine", "fake", "--token-budget", 100)
+        assert "36  (token budget 100: expected score" in done.out, done

@@ -12,7 +12,7 @@ import typer
 from router.cli import options
 from router.cli.loading import deadline
 from router.cli.pictures import generated
-from router.cli.question import Posed, posed
+from router.cli.question import Posed, posed, why
 from router.service.replies import answer_body
 from router.service.results import Answered
 from router.settings import Settings
@@ -148,7 +148,7 @@ def _words(report: dict[str, Any]) -> str:
     lines = [
         _printable(report["answer"]),
         "",
-        f"scale    {report['scale']}  ({decision['policy']}: {decision['reason']})",
+        f"scale    {report['scale']}  ({why(decision)})",
         *([f"scales   {', '.join(map(str, report['scales']))}"] if "scales" in report else []),
         *([f"passes   {passes}"] if len(report["passes"]) > 1 else []),
         *saved,

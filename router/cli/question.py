@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -51,6 +52,12 @@ async def posed(
         yield Posed(pipeline, data, (question_of(question, settings),), checked)
     if settings.engine == "fake":
         typer.echo(MADE_UP, err=True)
+
+
+def why(decision: Mapping[str, Any]) -> str:
+    """The policy and its reason, which is named once."""
+    policy, reason = str(decision["policy"]), str(decision["reason"])
+    return reason if reason.startswith(policy.replace("_", " ")) else f"{policy}: {reason}"
 
 
 def read_image(path: Path, max_bytes: int) -> bytes:

@@ -11,7 +11,7 @@ import typer
 
 from router.cli import options
 from router.cli.loading import deadline
-from router.cli.question import posed
+from router.cli.question import posed, why
 from router.service.cascading import alone
 from router.service.replies import route_body
 from router.service.timing import Stopwatch
@@ -61,7 +61,7 @@ def command(
         typer.echo(json.dumps(report))
         return
     decision = report["decision"]
-    typer.echo(f"scale {report['scale']}  ({decision['policy']}: {decision['reason']})")
+    typer.echo(f"scale {report['scale']}  ({why(decision)})")
     for each, chance in decision["probabilities"].items():
         mark = "  <- chosen" if int(each) == report["scale"] else ""
         typer.echo(f"{each:>6} tokens are enough with P = {chance:.3f}{mark}")
