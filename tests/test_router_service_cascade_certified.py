@@ -45,6 +45,7 @@ def test_a_second_look_that_fails_is_not_what_was_certified() -> None:
         body = http.answer(**DROP).json()
     assert [each["scale"] for each in body["passes"]] == [36]
     assert (body["decision"]["policy"], body["decision"]["certified"]) == ("cascade", False)
+    assert body["decision"]["reason"].endswith("; not certified, because the second look failed or was late")
 
 
 def test_a_later_pass_that_fails_is_not_what_was_certified() -> None:
@@ -52,6 +53,7 @@ def test_a_later_pass_that_fails_is_not_what_was_certified() -> None:
         body = http.answer(**DROP).json()
     assert [each["scale"] for each in body["passes"]] == [36]
     assert body["decision"]["certified"] is False
+    assert body["decision"]["reason"].endswith("; not certified, because another pass failed")
 
 
 def test_the_first_decision_of_a_cascade_alone_is_not_certified() -> None:
@@ -59,6 +61,7 @@ def test_the_first_decision_of_a_cascade_alone_is_not_certified() -> None:
         first = http.post("/v1/route", json=good(**DROP)).json()["decision"]
         once = http.post("/v1/route", json=good(accuracy_drop=0.02)).json()["decision"]
     assert (first["policy"], first["certified"]) == ("cascade", False)
+    assert first["reason"] == once["reason"] + "; not certified, because no answer is thought over"
     assert (once["policy"], once["certified"]) == ("accuracy_drop", True)
 
 

@@ -62,7 +62,7 @@ async def in_passes(
                 raise
             logger.warning("Another pass failed with %s; its first answer stays.", type(error).__name__)
             (answered,) = runs[-1].parts
-            return [*runs[:-1], _with(runs[-1], unproven(answered.decision))]
+            return [*runs[:-1], _with(runs[-1], unproven(answered.decision, "another pass failed"))]
         tried = [run.parts[0].decision.scale for run in runs]
         runs.append(Run((part,), generation))
         with watch.stage("route"):
@@ -74,8 +74,9 @@ async def in_passes(
 
 def alone(routed: Routed) -> Routed:
     """As it is where nobody will think the answer over: a cascade's first decision alone is not certified."""
-    cascade = routed.decision.policy == "cascade"
-    return replace(routed, decision=unproven(routed.decision)) if cascade else routed
+    if routed.decision.policy != "cascade":
+        return routed
+    return replace(routed, decision=unproven(routed.decision, "no answer is thought over"))
 
 
 def _with(run: Run, decision: Decision) -> Run:

@@ -90,7 +90,7 @@ class Decider:
         """
         router: object = self.router
         if not isinstance(router, Reconsiders):
-            return unproven(decision)
+            return unproven(decision, "this router has no second look")
         try:
             async with asyncio.timeout(self.timeout_s):
                 return await self.threads.run(
@@ -98,12 +98,14 @@ class Decider:
                 )
         except Exception as error:
             logger.warning("The second look failed with %s; the answer stays.", type(error).__name__)
-            return unproven(decision)
+            return unproven(decision, "the second look failed or was late")
 
 
-def unproven(decision: Decision) -> Decision:
-    """The same one, which is not certified."""
-    return replace(decision, certified=False) if decision.certified else decision
+def unproven(decision: Decision, why: str) -> Decision:
+    """The same one, but not certified, which its reason then says; itself when it was not anyhow."""
+    if not decision.certified:
+        return decision
+    return replace(decision, certified=False, reason=f"{decision.reason}; not certified, because {why}")
 
 
 def _full(inputs: RouteInputs, constraints: Constraints, why: str, label: str) -> tuple[Decision, str | None]:
