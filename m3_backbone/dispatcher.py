@@ -132,8 +132,8 @@ class Dispatcher:
     async def _run_call(self, call: Call) -> None:
         self.current = call
         outcome = await self._outcome(call.run)
-        self.current = None
         self._called(call, outcome.value)
+        self.current = None  # not before: a fault of what is called must not leave its callers waiting
         if outcome.error is None:
             call.succeed(outcome.value)
         else:
@@ -209,7 +209,7 @@ class Dispatcher:
 
     async def _revive(self) -> None:
         """Starts the runner again after a pause; `dead` says why not, when it does not come back."""
-        await self._revival.pause()
+        await self._revival.pause(self._worker.silent_s)
         worker = self._revival.replace(self._worker, self._name)
         if worker is None:
             return

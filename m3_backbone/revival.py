@@ -20,7 +20,7 @@ LONGEST_S = 60.0
 """Between two attempts."""
 
 LEFT_BEHIND = 3
-"""Threads that hang, at most: each may hold a batch in memory."""
+"""Threads that hang, at most, beside the one in use: each may hold a batch in memory."""
 
 
 class Revival:
@@ -38,17 +38,17 @@ class Revival:
         self._last: float | None = None
         self._left: list[Worker] = []
 
-    def next_pause_s(self) -> float:
-        """Seconds until the next attempt, which is counted."""
-        if self._last is not None and self._clock() - self._last > 2 * LONGEST_S:
+    def next_pause_s(self, hung_s: float = 0.0) -> float:
+        """Seconds until the next attempt, which is counted. hung_s: of silence until now; it was no work."""
+        if self._last is not None and self._clock() - self._last - hung_s > 2 * LONGEST_S:
             self._attempts = 0
         pause = min(LONGEST_S, self._first_s * (1 << min(self._attempts, 16)))
         self._attempts += 1
         self._last = self._clock() + pause
         return pause
 
-    async def pause(self) -> None:
-        pause = self.next_pause_s()
+    async def pause(self, hung_s: float) -> None:
+        pause = self.next_pause_s(hung_s)
         logger.error("The model is started again in %g s; requests are refused.", pause)
         await asyncio.sleep(pause)
 

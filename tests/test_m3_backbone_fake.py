@@ -147,7 +147,7 @@ def test_death_ends_the_engine_and_every_request() -> None:
         with pytest.raises(EngineUnavailable):
             await engine.encode(picture(1))
 
-    during(FakeEngine(faults=MARKERS), talk)
+    during(FakeEngine(faults=MARKERS, restart_s=3600), talk)
 
 
 def test_a_hang_is_noticed_and_the_engine_recovers_when_it_ends() -> None:

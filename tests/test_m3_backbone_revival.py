@@ -30,6 +30,16 @@ def test_each_attempt_waits_twice_as_long_until_the_model_was_well_for_a_while()
     assert revival.next_pause_s() == 1
 
 
+def test_time_in_which_the_model_hung_is_no_time_in_which_it_was_well() -> None:
+    now = [0.0]
+    revival = Revival(1.0, clock=lambda: now[0])
+    pauses = []
+    for _ in range(4):
+        pauses.append(revival.next_pause_s(hung_s=5 * LONGEST_S))
+        now[0] += pauses[-1] + 5 * LONGEST_S
+    assert pauses == [1, 2, 4, 8]
+
+
 @pytest.mark.parametrize("error", [SystemExit(3), EngineUnavailable("lost")])
 def test_a_runner_that_died_is_started_again_and_answers(error: BaseException) -> None:
     threads: list[str | int | None] = []

@@ -115,7 +115,7 @@ def test_a_fault_of_one_item_leaves_its_batch_mates_alone(marker: str, status: i
 
 
 def test_the_death_of_the_engine_shows_in_readiness() -> None:
-    with talking(app_of(FakeEngine(faults=MARKERS))) as http:
+    with talking(app_of(FakeEngine(faults=MARKERS, restart_s=3600))) as http:
         response = http.answer(question="What? [death]")
         ready = http.get("/ready")
         health = http.get("/health")
