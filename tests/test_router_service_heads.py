@@ -20,7 +20,7 @@ def test_a_head_is_answered_as_its_get_without_a_body(path: str) -> None:
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-type"] == got.headers["content-type"]
     assert "x-request-id" in head.headers
-    assert f'm3_requests_total{{endpoint="{path}",status="200"}} ' in counted or path == "/openapi.json"
+    assert f'm3_requests_total{{endpoint="{path}",status="200"}} 2.0' in counted or path == "/openapi.json"
 
 
 def test_what_is_only_posted_has_no_head() -> None:
