@@ -92,6 +92,7 @@ def command(
     from data.records import write_outcomes
     from data.scoring import metric as known_metric
     from data.sources import SourceError, load
+    from data.unreadable import write_unreadable
     from training.cli.label import summary
     from training.importing.layout import LAYOUTS, Layout
     from training.importing.references import References
@@ -130,6 +131,7 @@ def command(
         if known is not None:
             table = replace(table, manifest={**table.manifest, "unanswered": known.total - len(known.found)})
         write_outcomes(out, table)
+        write_unreadable(out, (), {})  # of a table that was there before
     except (
         ValueError,
         OSError,
