@@ -122,6 +122,8 @@ def test_a_package_that_is_missing_is_a_fault_only_when_serving_needs_it(
     monkeypatch.setattr("router.cli.doctor.version", version)
     done = run("doctor", "--engine", "fake", "--json")
     assert (states(done.out)["onnxruntime"], states(done.out)["lightgbm"]) == ("fault", "note")
+    for what in (".", "'.[train]'"):
+        assert f"Not installed. `.venv/bin/python -m pip install -e {what}` brings it." in done.out
     assert done.code == 1
 
 

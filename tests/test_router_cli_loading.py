@@ -74,7 +74,7 @@ def test_a_missing_package_is_named_with_the_command_that_brings_it(
     monkeypatch.setitem(vars(m3_backbone), "load_backbone", load_backbone)
     done = run("serve", "--port", 0)
     assert is_one_line(done), done
-    assert "missing (torch). Run `pip install m3-router` again" in done.err
+    assert "missing (torch). Run `.venv/bin/python -m pip install -e .` in the project's folder" in done.err
 
 
 def test_a_port_that_is_taken_is_refused_before_weights_are_loaded(run: Run) -> None:

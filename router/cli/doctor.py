@@ -105,8 +105,8 @@ def _package(name: str, missing: str) -> Check:
     try:
         return Check(name, "ok", version(name))
     except PackageNotFoundError:
-        extra = "m3-router" if missing == "fault" else "'m3-router[train]'"
-        return Check(name, missing, f"Not installed. `pip install {extra}` brings it.")
+        what = "." if missing == "fault" else "'.[train]'"
+        return Check(name, missing, f"Not installed. `.venv/bin/python -m pip install -e {what}` brings it.")
 
 
 def _match(router: Router, engine: Engine) -> Check:

@@ -57,8 +57,8 @@ def load_engine(settings: Settings) -> Engine:
         if error.name not in _TORCH_PACKAGES:
             raise
         raise M3Error(
-            f"The torch engine needs a package that is missing ({error.name}). Run `pip install m3-router` "
-            "again, or take --engine fake.",
+            f"The torch engine needs a package that is missing ({error.name}). Run "
+            "`.venv/bin/python -m pip install -e .` in the project's folder, or take --engine fake.",
             code="missing_package",
         ) from error
     except DeviceError as error:
