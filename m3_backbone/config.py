@@ -133,6 +133,11 @@ class M3Config:
         return self.raw.get("matryoshka_vis_token_scale") is not None
 
     @property
+    def template(self) -> str:
+        """Name of the conversation template that the model was trained with."""
+        return self.conversation or "vicuna_v1"
+
+    @property
     def context_tokens(self) -> int:
         """Positions that the language model was made for."""
         value = self.raw.get("max_position_embeddings")

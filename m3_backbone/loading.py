@@ -36,7 +36,8 @@ def load_backbone(
     On a CPU the process keeps memory that it frees from now on (`m3_backbone.machine.keep_freed_memory`).
 
     vision_tower: the CLIP folder, where config.json's does not resolve.
-    conversation: name of the template; default is config.json's ``m3_conversation``, else vicuna_v1.
+    conversation: name of the template; default is config.json's ``m3_conversation``, else vicuna_v1. To every
+        bundle another one is another backbone.
     ladder: for a plain LLaVA, whose config.json names no scales: its grid is pooled to them without training,
         or to 1, 9, 36, 144 and 576.
     reducer: a name of `m3_backbone.pooling.REDUCERS`: M3's average pooling, or the paper's baselines.
@@ -73,7 +74,7 @@ def load_backbone(
         raise CheckpointError(
             f"The tokenizer has {tokenizer.size} pieces, the model {vocabulary} embeddings."
         )
-    template = conversation or checkpoint.config.conversation or "vicuna_v1"
+    template = conversation or checkpoint.config.template
     return M3Model(
         checkpoint,
         tokenizer,

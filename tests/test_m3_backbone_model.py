@@ -206,6 +206,19 @@ def test_what_is_pooled_in_another_way_has_a_fingerprint_of_its_own(tmp_path: Pa
     assert len({*pooled, load_backbone(folder, ladder=Ladder((4, 36)), reducer="spatial").fingerprint}) == 3
 
 
+def test_what_is_prompted_in_another_way_has_a_fingerprint_of_its_own(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "m3")
+    own = load_backbone(folder)
+    assert load_backbone(folder, conversation=own.conversation).fingerprint == own.fingerprint
+    other = load_backbone(folder, conversation="vicuna_v1")
+    assert other.conversation != own.conversation
+    spatial = load_backbone(folder, conversation="vicuna_v1", reducer="spatial")
+    assert len({own.fingerprint, other.fingerprint, spatial.fingerprint}) == 3
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"m3_conversation": None}))
+    assert load_backbone(folder, conversation="vicuna_v1").fingerprint == load_backbone(folder).fingerprint
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_gives_nearly_the_same_logits(dtype: str) -> None:
     exact, half = golden_backbone("llava-v1.5-7b-m3"), golden_backbone("llava-v1.5-7b-m3", dtype)
