@@ -56,7 +56,7 @@ schema.app = Fresh()
 def test_no_request_is_answered_in_an_undocumented_way(case: Any) -> None:
     with_picture(case)
     names = {UNTOLD.get(path) for path in ("", case.operation.path)}
-    if case.media_type == "multipart/form-data":  # a form is text: 1 is the text "1", an empty list is no field
+    if case.media_type == "multipart/form-data":  # a form is text: 1 is "1", an empty list is no field
         names.add("negative_data_rejection")
     response = case.call_and_validate(
         excluded_checks=[getattr(schemathesis.checks, name) for name in sorted(filter(None, names))]
