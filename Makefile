@@ -7,7 +7,7 @@ SOAK_MINUTES ?= 30
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install dev serve test test-slow test-gpu soak-labels fuzz soak check openapi clean
+.PHONY: install dev serve test test-slow test-gpu fuzz soak soak-labels soak-service check openapi clean
 
 install: $(VENV)/.installed ## the service and the command line
 dev: $(VENV)/.installed-dev ## everything that tests and training need
@@ -56,7 +56,9 @@ soak-labels: dev ## labelling killed -9 a thousand times, or SOAK_KILLS
 fuzz: $(VENV)/.installed-fuzz ## Schemathesis over the HTTP API and Hypothesis on what reads bytes, FUZZ_EXAMPLES each
 	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest -m 'slow or not slow' --timeout 3600 tests/*_fuzzed.py
 
-soak: dev ## the service under mixed traffic for SOAK_MINUTES: memory, files, threads
+soak: soak-labels soak-service ## both, with all that SOAK_KILLS and SOAK_MINUTES ask for
+
+soak-service: dev ## the service under mixed traffic for SOAK_MINUTES: memory, files, threads
 	SOAK_MINUTES=$(SOAK_MINUTES) $(BIN)/python -m pytest -m slow tests/test_router_service_soak.py
 
 openapi: install ## docs/openapi.json, after a change of the HTTP API
