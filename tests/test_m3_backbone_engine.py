@@ -16,7 +16,7 @@ from m3_backbone.types import (
     Engine,
     QueueFull,
 )
-from tests.engine_conformance import answer, during, picture, until
+from tests.engine_talk import answer, during, picture, until
 from tests.gated import Gate, engine_of, text
 
 # Batches

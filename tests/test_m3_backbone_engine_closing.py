@@ -18,7 +18,7 @@ from m3_backbone.types import (
     OutOfMemory,
     QueueFull,
 )
-from tests.engine_conformance import PATIENCE_S, answer, asks, during, picture, until
+from tests.engine_talk import PATIENCE_S, answer, asks, during, picture, until
 from tests.gated import Gate, engine_of, have_patience, text
 
 # Hangs and closing

@@ -22,7 +22,7 @@ from m3_backbone.types import (
     RouteInputs,
     TokenEvent,
 )
-from tests.engine_conformance import answer, during, events_of, picture
+from tests.engine_talk import answer, during, events_of, picture
 from tests.gated import engine_of, text
 
 Step = Callable[[Sequence[GenerationRequest], Any, Any], Any]

@@ -14,7 +14,7 @@ from m3_backbone.types import (
     Engine,
     TokenEvent,
 )
-from tests.engine_conformance import answer, during, until
+from tests.engine_talk import answer, during, until
 from tests.gated import Gate, closed, engine_of, text
 
 # Deadlines and cancellation

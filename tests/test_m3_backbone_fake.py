@@ -21,7 +21,8 @@ from m3_backbone.types import (
     GenerationRequest,
     OutOfMemory,
 )
-from tests.engine_conformance import EngineConformance, Make, answer, asks, during, picture, until
+from tests.engine_conformance import EngineConformance, Make
+from tests.engine_talk import answer, asks, during, picture, until
 from tests.gated import have_patience
 
 

@@ -11,7 +11,7 @@ import pytest
 from m3_backbone.fake import MARKERS, FakeEngine, FakeRunner
 from m3_backbone.revival import LEFT_BEHIND, LONGEST_S, Revival
 from m3_backbone.types import Engine, EngineUnavailable
-from tests.engine_conformance import answer, asks, during, picture, until
+from tests.engine_talk import answer, asks, during, picture, until
 from tests.gated import engine_of, have_patience, text
 from tests.test_m3_backbone_engine_faults import Scripted, good, raises
 
