@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from tests.serving import good
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,6 +61,24 @@ def tells(*work):
 
 engine.fake.generate = tells
 router.cli.serve.load_engine = lambda settings: engine
+main()
+"""
+
+
+EARLY = """
+import asyncio.base_events
+import os
+import signal
+
+from router.cli.main import main
+
+make = asyncio.base_events.BaseEventLoop.__init__
+
+def interrupted(loop):
+    os.kill(os.getpid(), signal.{name})
+    make(loop)
+
+asyncio.base_events.BaseEventLoop.__init__ = interrupted
 main()
 """
 
@@ -162,6 +182,14 @@ def test_a_real_server_leaves_with_exit_code_0_on_ctrl_c() -> None:
     with serving() as server:
         server.process.send_signal(signal.SIGINT)
         assert server.process.wait(60) == 0
+    assert "Traceback" not in "".join(server.log)
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_while_the_loop_is_being_made_ends_the_service_without_a_traceback(name: str) -> None:
+    with serving(("-c", EARLY.format(name=name))) as server:
+        code = server.process.wait(60)
+    assert code == 0
     assert "Traceback" not in "".join(server.log)
 
 

@@ -8,7 +8,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from types import FrameType
 from typing import Annotated
@@ -89,8 +90,7 @@ def command(
         names = ",".join(sorted({*LOOPBACK, settings.host}))
         settings = settings.model_copy(update={"allowed_hosts": names})
     logs.set_up(settings.log_level, settings.log_format)
-    # Before uvicorn takes the signals over, and again when it hands them back after its drain.
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, _leave)  # while the engine loads, and again after the drain
     terminal = _Terminal()
     signal.signal(signal.SIGHUP, lambda *_: sys.exit(0) if terminal.closed else None)  # nothing to reload yet
     for sentence in unknown_variables(os.environ):
@@ -133,7 +133,8 @@ def _serve(settings: Settings, terminal: _Terminal) -> None:
         )
         server = _Server(config, app.state.service.reloader.request, terminal)
         server.patience = Patience(loaded, settings.give_up_s)
-        server.run(sockets=[listener])
+        with server.heeding(signal.SIGINT, signal.SIGTERM):
+            server.run(sockets=[listener])
         if not server.started:
             raise M3Error("The service did not start; the lines above say why.", code="not_started")
         if server.patience.over:
@@ -178,6 +179,25 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._reload = reload
         self._terminal = terminal
+        self._asked_to_end = False
+
+    @contextmanager
+    def heeding(self, *signals: signal.Signals) -> Iterator[None]:
+        """``signals`` end the server at its first tick.
+
+        uvicorn takes signals over only when its loop runs. Before that they would be exceptions in the middle of
+        asyncio's making of the loop, which prints tracebacks of what it has half made.
+        """
+
+        def ask(signum: int, frame: FrameType | None) -> None:
+            self._asked_to_end = True
+
+        before = {number: signal.signal(number, ask) for number in signals}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up)
@@ -185,7 +205,7 @@ class _Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second; whether to end."""
-        return await super().on_tick(counter) or self.patience.is_over()
+        return await super().on_tick(counter) or self._asked_to_end or self.patience.is_over()
 
     def _hang_up(self) -> None:
         if self._terminal.closed:
