@@ -185,8 +185,8 @@ class _Server(uvicorn.Server):
     def heeding(self, *signals: signal.Signals) -> Iterator[None]:
         """``signals`` end the server at its first tick.
 
-        uvicorn takes signals over only when its loop runs. Before that they would be exceptions in the midst of
-        asyncio's making of the loop, which prints tracebacks of what is half made.
+        uvicorn takes signals over only when its loop runs. Before that they would be exceptions in the
+        midst of asyncio's making of the loop, which prints tracebacks of what is half made.
         """
 
         def ask(signum: int, frame: FrameType | None) -> None:
