@@ -23,10 +23,9 @@ from data.scoring import ScoringError, metric
 from data.sources.skipped import Skipped
 from training.answering import Backbone, Batch, Identity, Made, Plan, Settings, make_shard
 from training.interrupt import Stopped
-from training.parts import KEY
 from training.prefetch import open_all
 from training.run_manifest import described_data, run_manifest
-from training.shards import Group, LabelError, Shards, by_image, plan
+from training.shards import PART, Group, LabelError, Shards, by_image, plan
 from training.some_scales import some_of
 
 __all__ = ["Backbone", "LabelError", "Makes", "Settings", "Stopped", "Tally", "label", "label_by"]
@@ -97,7 +96,7 @@ def label_by(
     _check_references(everything)
     manifest = run_manifest(identity, ladder, everything, settings)
     if settings.part is not None:
-        manifest[KEY] = settings.part.describe(images)
+        manifest[PART] = settings.part.describe(images)
     run = {**manifest, "schema_version": SCHEMA_VERSION, "shard_images": settings.shard_images}
     with Shards(out, run, shards) as store:
         scores, resumed, unreadable, missing = np.zeros(len(ladder)), 0, 0, []

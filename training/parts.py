@@ -15,8 +15,7 @@ from typing import TypeVar
 from data.joining import concat, join_manifests
 from data.records import OutcomeTable, RecordError, read_outcomes, write_outcomes
 from data.unreadable import read_unreadable, write_rows
-from training.shards import PART as KEY
-from training.shards import LabelError, read_empty
+from training.shards import PART, LabelError, read_empty
 from training.some_scales import KEY as BACKBONE_LADDER
 from training.some_scales import Manifest, check_alike, join_scales
 
@@ -56,7 +55,7 @@ class Part:
         return mine
 
     def describe(self, images: int) -> dict[str, int]:
-        """What the manifest says under `KEY`. images: of the whole data set."""
+        """What the manifest says under `PART`. images: of the whole data set."""
         return {"number": self.number, "of": self.of, "images": images}
 
 
@@ -79,7 +78,7 @@ class Labelled:
     @property
     def number(self) -> int:
         """For the order of parts; tables of some scales stay as they were given."""
-        said = self.manifest.get(KEY)
+        said = self.manifest.get(PART)
         return int(said["number"]) if isinstance(said, Mapping) else 0
 
 
@@ -92,7 +91,7 @@ def merge(folders: Sequence[Path], out: Path) -> OutcomeTable:
     """
     found = [Labelled.read(folder) for folder in folders]
     tables = [(each.folder, each.table) for each in found if each.table is not None]
-    of_scales = [KEY not in each.manifest and BACKBONE_LADDER in each.manifest for each in found]
+    of_scales = [PART not in each.manifest and BACKBONE_LADDER in each.manifest for each in found]
     if any(of_scales) and not all(of_scales):
         some, other = (found[of_scales.index(kind)].folder for kind in (True, False))
         raise RecordError(
@@ -109,7 +108,7 @@ def merge(folders: Sequence[Path], out: Path) -> OutcomeTable:
 def _join_parts(found: Sequence[Labelled]) -> OutcomeTable:
     parts: dict[int, Labelled] = {}
     for each in found:
-        said = each.manifest.get(KEY)
+        said = each.manifest.get(PART)
         if not isinstance(said, Mapping) or [type(said.get(k)) for k in _NUMBERS] != [int] * 3:
             raise RecordError(
                 f"{each.folder} is not a part of a table. Parts are made by `m3-train label --shard I/N`."
@@ -120,7 +119,7 @@ def _join_parts(found: Sequence[Labelled]) -> OutcomeTable:
             twin = parts[each.number].folder
             raise RecordError(f"{each.folder} and {twin} are both part {each.number} of {said['of']}.")
         parts[each.number] = each
-    of = found[0].manifest[KEY]["of"] if found else 0  # type: ignore[index]
+    of = found[0].manifest[PART]["of"] if found else 0  # type: ignore[index]
     missing = [f"{number}/{of}" for number in range(1, of + 1) if number not in parts]
     if missing or not parts:
         raise RecordError(f"Missing parts: {', '.join(missing) or 'all'}. Give the folders of all of them.")
@@ -128,12 +127,12 @@ def _join_parts(found: Sequence[Labelled]) -> OutcomeTable:
     tables = [each.table for each in ordered if each.table is not None]
     if not tables:
         raise RecordError("No image of any part could be opened: there is nothing to merge.")
-    manifest = join_manifests([{k: v for k, v in each.manifest.items() if k != KEY} for each in ordered])
+    manifest = join_manifests([{k: v for k, v in each.manifest.items() if k != PART} for each in ordered])
     return replace(concat([_whole(table) for table in tables]), manifest=manifest)
 
 
 def _check_one_whole(first: Labelled, other: Labelled) -> None:
-    theirs, ours = first.manifest[KEY], other.manifest[KEY]
+    theirs, ours = first.manifest[PART], other.manifest[PART]
     assert isinstance(theirs, Mapping)
     assert isinstance(ours, Mapping)
     for key in ("of", "images"):
@@ -145,4 +144,4 @@ def _check_one_whole(first: Labelled, other: Labelled) -> None:
 
 
 def _whole(table: OutcomeTable) -> OutcomeTable:
-    return replace(table, manifest={k: v for k, v in table.manifest.items() if k != KEY})
+    return replace(table, manifest={k: v for k, v in table.manifest.items() if k != PART})

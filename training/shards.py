@@ -211,7 +211,7 @@ class Shards:
     def _leave_empty(self, more: Mapping[str, object], why: str) -> NoReturn:
         if PART not in self._run:
             raise LabelError(f"No image could be opened. The first: {why}")
-        manifest = {k: v for k, v in self._run.items() if k != _SHARD_IMAGES} | more
+        manifest = {**{k: v for k, v in self._run.items() if k != _SHARD_IMAGES}, **more}
         write_bytes(self.out / EMPTY, (json.dumps(manifest, indent=1) + "\n").encode())
         raise EmptyPart(
             f"No image of this part could be opened (the first: {why}). `m3-train merge` takes it as it is.",
