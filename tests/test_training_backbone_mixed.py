@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 
+import pytest
 import torch
 from torch import nn
 
 from training.backbone.mixed import MixedOptimiser
+from training.backbone.muon import Muon, orthogonal
+from training.backbone.precision import working_dtype
 
 
 def made(muon: tuple[str, ...] = ()) -> tuple[nn.Sequential, MixedOptimiser]:
@@ -49,6 +52,56 @@ def test_muon_moves_every_direction_of_a_matrix_alike() -> None:
     assert spectrum[0] / spectrum[4] < 1.5  # the iteration brings the larger ones near each other
     bias = optimiser.masters["0.bias"]
     assert torch.isfinite(bias).all()
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 24), (24, 8)])
+def test_muon_in_bfloat16_is_that_of_torch(shape: tuple[int, int]) -> None:
+    torch.manual_seed(3)
+    ours = nn.Parameter(torch.randn(shape))
+    theirs = nn.Parameter(ours.detach().clone())
+    own = Muon([ours], lr=0.01, weight_decay=0.1, dtype=torch.bfloat16)
+    known = torch.optim.Muon(
+        [theirs], lr=0.01, weight_decay=0.1, momentum=0.95, adjust_lr_fn="match_rms_adamw"
+    )
+    for _ in range(4):
+        ours.grad = torch.randn(shape)
+        theirs.grad = ours.grad.clone()
+        own.step()
+        known.step()
+    torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 24), (24, 8)])
+def test_an_orthogonal_matrix_keeps_the_singular_vectors(shape: tuple[int, int]) -> None:
+    torch.manual_seed(4)
+    matrix = torch.randn(shape)
+    left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+    inner = left.T @ orthogonal(matrix, torch.float32) @ right.T
+    assert 0.6 < inner.diagonal().min() <= inner.diagonal().max() < 1.3
+    torch.testing.assert_close(inner, inner.diagonal().diag(), atol=1e-4, rtol=0)
+
+
+def test_the_working_weights_are_in_the_format_asked_for() -> None:
+    model = nn.Linear(8, 8)
+    optimiser = MixedOptimiser(
+        model, ["weight"], weight_decay=0.0, clip=1.0, dtype=torch.float32, muon=["weight"]
+    )
+    model(torch.ones(1, 8)).sum().backward()
+    optimiser.collect()
+    optimiser.step(1e-2)
+    assert model.weight.dtype == torch.float32
+    assert torch.equal(model.weight, optimiser.masters["weight"])
+
+
+def test_the_format_is_the_one_asked_for_or_the_faster_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    speeds = {torch.bfloat16: 1.0, torch.float32: 66.0}
+    monkeypatch.setattr("training.backbone.precision._speed", speeds.__getitem__)
+    assert working_dtype("auto", torch.get_num_threads()) == torch.float32
+    speeds[torch.bfloat16] = 670.0
+    assert working_dtype("auto", torch.get_num_threads()) == torch.bfloat16
+    assert working_dtype("float32", 1) == torch.float32
+    with pytest.raises(ValueError, match="float16"):
+        working_dtype("float16", 1)
 
 
 def test_a_state_that_is_loaded_goes_on_as_if_nothing_had_happened() -> None:

@@ -43,7 +43,15 @@ def answer_loss(logits: torch.Tensor, batch: Batch, description_weight: float) -
 class LanguageTraining:
     """State of the stage; `run` goes to the end of its time."""
 
-    def __init__(self, run: Path, modules: M3Modules, recipe: Recipe, kernels: Kernels, stop: Stop) -> None:
+    def __init__(
+        self,
+        run: Path,
+        modules: M3Modules,
+        recipe: Recipe,
+        kernels: Kernels,
+        dtype: torch.dtype,
+        stop: Stop,
+    ) -> None:
         self._folder, self._recipe, self._stop = run, recipe, stop
         self._modules = modules
         store, held_out = PictureStore.open(run / "train"), PictureStore.open(run / "val")
@@ -58,6 +66,7 @@ class LanguageTraining:
             names,
             weight_decay=recipe.weight_decay,
             clip=recipe.clip,
+            dtype=dtype,
             muon=[name for name in names if _is_hidden_matrix(name, modules.get_parameter(name))],
             muon_factor=recipe.muon_factor,
         )
@@ -111,7 +120,7 @@ class LanguageTraining:
             batch = collate(blocks)
             targets = self._words.targets(self._labels, indices, scale)
             words = self._decoder.words
-            visual = pool(self._modules.project(self._features[indices]), scale)
+            visual = pool(self._modules.project(self._features[indices].to(words.dtype)), scale)
             loss = aligned * alignment_loss(visual, words, targets)
             if hint:
                 visual = visual + hint * hints(words, targets)
