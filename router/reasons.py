@@ -26,7 +26,7 @@ def promise(target: Target, full: int) -> str:
     asked = f"{target.asked}: " if target.asked else ""
     if target.certificate is None:
         return asked
-    return f"{asked}{_certificate(target.certificate, full, certified=target.certified)}; "
+    return f"{asked}{_certificate(target.certificate, full, target.silent)}; "
 
 
 def worth(price: float, tokens: int) -> str:
@@ -45,10 +45,10 @@ def _trade(price: float, score: float, highest: float, tokens: int) -> str:
     return f"no price: {here}, as it prefers larger scales; a smaller one is expected to score {highest:.3f}"
 
 
-def _certificate(found: Certificate, full: int, *, certified: bool) -> str:
+def _certificate(found: Certificate, full: int, silent: str) -> str:
     means = f"{found.visual_tokens:.4g} visual tokens on average, {full} at the full scale"
     bound = f"{found.loss} at most {found.bound:.3g} on {found.n_images} images, {means}"
-    setting = "the certified setting" if certified else "a setting that is not certified of such requests"
+    setting = f"a setting that is not certified of {silent}" if silent else "the certified setting"
     return f"{setting} ({bound})"
 
 
