@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from m3_backbone.dispatcher import Dispatcher
 from m3_backbone.image_cache import ImageCache, Key
@@ -33,6 +33,8 @@ from m3_backbone.types import (
 )
 
 __all__ = ["QueueEngine", "Runner"]
+
+T = TypeVar("T")
 
 
 class QueueEngine:
@@ -174,6 +176,17 @@ class QueueEngine:
             self._encoding[key] = call
         encoded: EncodedImage = await self._result(call)
         return encoded
+
+    async def call(self, run: Callable[[], T]) -> T:
+        """What ``run`` gives in the runner's thread: for a request that was accepted already. Neither a full
+        queue nor closing refuses it."""
+        work = self._dispatcher
+        if work is None or work.dead:
+            raise EngineUnavailable("The engine is not ready.")
+        call = Call(run, asyncio.get_running_loop().create_future())
+        work.add(call)
+        value: T = await self._result(call)
+        return value
 
     async def summarise(self, image: EncodedImage, turns: Sequence[str]) -> RouteInputs:
         inputs: RouteInputs = await self._result(

@@ -212,14 +212,21 @@ class M3Model:
     @torch.inference_mode()
     def prefill_logits(self, request: GenerationRequest) -> Tensor:
         """float32 [prompt length, vocabulary]: logits at every position of the prompt."""
-        prompt, images = self._checked(request)
-        embeds = self._embed((*prompt.chunks[:-1],), images, [scale for _, scale in request.images])
-        last = self.decoder.embed(torch.tensor(prompt.chunks[-1], device=self.device))
-        hidden = torch.cat((embeds, last))
+        hidden, _ = self.hand_over(request)
         n = hidden.shape[0]
         positions = torch.arange(n, device=self.device)
         states = self.decoder.forward([Step(Block(self.decoder, 1, n), hidden, positions, n, mask=None)])
         return self.decoder.logits(states)
+
+    @torch.inference_mode()
+    def hand_over(self, request: GenerationRequest) -> tuple[Tensor, Answer]:
+        """Embeddings of the whole prompt, [prompt length, hidden], and its answer, in which there is nothing
+        yet: for a language model that runs elsewhere (`m3_backbone.vllm`). Raises as `generate` does."""
+        prompt, images = self._checked(request)
+        prefix = self._embed(prompt.chunks[:-1], images, [scale for _, scale in request.images])
+        last = self.decoder.embed(torch.tensor(prompt.chunks[-1], device=self.device))
+        answer = Answer(self.tokenizer, self.stop_ids, request, prompt.text_tokens)
+        return torch.cat((prefix, last)), answer
 
     def _embed(
         self, chunks: Sequence[Sequence[int]], images: Sequence[TorchEncodedImage], scales: Sequence[int]

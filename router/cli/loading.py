@@ -12,6 +12,7 @@ from m3_backbone.devices import DeviceError
 from m3_backbone.scales import Ladder
 from m3_backbone.types import CheckpointError, Engine
 from router import embedded_bundle
+from router.cli import vllm
 from router.errors import BundleMismatch, ConstraintError, M3Error
 from router.passes import first_certificates, first_look
 from router.router import Router
@@ -38,10 +39,22 @@ def load_engine(settings: Settings) -> Engine:
         from m3_backbone.fake import FakeEngine
 
         return FakeEngine(token_delay_s=settings.fake_token_s, **queue)
-    try:
-        from m3_backbone import load_backbone, torch_engine
+    with_vllm = settings.engine != "torch"
+    if with_vllm:
+        vllm.require(settings)
+    backbone = _load_backbone(settings)
+    if not with_vllm:
+        from m3_backbone import torch_engine
 
-        backbone = load_backbone(
+        return torch_engine(backbone, **queue)
+    return vllm.engine_on(backbone, settings, queue)
+
+
+def _load_backbone(settings: Settings) -> Any:
+    try:
+        from m3_backbone import load_backbone
+
+        return load_backbone(
             settings.backbone,
             dtype=settings.dtype,
             device=settings.device,
@@ -75,7 +88,6 @@ def load_engine(settings: Settings) -> Engine:
         raise M3Error(
             f"M3_DEVICE has value '{settings.device}'. It cannot be used: {error}", code="invalid_device"
         ) from error
-    return torch_engine(backbone, **queue)
 
 
 def load_router(settings: Settings, engine: Engine) -> Router | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -34,6 +35,7 @@ from router.cli.options import (
     Reducer,
     Scales,
     VisionTower,
+    VllmOptions,
 )
 from router.errors import M3Error
 from router.router import Router
@@ -55,6 +57,7 @@ def command(
     backbone: Backbone = None,
     bundle: BundleOption = None,
     engine: EngineOption = None,
+    vllm: VllmOptions = None,
     device: Device = None,
     dtype: Dtype = None,
     compile_parts: Compile = None,
@@ -74,6 +77,7 @@ def command(
         backbone=backbone,
         bundle=bundle,
         engine=engine,
+        vllm=shlex.join(vllm) if vllm else None,
         device=device,
         dtype=dtype,
         compile=compile_parts,

@@ -1,0 +1,77 @@
+"""The Llama part of a checkpoint as a folder of its own, which vLLM can load: split off once, then kept."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from m3_backbone.model import M3Model
+
+_TOKENIZER = ("tokenizer.model", "tokenizer_config.json", "special_tokens_map.json")
+_HALF_DONE = ".half-done-"
+
+
+def default_cache() -> Path:
+    """Where folders are kept unless another place is named."""
+    return Path.home() / ".cache" / "m3-router"
+
+
+def folder_name(backbone: M3Model) -> str:
+    """One name for one content: the checkpoint's fingerprint, and the type of the weights."""
+    dtype = str(backbone.dtype).removeprefix("torch.")
+    return f"llama-{backbone.checkpoint.fingerprint[:32]}-{dtype}"
+
+
+def split_language_model(backbone: M3Model, cache: Path) -> Path:
+    """The folder in ``cache`` with the language model of ``backbone``, written if it is not there yet.
+
+    It appears whole or not at all, whoever else writes it or is killed meanwhile. Raises OSError where it
+    cannot be written. The language model must not have been dropped yet.
+    """
+    target = cache / folder_name(backbone)
+    if not target.is_dir():
+        cache.mkdir(parents=True, exist_ok=True)
+        with _half_done(cache) as folder:
+            write_language_model(backbone, folder)
+            try:
+                folder.rename(target)
+            except OSError:
+                if not target.is_dir():  # else somebody else was faster
+                    raise
+        _sync(cache)
+    return target
+
+
+def write_language_model(backbone: M3Model, folder: Path) -> None:
+    """config.json, weights and tokenizer, as transformers names them; on the disk when this returns."""
+    language_model: Any = backbone.model.language_model
+    language_model.save_pretrained(folder)
+    (folder / "generation_config.json").unlink(missing_ok=True)  # when to stop is said with each request
+    for name in _TOKENIZER:
+        if (backbone.checkpoint.folder / name).is_file():
+            shutil.copyfile(backbone.checkpoint.folder / name, folder / name)
+    for path in (*folder.iterdir(), folder):
+        _sync(path)
+
+
+@contextmanager
+def _half_done(cache: Path) -> Iterator[Path]:
+    folder = Path(mkdtemp(prefix=_HALF_DONE, dir=cache))
+    try:
+        folder.chmod(0o755)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)  # it is elsewhere when all went well
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,73 @@
+"""The language model split off: whole or not at all, once, and the same one."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import LlamaForCausalLM
+
+from m3_backbone import load_backbone, vllm_checkpoint
+from m3_backbone.model import M3Model
+from m3_backbone.vllm_checkpoint import folder_name, split_language_model
+from tests.backbones import write_checkpoint
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> M3Model:
+    return load_backbone(write_checkpoint(tmp_path_factory.mktemp("split") / "m3"))
+
+
+def test_the_folder_holds_the_same_language_model_and_the_tokenizer(
+    backbone: M3Model, tmp_path: Path
+) -> None:
+    folder = split_language_model(backbone, tmp_path / "new" / "cache")
+    loaded = LlamaForCausalLM.from_pretrained(folder).state_dict()
+    own = backbone.model.language_model.state_dict()
+    assert loaded.keys() == own.keys()
+    assert all(torch.equal(loaded[name], own[name]) for name in own)
+    assert (folder / "tokenizer.model").is_file()
+    assert not (folder / "generation_config.json").exists()
+    assert [path.name for path in folder.parent.iterdir()] == [folder_name(backbone)]
+
+
+def test_it_is_written_once(backbone: M3Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = split_language_model(backbone, tmp_path)
+    monkeypatch.setattr(vllm_checkpoint, "write_language_model", None)
+    assert split_language_model(backbone, tmp_path) == folder
+
+
+def test_a_write_that_fails_leaves_nothing(
+    backbone: M3Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(backbone: M3Model, folder: Path) -> None:
+        (folder / "config.json").write_text("{}")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(vllm_checkpoint, "write_language_model", fail)
+    with pytest.raises(OSError, match="No space"):
+        split_language_model(backbone, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_of_two_writers_at_once_one_is_kept(
+    backbone: M3Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = split_language_model(backbone, tmp_path / "other")
+    write = vllm_checkpoint.write_language_model
+
+    def late(backbone: M3Model, folder: Path) -> None:
+        write(backbone, folder)
+        shutil.copytree(other, tmp_path / "cache" / other.name)
+
+    monkeypatch.setattr(vllm_checkpoint, "write_language_model", late)
+    folder = split_language_model(backbone, tmp_path / "cache")
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [folder.name]
+
+
+def test_another_type_of_weights_is_another_folder(backbone: M3Model) -> None:
+    half = load_backbone(backbone.checkpoint.folder, dtype="bfloat16")
+    assert folder_name(half) != folder_name(backbone)
+    assert folder_name(half).endswith("-bfloat16")
