@@ -4,10 +4,13 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 FUZZ_EXAMPLES ?= 500
 SOAK_MINUTES ?= 30
+RAY_KILLS ?= 50
+RAY_MINUTES ?= 2
+RAY_VENV ?= .venv-ray
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install dev serve test test-slow test-gpu fuzz soak soak-labels soak-service check openapi clean
+.PHONY: install dev serve test test-slow test-gpu test-ray fuzz soak soak-labels soak-service check openapi clean
 
 install: $(VENV)/.installed ## the service and the command line
 dev: $(VENV)/.installed-dev ## everything that tests and training need
@@ -33,6 +36,13 @@ $(VENV)/.installed-fuzz: $(VENV)/.installed-dev
 	$(BIN)/python -m pip install -q -e '.[fuzz]'
 	touch $@
 
+# An environment of its own: nobody who does not use Ray installs it to run the tests.
+$(RAY_VENV)/.installed-ray: pyproject.toml
+	test -x $(RAY_VENV)/bin/python || $(PYTHON) -m venv $(RAY_VENV)
+	$(RAY_VENV)/bin/python -m pip install -q torch==2.13.0
+	$(RAY_VENV)/bin/python -m pip install -q -e '.[dev,ray]' ray==2.60.0
+	touch $@
+
 serve: install ## http://HOST:PORT with m3-tiny and its router
 	$(BIN)/m3-router serve --host $(HOST) --port $(PORT)
 
@@ -52,6 +62,10 @@ test-gpu: dev
 
 soak-labels: dev ## labelling killed -9 a thousand times, or SOAK_KILLS
 	$(BIN)/python -m pytest -m soak
+
+test-ray: $(RAY_VENV)/.installed-ray ## on a Ray cluster of this machine; RAY_KILLS of engines, RAY_MINUTES of killed replicas
+	RAY_KILLS=$(RAY_KILLS) RAY_MINUTES=$(RAY_MINUTES) OMP_NUM_THREADS=1 $(RAY_VENV)/bin/python -m pytest \
+		-m 'slow or not slow' -W default --timeout 7200 tests/test_*_ray_*.py
 
 fuzz: $(VENV)/.installed-fuzz ## Schemathesis over the HTTP API and Hypothesis on what reads bytes, FUZZ_EXAMPLES each
 	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest -m 'slow or not slow' --timeout 3600 tests/*_fuzzed.py
