@@ -20,6 +20,7 @@ from m3_backbone.cost import Architecture
 from m3_backbone.decoder import Decoder
 from m3_backbone.encoded import TorchEncodedImage
 from m3_backbone.image_encoder import ImageEncoder
+from m3_backbone.likelihood import answer_logprobs
 from m3_backbone.limits import Limits
 from m3_backbone.prompt import Prompt, build_prompt, conversation
 from m3_backbone.rows import Member, Row
@@ -227,6 +228,17 @@ class M3Model:
         last = self.decoder.embed(torch.tensor(prompt.chunks[-1], device=self.device))
         answer = Answer(self.tokenizer, self.stop_ids, request, prompt.text_tokens)
         return torch.cat((prefix, last)), answer
+
+    def answer_logprobs(
+        self, requests: Sequence[GenerationRequest], answers: Sequence[Sequence[int]]
+    ) -> list[tuple[float, ...]]:
+        """Log-probabilities (nats) of the tokens of ``answers``, one for each request, had they been given.
+
+        answers: ids, as in `Generation.token_ids`, of whose own answers they are its ``logprobs`` to
+        rounding. Raises as `generate` does, and ValueError for an answer without a token.
+        """
+        prompts = (self.hand_over(request)[0] for request in requests)
+        return answer_logprobs(self.decoder, prompts, answers)
 
     def _embed(
         self, chunks: Sequence[Sequence[int]], images: Sequence[TorchEncodedImage], scales: Sequence[int]
