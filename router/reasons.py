@@ -6,6 +6,9 @@ from router.certificates import Certificate
 from router.constraints import Constraints
 from router.targets import Target
 
+HOPELESS = 0.25
+"""Below this highest expected score a small one is no oddity of the scale: none would answer."""
+
 
 def chosen(
     target: Target, constraints: Constraints, *, score: float, highest: float, tokens: int, full: int
@@ -38,7 +41,8 @@ def worth(price: float, tokens: int) -> str:
 def _trade(price: float, score: float, highest: float, tokens: int) -> str:
     here = f"expected score {score:.3f} for {tokens} visual tokens"
     if price > 0:
-        return f"{here} is the best trade at {price:.3g} per token"
+        hopeless = f", where no scale is expected to score above {highest:.3f}" if highest < HOPELESS else ""
+        return f"{here} is the best trade at {price:.3g} per token{hopeless}"
     if score >= highest:
         return f"no price: {here} is the highest expected score"
     # Below 0 a token earns a little: the path to the full scale ends in such prices.
