@@ -127,7 +127,15 @@ def check_usual(settings: Settings, router: Router) -> None:
 
 
 def unproven(settings: Settings, router: Router) -> str | None:
-    """What becomes of M3_ACCURACY_DROP where no certificate of ``router`` keeps it; None where one does."""
+    """What becomes of M3_ACCURACY_DROP where no certificate of ``router`` keeps it, and of all certificates
+    in another dtype than theirs; None where nothing does."""
+    certified = router.bundle.certificates
+    if certified and certified.dtype != settings.dtype:
+        return (
+            f"M3_DTYPE has value '{settings.dtype}', and the router was certified with answers in "
+            f"{certified.dtype}: no decision is certified. Label in {settings.dtype} and certify again, or "
+            f"serve in {certified.dtype}."
+        )
     if settings.accuracy_drop is None:
         return None
     bundle, usual = router.bundle, constraints_of({}, router.ladder, settings)
