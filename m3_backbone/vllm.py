@@ -16,12 +16,11 @@ from m3_backbone.host import Host
 from m3_backbone.model import M3Model
 from m3_backbone.vllm_backbone import VllmBackbone
 from m3_backbone.vllm_checkpoint import default_cache, folder_name, split_language_model
-from m3_backbone.vllm_client import VllmClient, VllmOptionError, check_options, parse_options
+from m3_backbone.vllm_client import VllmClient, VllmOptionError, address_of, check_options, parse_options
 from m3_backbone.vllm_engine import VllmEngine
 from m3_backbone.vllm_remote import RemoteVllm
 
 __all__ = [
-    "REMOTE",
     "VllmBackbone",
     "VllmEngine",
     "VllmOptionError",
@@ -31,13 +30,10 @@ __all__ = [
     "vllm_host",
 ]
 
-REMOTE = "vllm+"
-"""What stands before the address of a remote vLLM: ``vllm+http://HOST:PORT``."""
-
 
 def require_vllm(engine: str, options: Mapping[str, object]) -> None:
     """Raises what `vllm_host` would for missing packages and unknown options, before anything is loaded."""
-    if engine.startswith(REMOTE):
+    if address_of(engine) is not None:
         import_module("httpx")
         if options:
             raise VllmOptionError("A remote vLLM has the options that it was started with: give none here.")
@@ -64,8 +60,8 @@ def vllm_host(
     """
     given = dict(options or {})
     require_vllm(engine, given)
-    if engine.startswith(REMOTE):
-        host = Host(RemoteVllm(engine.removeprefix(REMOTE), folder_name(backbone)))
+    if (address := address_of(engine)) is not None:
+        host = Host(RemoteVllm(address, folder_name(backbone)))
     else:
         usual: dict[str, object] = {"max_model_len": backbone.context_tokens}
         if batch_size is not None:

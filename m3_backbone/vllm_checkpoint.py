@@ -1,16 +1,22 @@
-"""The Llama part of a checkpoint as a folder of its own, which vLLM can load: split off once, then kept."""
+"""The Llama part of a checkpoint as a folder of its own, which vLLM can load: split off once, then kept.
+
+``python -m m3_backbone.vllm_checkpoint CHECKPOINT --out FOLDER`` writes it for a vLLM on another machine.
+"""
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from m3_backbone.model import M3Model
+from m3_backbone.loading import load_backbone
+from m3_backbone.model import DTYPES, M3Model
 
 _TOKENIZER = ("tokenizer.model", "tokenizer_config.json", "special_tokens_map.json")
 _HALF_DONE = ".half-done-"
@@ -75,3 +81,33 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Writes the folder, says how vLLM serves it; 2 and one line where that cannot be."""
+    parser = argparse.ArgumentParser(prog="python -m m3_backbone.vllm_checkpoint", description=__doc__)
+    parser.add_argument("checkpoint", help="'tiny', a folder or a hub name")
+    parser.add_argument("--out", type=Path, default=default_cache(), help="folder to write into")
+    parser.add_argument("--dtype", choices=list(DTYPES), default="float32")
+    parser.add_argument("--vision-tower", help="CLIP's folder, where the checkpoint's own does not resolve")
+    asked = parser.parse_args(arguments)
+    try:
+        backbone = load_backbone(asked.checkpoint, dtype=asked.dtype, vision_tower=asked.vision_tower)
+        folder = split_language_model(backbone, asked.out)
+    except (ValueError, OSError) as error:  # CheckpointError: the message has the remedy
+        sys.stderr.write(f"{parser.prog}: {error}\n")
+        return 2
+    sys.stdout.write(f"{serve_command(folder, asked.dtype, backbone.context_tokens)}\n")
+    return 0
+
+
+def serve_command(folder: Path, dtype: str, context_tokens: int) -> str:
+    """What starts vLLM on ``folder`` as `m3_backbone.vllm_remote` wants it."""
+    return (
+        f"vllm serve {folder} --served-model-name {folder.name} --dtype {dtype} --max-model-len "
+        f"{context_tokens} --enable-prompt-embeds --no-enable-prefix-caching"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

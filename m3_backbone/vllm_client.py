@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import fields
@@ -30,6 +31,20 @@ _ENVIRONMENT = {
     "VLLM_LOGGING_LEVEL": "WARNING",
 }
 """What vLLM reads from the environment; a value that is there already stays."""
+
+
+_REMOTE = re.compile(r"vllm\+(https?://[^\s/?#@]+)/?")
+
+
+def is_vllm(engine: str) -> bool:
+    """``vllm``, or ``vllm+http://HOST:PORT`` for one that runs elsewhere."""
+    return engine == "vllm" or address_of(engine) is not None
+
+
+def address_of(engine: str) -> str | None:
+    """Of a vLLM that runs elsewhere; None where ``engine`` is no such thing."""
+    found = _REMOTE.fullmatch(engine)
+    return None if found is None else found[1]
 
 
 class VllmOptionError(ValueError):

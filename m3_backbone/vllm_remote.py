@@ -49,8 +49,7 @@ class RemoteVllm:
             await http.aclose()
             raise CheckpointError(
                 f"The vLLM at {self.address} serves {', '.join(served) or 'nothing'}, not {self.model}: "
-                "another checkpoint would answer. Start it with the folder of `m3-router split` and "
-                f"--served-model-name {self.model}."
+                "another checkpoint would answer. `python -m m3_backbone.vllm_checkpoint` says how it starts."
             )
         self._http, self._dead = http, False
 

@@ -17,7 +17,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from m3_backbone.scales import Ladder
-from m3_backbone.vllm_client import parse_options
+from m3_backbone.vllm_client import is_vllm, parse_options
 from router.constraints import DELTA, LOSS, LossName
 from router.errors import M3Error
 from router.image_hosts import parse_image_hosts
@@ -25,9 +25,6 @@ from router.image_hosts import parse_image_hosts
 PREFIX = "M3_"
 
 MIB = 1024 * 1024
-
-ENGINES = ("torch", "vllm", "fake")
-_REMOTE = re.compile(r"vllm\+https?://[^\s/?#@]+/?")
 
 _SECRET = frozenset({"api_keys"})
 _KEY = re.compile(r"[!-+\--~]{8,256}")  # printable ASCII without the comma
@@ -164,8 +161,8 @@ class Settings(BaseSettings):
     @field_validator("engine")
     @classmethod
     def _known_engine(cls, value: str) -> str:
-        if value not in ENGINES and not _REMOTE.fullmatch(value):
-            raise ValueError(f"Take {', '.join(ENGINES)} or vllm+http://HOST:PORT")
+        if value not in ("torch", "fake") and not is_vllm(value):
+            raise ValueError("Take torch, vllm, vllm+http://HOST:PORT or fake")
         return value
 
     @field_validator("vllm")

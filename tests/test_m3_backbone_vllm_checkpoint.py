@@ -11,7 +11,7 @@ from transformers import LlamaForCausalLM
 
 from m3_backbone import load_backbone, vllm_checkpoint
 from m3_backbone.model import M3Model
-from m3_backbone.vllm_checkpoint import folder_name, split_language_model
+from m3_backbone.vllm_checkpoint import folder_name, main, split_language_model
 from tests.backbones import write_checkpoint
 
 
@@ -71,3 +71,24 @@ def test_another_type_of_weights_is_another_folder(backbone: M3Model) -> None:
     half = load_backbone(backbone.checkpoint.folder, dtype="bfloat16")
     assert folder_name(half) != folder_name(backbone)
     assert folder_name(half).endswith("-bfloat16")
+
+
+def test_the_command_writes_the_folder_and_says_how_vllm_serves_it(
+    backbone: M3Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(backbone.checkpoint.folder), "--out", str(tmp_path)]) == 0
+    folder = tmp_path / folder_name(backbone)
+    assert (folder / "config.json").is_file()
+    assert capsys.readouterr().out == (
+        f"vllm serve {folder} --served-model-name {folder.name} --dtype float32 --max-model-len "
+        f"{backbone.context_tokens} --enable-prompt-embeds --no-enable-prefix-caching\n"
+    )
+
+
+def test_a_checkpoint_that_is_not_there_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path / "nowhere")]) == 2
+    said = capsys.readouterr().err
+    assert "nowhere is neither a folder nor a hub name" in said
+    assert said.count("\n") == 1

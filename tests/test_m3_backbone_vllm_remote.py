@@ -61,7 +61,7 @@ def test_it_answers_as_the_whole_model_does(backbone: M3Model, server: Completio
 
 def test_one_that_serves_another_checkpoint_is_refused(server: Completions, address: str) -> None:
     host = Host(RemoteVllm(address, "llama-other"))
-    with pytest.raises(CheckpointError, match=r"not llama-other.*--served-model-name llama-other"):
+    with pytest.raises(CheckpointError, match=r"not llama-other: .*vllm_checkpoint` says how it starts"):
         host.open()
     assert host.dead
 

@@ -19,7 +19,7 @@ def require(settings: Settings) -> None:
         raise SettingsError(
             "M3_COMPILE (--compile) is for the torch engine. vLLM compiles unless --vllm enforce_eager=true."
         )
-    with _told(settings):
+    with told(settings.engine):
         from m3_backbone.vllm import require_vllm
 
         require_vllm(settings.engine, settings.vllm_options)
@@ -27,7 +27,7 @@ def require(settings: Settings) -> None:
 
 def engine_on(backbone: Any, settings: Settings, queue: dict[str, Any]) -> Engine:
     """``backbone`` with its language model in vLLM, which runs when this returns."""
-    with _told(settings):
+    with told(settings.engine):
         from m3_backbone.vllm import VllmEngine, vllm_host
 
         host = vllm_host(
@@ -41,8 +41,8 @@ def engine_on(backbone: Any, settings: Settings, queue: dict[str, Any]) -> Engin
 
 
 @contextmanager
-def _told(settings: Settings) -> Iterator[None]:
-    """What can go wrong, with its remedy."""
+def told(engine: str) -> Iterator[None]:
+    """What can go wrong within, as one `M3Error` with its remedy. engine: as it was asked for."""
     from m3_backbone.vllm_client import VllmOptionError
 
     try:
@@ -58,9 +58,7 @@ def _told(settings: Settings) -> Iterator[None]:
             code="missing_package",
         ) from error
     except (EngineError, CheckpointError) as error:
-        raise M3Error(
-            f"M3_ENGINE (--engine) has value '{settings.engine}'. {error}", code="no_vllm"
-        ) from error
+        raise M3Error(f"M3_ENGINE (--engine) has value '{engine}'. {error}", code="no_vllm") from error
     except OSError as error:
         raise M3Error(
             f"The language model cannot be written for vLLM ({error}). Name a folder with M3_CACHE_DIR.",
