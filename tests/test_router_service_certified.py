@@ -95,7 +95,8 @@ def test_an_operator_may_set_one_target() -> None:
 
 
 def test_answers_in_another_dtype_than_the_calibrations_are_not_certified_and_the_reason_says_so() -> None:
-    for fields in ({"accuracy_drop": 0.02}, {"token_budget": 50, "delta": 0.05}):
+    asked: tuple[dict[str, Any], ...] = ({"accuracy_drop": 0.02}, {"token_budget": 50, "delta": 0.05})
+    for fields in asked:
         there, here = routed(**fields), routed({"dtype": "bfloat16"}, **fields)
         assert (here["scale"], there["decision"]["certified"]) == (there["scale"], True)
         assert here["decision"]["certified"] is False
