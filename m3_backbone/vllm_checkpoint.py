@@ -9,8 +9,9 @@ import argparse
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -20,6 +21,7 @@ from m3_backbone.model import DTYPES, M3Model
 
 _TOKENIZER = ("tokenizer.model", "tokenizer_config.json", "special_tokens_map.json")
 _HALF_DONE = ".half-done-"
+_STALE_S = 24 * 3600.0
 
 
 def default_cache() -> Path:
@@ -42,6 +44,7 @@ def split_language_model(backbone: M3Model, cache: Path) -> Path:
     target = cache / folder_name(backbone)
     if not target.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
+        _clear(cache)
         with _half_done(cache) as folder:
             write_language_model(backbone, folder)
             try:
@@ -73,6 +76,14 @@ def _half_done(cache: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)  # it is elsewhere when all went well
+
+
+def _clear(cache: Path) -> None:
+    """Removes what writers left that were killed: nobody writes for so long."""
+    for folder in cache.glob(f"{_HALF_DONE}*"):
+        with suppress(OSError):
+            if time.time() - folder.stat().st_mtime > _STALE_S:
+                shutil.rmtree(folder)
 
 
 def _sync(path: Path) -> None:

@@ -15,10 +15,10 @@ from typing import Any
 import torch
 
 from m3_backbone.language_model import LanguageModelDied, Picked, Prefix, margin
-from m3_backbone.types import CheckpointError, EngineError
+from m3_backbone.types import CheckpointError, EngineError, QueueFull
 
 _CONNECT_S = 10.0
-_GONE = frozenset({500, 502, 503, 504})  # vLLM says 500 when its engine has died
+_GONE = frozenset({502, 504})  # what a proxy says for it; a vLLM whose engine died ends and is not reached
 
 
 class RemoteVllm:
@@ -103,7 +103,9 @@ class RemoteVllm:
     def _fault(self, status: int) -> EngineError:
         if status in _GONE:
             return self._gone(f"status {status}")
-        return EngineError(f"The vLLM refused this request (status {status}).")
+        if status == 503:
+            return QueueFull("The vLLM has no place for more. Try again later.")
+        return EngineError(f"The vLLM failed on this request (status {status}).")
 
     def _gone(self, why: str) -> LanguageModelDied:
         self._dead = True

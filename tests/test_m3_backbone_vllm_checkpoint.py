@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,15 @@ def test_of_two_writers_at_once_one_is_kept(
     monkeypatch.setattr(vllm_checkpoint, "write_language_model", late)
     folder = split_language_model(backbone, tmp_path / "cache")
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [folder.name]
+
+
+def test_what_a_killed_writer_left_is_removed_after_a_day(backbone: M3Model, tmp_path: Path) -> None:
+    for name, age_s in (("old", 2 * 86_400), ("new", 60)):
+        (tmp_path / f".half-done-{name}").mkdir()
+        (tmp_path / f".half-done-{name}" / "config.json").write_text("{}")
+        os.utime(tmp_path / f".half-done-{name}", (time.time() - age_s,) * 2)
+    split_language_model(backbone, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {".half-done-new", folder_name(backbone)}
 
 
 def test_another_type_of_weights_is_another_folder(backbone: M3Model) -> None:

@@ -13,7 +13,7 @@ from m3_backbone import load_backbone
 from m3_backbone.host import Host
 from m3_backbone.language_model import LanguageModelDied
 from m3_backbone.model import M3Model
-from m3_backbone.types import CheckpointError, EngineError, EngineUnavailable, GenerationRequest
+from m3_backbone.types import CheckpointError, EngineError, EngineUnavailable, GenerationRequest, QueueFull
 from m3_backbone.vllm_backbone import VllmBackbone
 from m3_backbone.vllm_checkpoint import folder_name
 from m3_backbone.vllm_engine import VllmEngine
@@ -72,15 +72,16 @@ def test_one_that_is_not_there_is_named(backbone: M3Model) -> None:
         host.open()
 
 
+@pytest.mark.parametrize(("status", "kind"), [(400, EngineError), (500, EngineError), (503, QueueFull)])
 def test_a_refusal_fails_one_request_and_not_the_engine(
-    backbone: M3Model, server: Completions, address: str
+    backbone: M3Model, server: Completions, address: str, status: int, kind: type[EngineError]
 ) -> None:
     async def talk(engine: Any) -> None:
         image = await engine.encode(picture())
-        server.status = 400
-        with pytest.raises(EngineError, match="status 400") as refused:
+        server.status = status
+        with pytest.raises(kind) as refused:
             await answer(engine, asks(image, engine.ladder.smallest))
-        assert not isinstance(refused.value, EngineUnavailable)
+        assert type(refused.value) is kind
         server.status = 200
         assert await answer(engine, asks(image, engine.ladder.smallest))
         assert engine.health().restarts == 0
@@ -94,7 +95,7 @@ def test_one_that_fails_is_opened_again(
 ) -> None:
     async def talk(engine: Any) -> None:
         image = await engine.encode(picture())
-        setattr(server, fault, 503 if fault == "status" else True)
+        setattr(server, fault, 502 if fault == "status" else True)
         with pytest.raises(EngineUnavailable):
             await answer(engine, asks(image, engine.ladder.full, max_new_tokens=20))
         assert not engine.health().ready
