@@ -63,9 +63,9 @@ class Host:
         loop, thread = self._loop, self._thread
         if loop is None or thread is None:
             return
+        self._loop = self._thread = None  # first: nobody asks from now on
         with suppress(TimeoutError):
             asyncio.run_coroutine_threadsafe(self._end(), loop).result(_CLOSING_S)
-        self._loop = self._thread = None
         loop.call_soon_threadsafe(loop.stop)
         thread.join(_CLOSING_S)
 
