@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from router.errors import M3Error
@@ -64,6 +65,45 @@ def cluster(environment: Mapping[str, str] | None = None, cpus: int | None = Non
         yield ray
     finally:
         ray.shutdown()
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """``count`` models on a cluster, each with so many of its CPUs and GPUs."""
+
+    count: int
+    cpus: int
+    gpus: int
+
+    @classmethod
+    def of(cls, ray: Any, device: str, count: int | None = None) -> Share:
+        """One on each GPU (for the device ``cpu``: on each machine), or ``count`` of them.
+
+        On CPUs each has as many as all of them can have. Raises `M3Error` for more than there is room for.
+        """
+        if device.startswith("cuda"):
+            if device != "cuda":
+                raise M3Error(
+                    f"The device has value '{device}'. On Ray each model is given its GPU: take cuda.",
+                    code="invalid_device",
+                )
+            gpus = int(sum(processors(ray, "GPU")))
+            if not gpus or (count or 1) > gpus:
+                raise M3Error(
+                    f"The Ray cluster has {gpus} GPUs. There is no room for {count or 1} models.",
+                    code="no_room",
+                )
+            return cls(count or gpus, 1, 1)
+        cpus = [int(each) for each in processors(ray, "CPU") if each >= 1]
+        count = count or max(1, len(cpus))
+        if count > sum(cpus):
+            raise M3Error(
+                f"The Ray cluster has {sum(cpus)} CPUs. There is no room for {count} models.", code="no_room"
+            )
+        each = max(cpus, default=1)
+        while sum(there // each for there in cpus) < count:
+            each -= 1
+        return cls(count, each, 0)
 
 
 def processors(ray: Any, kind: str) -> list[float]:

@@ -30,7 +30,7 @@ from training.ray_labelling import Engines, on_ray
 
 pytest.importorskip("ray", reason="the extra [ray] is not installed")
 
-from router.ray_cluster import cluster
+from router.ray_cluster import Share, cluster
 
 pytestmark = [
     pytest.mark.filterwarnings("default"),  # Ray's own, of which there are many
@@ -63,8 +63,14 @@ def ray() -> Iterator[Any]:
 
 
 def labelled(ray: Any, out: Path, settings: Any = SHARDS, load: Any = FakeBackbone, **more: Any) -> Any:
-    engines = Engines.of(ray, load, "cpu", 2)
-    return label_by(FakeBackbone(), on_ray(engines, FakeBackbone()), samples(40), out, settings, **more)
+    return label_by(
+        FakeBackbone(),
+        on_ray(Engines(load, Share.of(ray, "cpu", 2)), FakeBackbone()),
+        samples(40),
+        out,
+        settings,
+        **more,
+    )
 
 
 @pytest.mark.parametrize("process", [False, True])
@@ -72,7 +78,7 @@ def test_the_table_is_that_of_a_single_process(ray: Any, tmp_path: Path, process
     settings = replace(SHARDS, process=process, shard_images=7)
     mixed, tallies = samples(20, broken=[1, 8]), list[Tally]()
     label(FakeBackbone(), mixed, tmp_path / "one", settings)
-    make = on_ray(Engines.of(ray, FakeBackbone, "cpu", 2), FakeBackbone())
+    make = on_ray(Engines(FakeBackbone, Share.of(ray, "cpu", 2)), FakeBackbone())
     table = label_by(FakeBackbone(), make, mixed, tmp_path / "ray", settings, tallies.append)
     assert content(tmp_path / "ray") == content(tmp_path / "one")
     assert table.manifest["unreadable_images"] == {
@@ -105,24 +111,15 @@ def test_what_an_engine_raises_is_raised_where_the_run_is(ray: Any, tmp_path: Pa
     with pytest.raises(LabelError, match="another backbone: its fingerprint is other, the run's is fake-1"):
         labelled(ray, tmp_path, load=partial(FakeBackbone, fingerprint="other"))
     with pytest.raises(PromptTooLong, match=r"^700 tokens\.$"):
-        Engines.of(ray, Refusing, "cpu").ask(lambda backbone: backbone.generate([]))
+        Engines(Refusing, Share.of(ray, "cpu")).ask(lambda backbone: backbone.generate([]))
     assert not list((tmp_path / "shards").iterdir())
-
-
-def test_engines_are_as_many_as_fit(ray: Any) -> None:
-    assert Engines.of(ray, FakeBackbone, "cpu") == Engines(FakeBackbone, 1, 2, 0)
-    assert Engines.of(ray, FakeBackbone, "cpu", 2) == Engines(FakeBackbone, 2, 1, 0)
-    with pytest.raises(LabelError, match="has 2 CPUs: 3 engines do not fit"):
-        Engines.of(ray, FakeBackbone, "cpu", 3)
-    with pytest.raises(LabelError, match="--device cuda instead of cuda:1"):
-        Engines.of(ray, FakeBackbone, "cuda:1")
-    with pytest.raises(LabelError, match="The Ray cluster has no GPU"):
-        Engines.of(ray, FakeBackbone, "cuda")
 
 
 def test_a_shard_that_comes_twice_is_written_once(ray: Any, tmp_path: Path) -> None:
     def twice(plan: Any, missing: Sequence[int]) -> Any:
-        yield from on_ray(Engines.of(ray, FakeBackbone, "cpu", 2), FakeBackbone())(plan, [*missing, *missing])
+        yield from on_ray(Engines(FakeBackbone, Share.of(ray, "cpu", 2)), FakeBackbone())(
+            plan, [*missing, *missing]
+        )
 
     label(FakeBackbone(), samples(10), tmp_path / "one", SHARDS)
     done = list[Tally]()
@@ -137,7 +134,7 @@ def killed(ray: Any, out: Path, kills: int, rng: random.Random) -> int:
 
     def work() -> None:
         nonlocal count
-        while count < kills and not over.wait(rng.uniform(0, 1.0)):
+        while count < kills and not over.wait(rng.uniform(0, 3.0)):
             count += kill_one(os.getpid(), ENGINE, rng, patience_s=1.0) > 0
 
     killer = threading.Thread(target=work)
@@ -181,7 +178,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from router.ray_cluster import cluster
+from router.ray_cluster import Share, cluster
 from tests.labelling import SETTINGS, FakeBackbone, samples
 from tests.test_training_ray_labelling import SHARDS, labelled
 

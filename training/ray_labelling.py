@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from m3_backbone.prompt import Conversation
 from m3_backbone.scales import Ladder
-from router.ray_cluster import processors, require_ray
+from router.ray_cluster import Share, require_ray
 from training.answering import Backbone, Batch, Identity, Made, Plan, make_shard
 from training.label import Makes
 from training.prefetch import open_all
@@ -52,41 +52,15 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Engines:
-    """Of a cluster. load: makes an engine, in a process of Ray's. cpus, gpus: of the cluster, for each."""
+    """load: makes an engine, in a process of Ray's. share: how many, and what of the cluster each has."""
 
     load: Callable[[], Backbone]
-    count: int
-    cpus: int
-    gpus: int
-
-    @classmethod
-    def of(cls, ray: Any, load: Callable[[], Backbone], device: str, count: int | None = None) -> Engines:
-        """One engine on each GPU of the cluster (on each machine, for the device ``cpu``), or ``count``.
-
-        Raises `LabelError` for more than the cluster has room for.
-        """
-        if device.startswith("cuda"):
-            if device != "cuda":
-                raise LabelError(f"Ray gives each engine its GPU: --device cuda instead of {device}.")
-            found = int(sum(processors(ray, "GPU")))
-            if not found:
-                raise LabelError("The Ray cluster has no GPU. Add machines that have, or take --device cpu.")
-            if count is not None and count > found:
-                raise LabelError(f"The Ray cluster has {found} GPUs: {count} engines do not fit.")
-            return cls(load, count or found, 1, 1)
-        cpus = [int(each) for each in processors(ray, "CPU") if each >= 1]
-        count = count or len(cpus)
-        if count > sum(cpus):
-            raise LabelError(f"The Ray cluster has {sum(cpus)} CPUs: {count} engines do not fit.")
-        share = max(cpus)
-        while sum(each // share for each in cpus) < count:
-            share -= 1
-        return cls(load, count, share, 0)
+    share: Share
 
     def ask(self, question: Callable[[Any], T]) -> T:
         """What ``question`` says of an engine, which is loaded for it. Raises what loading raises."""
         ray = require_ray()
-        task = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=-1)(_ask)
+        task = ray.remote(num_cpus=self.share.cpus, num_gpus=self.share.gpus, max_retries=-1)(_ask)
         answer: T | Exception = ray.get(task.remote(self.load, question))
         if isinstance(answer, Exception):
             raise answer
@@ -125,11 +99,11 @@ def _make(
         batch_size=1,
         batch_format="pyarrow",
         compute=ActorPoolStrategy(
-            size=min(engines.count, len(missing)),
+            size=min(engines.share.count, len(missing)),
             max_tasks_in_flight_per_actor=1,  # a shard waits for the first free engine, not for a certain one
         ),
-        num_cpus=engines.cpus,
-        num_gpus=engines.gpus,
+        num_cpus=engines.share.cpus,
+        num_gpus=engines.share.gpus,
     )
     try:
         yield from _once(ray, made, set(missing))

@@ -27,6 +27,7 @@ from training.cli.refusal import refuse
 if TYPE_CHECKING:
     from data.records import OutcomeTable
     from m3_backbone import M3Model
+    from m3_backbone.vllm import VllmBackbone
     from training.label import Tally
     from training.ray_labelling import Known
     from training.shards import EmptyPart
@@ -98,6 +99,17 @@ def command(
         bool,
         typer.Option("--ray", help="On a Ray cluster: that of RAY_ADDRESS, or one of this machine."),
     ] = False,
+    engine: Annotated[
+        str, typer.Option(help="'torch'; 'vllm', or 'vllm+http://HOST:PORT' for one that runs elsewhere.")
+    ] = "torch",
+    vllm: Annotated[
+        list[str] | None,
+        typer.Option("--vllm", help="An option of vLLM's. May be repeated.", metavar="NAME=VALUE"),
+    ] = None,
+    cache_dir: Annotated[
+        Path | None,
+        typer.Option(envvar="M3_CACHE_DIR", help="Where the language model is kept for vLLM."),
+    ] = None,
     engines: Annotated[
         int | None,
         typer.Option(
@@ -112,7 +124,8 @@ def command(
     from m3_backbone.prompt import CONVERSATIONS
     from m3_backbone.scales import Ladder
     from router.errors import M3Error
-    from router.ray_cluster import cluster
+    from router.ray_cluster import Share, cluster
+    from training.cli.vllm import with_vllm
     from training.interrupt import Interrupt, Stopped
     from training.label import Settings, label, label_by
     from training.parts import Part
@@ -140,10 +153,18 @@ def command(
             prompt_limit=prompt_limit,
             compiled=compiled,
         )
-        model: M3Model | Known
+        model: M3Model | VllmBackbone | Known
         work: Callable[..., OutcomeTable]
-        if ray:
-            home = Engines.of(context.with_resource(cluster()), loading, device, engines)
+        if engine != "torch":
+            if ray or compiled:
+                refuse(f"--engine {engine} does not go with --ray or --compile.")
+            model = with_vllm(loading, engine, vllm or (), cache_dir)
+            context.call_on_close(model.close)
+            work = partial(label, model)
+        elif vllm:
+            refuse("--vllm is for --engine vllm.")
+        elif ray:
+            home = Engines(loading, Share.of(context.with_resource(cluster()), device, engines))
             model = home.ask(Known.of)
             work = partial(label_by, model, on_ray(home, model))
         else:
@@ -157,6 +178,7 @@ def command(
         dtype=dtype,
         reducer=reducer,
         compiled=compiled,
+        engine=engine.partition("+")[0],
         max_new_tokens=max_new_tokens,
         shard_images=shard_images,
         batch_images=batch_images,
