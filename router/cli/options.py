@@ -72,6 +72,16 @@ Reducer = Annotated[
         show_default="average",
     ),
 ]
+OnRay = Annotated[
+    bool,
+    typer.Option("--ray", help="As replicas on a Ray cluster: that of RAY_ADDRESS, or one of this machine."),
+]
+Replicas = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="With --ray: models that answer at once.", show_default="one on each GPU, or machine"
+    ),
+]
 Image = Annotated[Path, typer.Argument(help="A JPEG, PNG, WEBP or GIF file.", metavar="IMAGE")]
 MoreImages = Annotated[
     list[Path] | None,
