@@ -164,10 +164,15 @@ class QueueEngine:
         """
         return await self.encode_in("", pixels)
 
-    async def encode_in(self, namespace: str, pixels: Any) -> EncodedImage:
-        """`encode` with a cache of its own: nobody outside ``namespace`` can tell by timing what is kept."""
+    async def encode_in(self, namespace: str, pixels: Any, digest: str | None = None) -> EncodedImage:
+        """`encode` with a cache of its own: nobody outside ``namespace`` can tell by timing what is kept.
+
+        digest: the `content_hash` of ``pixels``, of whoever has it at hand.
+        """
         self._available()
-        key = (namespace, await asyncio.to_thread(content_hash, pixels))
+        if digest is None:
+            digest = await asyncio.to_thread(content_hash, pixels)
+        key = (namespace, digest)
         if (image := self._images.get(key)) is not None:
             return image
         call = self._encoding.get(key)
@@ -183,7 +188,7 @@ class QueueEngine:
         work = self._dispatcher
         if work is None or work.dead:
             raise EngineUnavailable("The engine is not ready.")
-        call = Call(run, asyncio.get_running_loop().create_future())
+        call = Call(run)
         work.add(call)
         value: T = await self._result(call)
         return value
@@ -246,22 +251,19 @@ class QueueEngine:
     def _enqueue(self, run: Callable[[], Any], key: Key | None = None) -> Call:
         work = self._available()
         self._check_room(len(work.calls))
-        call = Call(run, asyncio.get_running_loop().create_future(), key)
+        call = Call(run, key)
         work.add(call)
         return call
 
     async def _result(self, call: Call) -> Any:
         """What ``call`` gives. A call that waits for its turn is dropped when its last caller leaves."""
-        call.waiters += 1
         try:
-            return await asyncio.shield(call.future)
+            return await call.value()
         finally:
-            call.waiters -= 1
             work = self._dispatcher
-            if not call.waiters and work is not None and call in work.calls:
+            if not call.awaited and work is not None and call in work.calls:
                 work.calls.remove(call)
                 self._called(call, None)
-                call.future.cancel()
 
     def _called(self, call: Call, value: Any) -> None:
         """Keeps an image that was encoded; from now on the cache answers for it."""
