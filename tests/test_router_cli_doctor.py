@@ -144,9 +144,9 @@ def test_a_misspelt_variable_is_noted(run: Run, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_an_engine_that_does_not_answer_is_a_fault(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def encode(self: FakeEngine, pixels: object) -> EncodedImage:
+    async def encode_in(self: FakeEngine, *picture: object) -> EncodedImage:
         raise EngineError("no")
 
-    monkeypatch.setattr(FakeEngine, "encode", encode)
+    monkeypatch.setattr(FakeEngine, "encode_in", encode_in)
     done = run("doctor", "--engine", "fake", "--json")
     assert (done.code, states(done.out)["answer"]) == (1, "fault")
