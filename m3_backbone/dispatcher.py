@@ -204,7 +204,10 @@ class Dispatcher:
 
         self._watched = self._worker.submit(call, came)
         self._look_in(self._stall_s)
-        return await self._watched
+        try:
+            return await self._watched
+        finally:
+            self._watched = None  # what it gave may be large
 
     def _came(self, outcome: Outcome) -> None:
         """What it says of the runner."""
