@@ -215,6 +215,46 @@ def test_a_driver_that_is_killed_loses_what_was_in_flight_and_ends_everywhere(tm
     assert not [pid for pid in engines if Path(f"/proc/{pid}").exists()]
 
 
+TWO_MACHINES = """
+import os
+import sys
+from functools import partial
+from pathlib import Path
+
+from ray.cluster_utils import Cluster
+from router.ray_cluster import Share, cluster
+from tests.labelling import FakeBackbone
+from tests.test_training_ray_labelling import labelled
+
+if __name__ == "__main__":
+    machines = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    other = [machines.add_node(num_cpus=1)]
+    os.environ["RAY_ADDRESS"] = machines.address
+
+    def lose(tally):
+        if tally.done >= 20 and other:
+            machines.remove_node(other.pop(), allow_graceful=False)
+
+    with cluster() as ray:
+        print(Share.of(ray, "cpu"))
+        labelled(ray, Path(sys.argv[1]), load=partial(FakeBackbone, delay=0.1), on_progress=lose)
+        print(Share.of(ray, "cpu"))
+    machines.shutdown()
+"""
+
+
+def test_a_machine_that_is_lost_loses_nothing(tmp_path: Path) -> None:
+    script = tmp_path / "machines.py"
+    script.write_text(TWO_MACHINES)
+    label(FakeBackbone(), samples(40), tmp_path / "whole", SHARDS)
+    command = [sys.executable, str(script), str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, env=ENVIRONMENT, cwd=ROOT, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert str(Share(2, 1, 0)) in done.stdout
+    assert str(Share(1, 1, 0)) in done.stdout
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
 def test_the_command_line_labels_on_ray_with_the_tiny_model_as_without(tmp_path: Path) -> None:
     rows = []
     for i in range(6):
