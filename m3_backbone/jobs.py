@@ -33,7 +33,10 @@ def as_engine_error(error: BaseException) -> EngineError:
 
 @dataclass(eq=False, slots=True)
 class Call:
-    """An encoding or a summary. Several callers may wait for one encoding; ``key`` is where it is kept."""
+    """An encoding, a summary, or other work for the runner's thread.
+
+    Several callers may wait for one encoding; ``key`` is where that is kept.
+    """
 
     run: Callable[[], Any]
     key: Key | None = None
