@@ -7,7 +7,7 @@ SOAK_MINUTES ?= 30
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install serve test test-slow test-gpu soak-labels fuzz soak check openapi clean
+.PHONY: install dev serve test test-slow test-gpu soak-labels fuzz soak check openapi clean
 
 install: $(VENV)/.installed ## the service and the command line
 dev: $(VENV)/.installed-dev ## everything that tests and training need

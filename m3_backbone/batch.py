@@ -9,15 +9,17 @@ Greedy ids in float32 equal single runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from math import exp
 
 import torch
 from torch import Tensor
 
 from m3_backbone.decoder import Decoder
-from m3_backbone.group import Group
+from m3_backbone.group import CHUNK_TOKENS, Group
 from m3_backbone.head import Head
 from m3_backbone.rows import Member, Row, shared_head, similar, waves
+from m3_backbone.slots import Step
 
 Picked = Callable[[int, int, float, float], bool]
 """(request, token id, log-probability, margin over the runner-up) -> whether the request goes on."""
@@ -47,12 +49,9 @@ def _run(
     decoder: Decoder, rows: Sequence[Row], picked: Picked, cancelled: Callable[[int], bool], *, fixed: bool
 ) -> None:
     groups = [Group(decoder, members, fixed=fixed) for members in similar(rows)]
+    groups.sort(key=lambda group: not group.alone)
     ids = shared_head(rows)
-    head = Head(decoder, ids) if ids else None
-    for group in groups:
-        group.prefill_prefix(head)
-    del head
-    states = decoder.forward([group.suffix_step() for group in groups])
+    states = _prefill(decoder, groups, Head(decoder, ids) if ids else None)
     while groups:
         active = [member for group in groups for _, _, member in group.active]
         tokens = _pick(decoder.logits(states), active, picked, cancelled)
@@ -66,25 +65,49 @@ def _run(
             states = decoder.forward([group.decode_step() for group in groups])
 
 
+def _prefill(decoder: Decoder, groups: Sequence[Group], head: Head | None) -> Tensor:
+    """[members, hidden] of all prompts' last tokens, in the groups' order: those of rows alone first."""
+    states = [
+        decoder.forward(steps)
+        for steps in _portions(step for group in groups for step in group.first_steps(head))
+    ]
+    if shared := [group.suffix_step() for group in groups if not group.alone]:
+        states.append(decoder.forward(shared))
+    return torch.cat(states) if len(states) > 1 else states[0]
+
+
+def _portions(steps: Iterable[Step]) -> Iterator[list[Step]]:
+    """``steps`` in lists of at most `CHUNK_TOKENS`, in order: short ones share what a forward pass costs."""
+    portion: list[Step] = []
+    room = CHUNK_TOKENS
+    for step in steps:
+        if portion and step.hidden.shape[0] > room:
+            yield portion
+            portion, room = [], CHUNK_TOKENS
+        portion.append(step)
+        room -= step.hidden.shape[0]
+    if portion:
+        yield portion
+
+
 def _pick(
     logits: Tensor, members: Sequence[Member], picked: Picked, cancelled: Callable[[int], bool]
 ) -> list[int | None]:
     """The next token of every member, None for those that stop. logits: float32 [members, vocabulary]."""
     logprobs = logits.log_softmax(dim=-1)
-    top = logprobs.topk(2, dim=-1)
-    ids = top.indices[:, 0].tolist()
-    best = top.values[:, 0].tolist()
-    margins = (top.values[:, 0].exp() - top.values[:, 1].exp()).tolist()
+    top = logits.topk(2, dim=-1).indices
+    ids, best = top.tolist(), logprobs.gather(1, top).tolist()
     tokens: list[int | None] = []
     for place, member in enumerate(members):
-        token, logprob = ids[place], best[place]
         if cancelled(member.request):
             tokens.append(None)
             continue
+        token, (logprob, second) = ids[place][0], best[place]
+        margin = exp(logprob) - exp(second)
         if member.sampler is not None:
             token = member.sampler(logits[place])
             logprob = float(logprobs[place, token])
         member.room -= 1
-        goes_on = picked(member.request, token, logprob, margins[place])
+        goes_on = picked(member.request, token, logprob, margin)
         tokens.append(token if goes_on and member.room > 0 else None)
     return tokens

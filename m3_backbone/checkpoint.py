@@ -68,7 +68,7 @@ def load_checkpoint(
     """Everything in the folder (or hub name) ``path``, checked, in ``dtype`` on ``device``.
 
     vision_tower: the CLIP folder, instead of the one that ``mm_vision_tower`` resolves to.
-    ladder: pools a plain LLaVA without training; ignored where config.json names the scales.
+    ladder: pools a plain LLaVA without training; refused where config.json names other scales.
     Raises `CheckpointError` naming every missing file, or all weights that are missing, surplus,
     misshapen or not finite.
     """

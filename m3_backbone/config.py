@@ -132,26 +132,27 @@ class M3Config:
         return value
 
 
-def _ladder(raw: Mapping[str, Any], default: Ladder | None) -> Ladder:
+def _ladder(raw: Mapping[str, Any], asked: Ladder | None) -> Ladder:
     scales = raw.get("matryoshka_vis_token_scale")
     if scales is None:
-        if default is None:
+        if asked is None:
             raise CheckpointError(
                 "config.json has no matryoshka_vis_token_scale: this is a plain LLaVA checkpoint. "
-                f"To pool it without training, pass a ladder such as {list(DIVISOR_LADDER)}."
+                f"To pool it without training, name a ladder such as {','.join(map(str, DIVISOR_LADDER))}."
             )
-        return default
-    if isinstance(scales, str):  # the training script's flag, saved as it was typed
-        try:
-            scales = [int(part) for part in scales.strip("[]() ").split(",")]
-        except ValueError:
-            raise CheckpointError(f"config.json: matryoshka_vis_token_scale is {scales!r}.") from None
-    if not isinstance(scales, list):
+        return asked
+    if not isinstance(scales, list | str):
         raise CheckpointError(f"config.json: matryoshka_vis_token_scale is {scales!r}, not a list.")
-    try:
-        return Ladder.parse(scales)
+    try:  # a string is the training script's flag, saved as it was typed
+        own = Ladder.from_text(scales) if isinstance(scales, str) else Ladder.parse(scales)
     except (ScaleError, TypeError) as error:
         raise CheckpointError(f"config.json: matryoshka_vis_token_scale: {error}") from error
+    if asked not in (None, own):
+        raise CheckpointError(
+            f"The ladder {list(asked or ())} is asked for, but config.json names the scales {list(own)} that "
+            "the checkpoint was trained at. Leave the ladder out: it is for plain LLaVA checkpoints."
+        )
+    return own
 
 
 def _aspect(raw: Mapping[str, Any]) -> tuple[str, tuple[tuple[int, int], ...]]:

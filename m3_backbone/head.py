@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from m3_backbone.decoder import Block, Decoder, Step
+from m3_backbone.decoder import Decoder
+from m3_backbone.slots import Block, Kept, Step
 
 
 class Head:
@@ -22,6 +23,6 @@ class Head:
             queries=self.length,
             mask=None,
             # nobody reads the last layer's output
-            keep=torch.zeros(0, dtype=torch.int64, device=device),
+            keep=Kept(torch.zeros(0, dtype=torch.int64, device=device)),
         )
         decoder.forward([step])

@@ -12,7 +12,10 @@ _PATTERNS = ["*.json", "*.safetensors", "*.bin", "*.model"]
 
 
 def local_folder(path: str | Path) -> Path:
-    """``path`` resolved; raises `CheckpointError` when it is no folder and cannot be fetched from the hub."""
+    """``path`` resolved, or the hub's snapshot of that name, from its cache where the hub cannot be reached.
+
+    Raises `CheckpointError` with the remedy when there is neither.
+    """
     folder = Path(path)
     if folder.is_dir():
         return folder.resolve()
@@ -23,10 +26,26 @@ def local_folder(path: str | Path) -> Path:
     try:
         return Path(snapshot_download(path, allow_patterns=_PATTERNS))
     except Exception as error:  # many kinds: offline, unknown name, gated, disk full
-        reason = type(error).__name__
         raise CheckpointError(
-            f"{path} is no folder here and could not be fetched from the hub: {reason}."
+            f"{path} is no folder here and could not be fetched from the hub: {_reason(error)}"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """What stands between us and the checkpoint, and what to do about it."""
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.GatedRepoError):
+        return "it is gated. Ask for access on its page, then log in with `hf auth login`."
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return "the hub knows no such checkpoint, or it is private. Check the name, or `hf auth login`."
+    if isinstance(error, errors.LocalEntryNotFoundError | ConnectionError):
+        return (
+            "it cannot be reached, and the cache does not have it. Where there is a network, run "
+            "`hf download NAME --local-dir FOLDER`, bring FOLDER here and name it instead; or set HF_HOME to "
+            "a cache that has it."
+        )
+    return f"{type(error).__name__}. Fetch it by hand with `hf download`, and name the folder instead."
 
 
 def model_name(folder: Path) -> str:

@@ -9,6 +9,7 @@ import torch
 from m3_backbone.checkpoint import load_checkpoint
 from m3_backbone.compiling import require_compiler
 from m3_backbone.hub import local_folder
+from m3_backbone.machine import keep_freed_memory
 from m3_backbone.model import DTYPES, M3Model
 from m3_backbone.prompt import conversation as template_named
 from m3_backbone.scales import Ladder
@@ -31,10 +32,12 @@ def load_backbone(
 ) -> M3Model:
     """The model in a checkpoint folder, a hub name, or the embedded one (``"tiny"``).
 
+    On a CPU the process keeps memory that it frees from now on (`m3_backbone.machine.keep_freed_memory`).
+
     vision_tower: the CLIP folder, where config.json's does not resolve.
     conversation: name of the template; default is config.json's ``m3_conversation``, else vicuna_v1.
     ladder: for a plain LLaVA, whose config.json names no scales: its grid is pooled without training.
-    reducer: a name of `m3_backbone.pooling.REDUCERS`: M3's average pooling, or the paper's ablations.
+    reducer: a name of `m3_backbone.pooling.REDUCERS`: M3's average pooling, or the paper's baselines.
     kv_budget_bytes: bytes of keys and values cached at any time: a batch that needs more is run in portions,
         a request that needs more is refused (`KvBudgetExceeded`). None: no limit.
     prompt_limit: tokens of a prompt at most; default is ``tokenizer_model_max_length``, where the reference
@@ -56,6 +59,8 @@ def load_backbone(
         template_named(conversation)
     if compiled:
         require_compiler(torch.device(device))
+    if torch.device(device).type == "cpu":
+        keep_freed_memory()
     checkpoint = load_checkpoint(
         folder, dtype=DTYPES[dtype], device=device, vision_tower=vision_tower, ladder=ladder
     )

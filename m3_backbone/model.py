@@ -17,13 +17,14 @@ from m3_backbone.batch import run
 from m3_backbone.checkpoint import Checkpoint
 from m3_backbone.compiling import compile_vision, require_compiler
 from m3_backbone.cost import Architecture
-from m3_backbone.decoder import Block, Decoder, Step
+from m3_backbone.decoder import Decoder
 from m3_backbone.encoded import TorchEncodedImage
 from m3_backbone.image_encoder import ImageEncoder
 from m3_backbone.limits import Limits
 from m3_backbone.prompt import Prompt, build_prompt, conversation
 from m3_backbone.rows import Member, Row
 from m3_backbone.sampling import Sampler
+from m3_backbone.slots import Block, Step
 from m3_backbone.summary import summarise
 from m3_backbone.tokenizer import Tokenizer
 from m3_backbone.types import (

@@ -1,8 +1,14 @@
 """Grid -> scale: how the projected features of an image become its visual tokens.
 
 M3 (arXiv 2405.17430, section 3): average pooling after the projector, kernel = stride =
-grid side / scale side, row-major. The paper's ablations, spatial and sequential sampling, stand beside
-it as named alternatives.
+grid side / scale side, row-major. The paper's other reducers, spatial and sequential sampling (tables 4 and
+6), stand beside it as named alternatives. The paper draws them (figure 5) and gives no formula, and the
+official code holds average pooling alone. What is done here is what the baselines of these names are in
+LLaVA-PruMerge (arXiv 2403.15388, section 4.4), a paper that shares authors with M3: sequential takes the
+first tokens of the flattened sequence, spatial takes tokens evenly over the grid. That it takes each cell's
+centre fits M3's table 4: with one token the two methods differ, so spatial does not start in the corner.
+
+The full scale is the grid itself under every reducer. Views of anyres are reduced one by one.
 """
 
 from __future__ import annotations
@@ -35,10 +41,9 @@ def spatial(grid: Tensor, side: int) -> Tensor:
 
 
 def sequential(grid: Tensor, side: int) -> Tensor:
-    """Evenly spaced patches of the row-major sequence: the two dimensions play no part."""
-    full = grid.shape[-2]
-    picks = torch.arange(side * side, device=grid.device) * (full * full) // (side * side)
-    return grid.flatten(-3, -2)[..., picks, :].reshape(*grid.shape[:-3], side, side, grid.shape[-1])
+    """The first side x side patches of the row-major sequence: what lies further down is not seen."""
+    first = grid.flatten(-3, -2)[..., : side * side, :]
+    return first.reshape(*grid.shape[:-3], side, side, grid.shape[-1])
 
 
 REDUCERS: dict[str, Reducer] = {"average": average, "spatial": spatial, "sequential": sequential}

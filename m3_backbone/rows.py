@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from torch import Tensor
 
@@ -37,11 +38,21 @@ class Row:
     members: list[Member] = field(default_factory=list)
     head: tuple[int, ...] = ()
 
+    @property
+    def alone(self) -> bool:
+        """One request has it, whose own tokens then follow in the same forward pass."""
+        return len(self.members) == 1
+
+    @property
+    def whole(self) -> int:
+        """Tokens of prefix and suffixes."""
+        return self.prefix.shape[0] + sum(len(member.suffix) for member in self.members)
+
 
 @dataclass(frozen=True, slots=True)
 class Extent:
     """Slots of a group's rows: prefix (padded), suffixes packed one after the other (padded), then one slot
-    per member (``columns``) and decoding step."""
+    per member (``columns``) and decoding step. Where each row has one member, its suffix is in ``prefix``."""
 
     rows: int
     prefix: int
@@ -51,10 +62,11 @@ class Extent:
 
     @classmethod
     def of(cls, rows: Sequence[Row]) -> Extent:
+        alone = all(row.alone for row in rows)
         return cls(
             rows=len(rows),
-            prefix=max(row.prefix.shape[0] for row in rows),
-            packed=max(sum(len(member.suffix) for member in row.members) for row in rows),
+            prefix=max(row.whole if alone else row.prefix.shape[0] for row in rows),
+            packed=0 if alone else max(row.whole - row.prefix.shape[0] for row in rows),
             columns=max(len(row.members) for row in rows),
             steps=max(member.room for row in rows for member in row.members) - 1,
         )
@@ -66,14 +78,17 @@ class Extent:
 
 
 def similar(rows: Sequence[Row]) -> list[list[Row]]:
-    """Rows in groups of about one prefix length."""
+    """Rows in groups of about one length: of the prefix, or of all where no prefix is shared."""
+    alone = all(row.alone for row in rows)
+    lengths = [row.whole if alone else row.prefix.shape[0] for row in rows]
     groups: list[list[Row]] = []
-    for row in sorted(rows, key=lambda row: row.prefix.shape[0]):
-        length = row.prefix.shape[0]
-        if groups and length <= groups[-1][0].prefix.shape[0] * _SLACK + _SLACK_TOKENS:
+    shortest = 0
+    for length, row in sorted(zip(lengths, rows, strict=True), key=itemgetter(0)):
+        if groups and length <= shortest * _SLACK + _SLACK_TOKENS:
             groups[-1].append(row)
         else:
             groups.append([row])
+            shortest = length
     return groups
 
 

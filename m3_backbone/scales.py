@@ -7,6 +7,7 @@ no other module holds a constant list of scales.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -51,6 +52,13 @@ class Ladder:
     def parse(cls, values: Iterable[int]) -> Ladder:
         """A ladder from the values of a config file, in any order."""
         return cls(tuple(sorted(values)))
+
+    @classmethod
+    def from_text(cls, text: str) -> Ladder:
+        """A ladder as people type it: ``1,9,36``, in any order, in brackets or without."""
+        if re.fullmatch(r"\s*\d{1,9}(\s*,\s*\d{1,9})*\s*", text.strip("[]() "), re.ASCII) is None:
+            raise ScaleError(f"The ladder {text!r} is not made of numbers with commas between, as in 1,9,36.")
+        return cls.parse(int(part) for part in text.strip("[]() ").split(","))
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.scales)

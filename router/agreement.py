@@ -37,7 +37,7 @@ def _plain(word: str) -> str:
     """``word`` without punctuation around it; a number without its thousands' commas and last zeros."""
     word = word.lstrip(_BEFORE).rstrip(_AROUND)
     number = _NUMBER.fullmatch(word)
-    if not word or number is None:
+    if number is None or not any(number.groups()[1:]):  # a dash is none
         return word
     sign, whole, part = number.groups(default="")
     part = part.rstrip("0")

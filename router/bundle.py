@@ -87,7 +87,7 @@ class Bundle:
 
         Raises `BundleError` when ``folder`` holds something else.
         """
-        folder = Path(folder)
+        folder = Path(folder).absolute()  # "." has no name that it could be replaced under
         if folder.exists() and not (folder.is_dir() and (_is_bundle(folder) or not any(folder.iterdir()))):
             raise BundleError(f"{folder} exists and is not a bundle: remove it or choose another place.")
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -97,12 +97,12 @@ class Bundle:
             for name, graph in self._graphs.items():
                 _write(new / name, graph)
             _write(new / MANIFEST, self._manifest())
-            if folder.exists():
-                folder.rename(old)
             try:
+                if folder.exists():
+                    folder.rename(old)
                 new.rename(folder)
-            except OSError:
-                if old.exists():
+            except BaseException:  # Ctrl-C too: the old one is in the folder that is removed below
+                if old.exists() and not folder.exists():
                     old.rename(folder)
                 raise
             shutil.rmtree(old, ignore_errors=True)

@@ -24,7 +24,7 @@ class Setting:
     """A step of the path that policies are certified on.
 
     price: expected score that a visual token must buy; below 0 it earns some. threshold: what another pass of
-    a cascade must be worth beyond its price; None without a cascade.
+    a cascade must be worth beyond its price, below 0 what it may lack; None without a cascade.
     """
 
     price: float
@@ -43,8 +43,9 @@ class Certificate:
     """The cheapest setting of the path that passed for (loss, epsilon, delta); None: the full scale alone.
 
     group: the family of questions that it speaks of, "" for all; delta is that of all groups together.
-    n_images: of the calibration. smallest_n: images without any loss that would certify anything. bound: the
-    loss that the setting stays under with probability 1 - delta. visual_tokens: its mean on the calibration.
+    n_images: of the calibration. smallest_n: images that lose nothing which would certify anything. bound:
+    the loss that the setting stays under with probability 1 - delta. visual_tokens: its mean on the
+    calibration, all passes.
     """
 
     loss: LossName
@@ -69,7 +70,7 @@ class Certificate:
 
     @property
     def refused(self) -> bool:
-        """Whether so few images could not certify anything, whatever they showed."""
+        """Whether so few images could not have certified anything, had they lost nothing."""
         return self.setting is None and self.n_images < self.smallest_n
 
     def to_json(self) -> dict[str, Any]:
@@ -131,6 +132,7 @@ class TokenBounds:
 class Certificates:
     """All that is certified of one bundle; empty by default.
 
+    accuracy: of answers in one pass; cascade: of those that are thought over (`router.escalation`).
     max_new_tokens: of the calibration's answers; a shorter limit may cut an answer, and is not certified.
     outcomes: hash of the calibration's table.
     """
@@ -139,11 +141,14 @@ class Certificates:
     tokens: tuple[TokenBounds, ...] = ()
     max_new_tokens: int = 0
     outcomes: str = ""
+    cascade: tuple[Certificate, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.accuracy or self.tokens)
+        return bool(self.accuracy or self.tokens or self.cascade)
 
-    def covering(self, loss: LossName, epsilon: float, delta: float) -> Certificate | None:
+    def covering(
+        self, loss: LossName, epsilon: float, delta: float, *, cascade: bool = False
+    ) -> Certificate | None:
         """The certificate of the largest epsilon, then delta, that are not above these; None if none is.
 
         Which one it is does not depend on what the calibration showed: choosing the cheapest of several
@@ -151,7 +156,7 @@ class Certificates:
         """
         safe = [
             c
-            for c in self.accuracy
+            for c in (self.cascade if cascade else self.accuracy)
             if c.loss == loss and not c.group and c.epsilon <= epsilon and c.delta <= delta
         ]
         return max(safe, key=lambda c: (c.epsilon, c.delta), default=None)
@@ -164,6 +169,8 @@ class Certificates:
         """For the manifest; an empty list when nothing is certified, as bundles have it from the first."""
         if not self:
             return []
+        # Left out where there are none: the version of a bundle that was certified before stays as it is.
+        cascade = {"cascade": [c.to_json() for c in self.cascade]} if self.cascade else {}
         return {
             "outcomes": self.outcomes,
             "max_new_tokens": self.max_new_tokens,
@@ -171,6 +178,7 @@ class Certificates:
             "tokens": [
                 {"delta": t.delta, "n_images": t.n_images, "bounds": list(t.bounds)} for t in self.tokens
             ],
+            **cascade,
         }
 
     @classmethod
@@ -194,6 +202,7 @@ class Certificates:
             tokens=tokens,
             max_new_tokens=whole(value["max_new_tokens"]),
             outcomes=text(value["outcomes"]),
+            cascade=tuple(Certificate.from_json(c) for c in value.get("cascade", ())),
         )
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 from m3_backbone.scales import Ladder, ScaleError
 from router.errors import ConstraintError
 
-PolicyName = Literal["fixed", "utility", "token_budget", "accuracy_drop", "cascade"]
+PolicyName = Literal["fixed", "utility", "token_budget", "accuracy_drop", "cascade", "cascade_stream"]
 LossName = Literal["regret", "net", "agreement"]
 PromptKind = Literal["question", "conversation"]
 

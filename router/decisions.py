@@ -20,8 +20,9 @@ from router.errors import M3Error
 from router.parquet_log import FLUSH_S, ROWS, ParquetLog
 from router.policy import Decision
 
-SCHEMA_VERSION = 2
 DECISIONS, WATCHED = "decisions", "watched"
+VERSIONS = {DECISIONS: 3, WATCHED: 2}
+"""Of each table's schema."""
 GIB = 2**30
 
 
@@ -36,7 +37,9 @@ class DecisionRecord:
     """A row of ``decisions``. Tokens are of this request; times are in milliseconds, by stage.
 
     probabilities, expected_scores: by scale, in the order of ``scales``; all three empty when nothing was
-    predicted. fallback: a label (`router.service.results.Routed`).
+    predicted. fallback: a label (`router.service.results.Routed`). passes: the scales of all answers made, in
+    order; several of a cascade, none where nothing was generated. ``scale`` and ``reason`` are of the last,
+    ``visual_tokens`` of all.
     """
 
     time: datetime  # UTC
@@ -55,6 +58,7 @@ class DecisionRecord:
     visual_tokens: int
     full_visual_tokens: int
     timings_ms: Mapping[str, float]
+    passes: tuple[int, ...]
 
     @classmethod
     def of(cls, decision: Decision, **facts: Any) -> DecisionRecord:
@@ -159,8 +163,10 @@ def schemas() -> dict[str, Any]:
         "tuple[bool | None, ...]": pa.list_(pa.bool_()),
         "Mapping[str, float]": pa.map_(pa.string(), pa.float32()),
     }
-    version = {"schema_version": str(SCHEMA_VERSION)}
     return {
-        table: pa.schema([(name, kinds[kind]) for name, kind in record.__annotations__.items()], version)
+        table: pa.schema(
+            [(name, kinds[kind]) for name, kind in record.__annotations__.items()],
+            {"schema_version": str(VERSIONS[table])},
+        )
         for table, record in ((DECISIONS, DecisionRecord), (WATCHED, WatchedRecord))
     }

@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from router.json_values import numbers, whole
+
 SHIFTED = 0.25
 """A PSI of this much is a shift that matters."""
 
@@ -47,8 +49,8 @@ class Reference:
             raise ValueError(f"{len(self.counts)} counts for {len(self.edges)} edges.")
         if not all(map(math.isfinite, self.edges)) or any(np.diff(self.edges) <= 0):
             raise ValueError("The edges must be finite and ascend.")
-        if min(self.counts) < 0 or sum(self.counts) < 1:
-            raise ValueError("The counts must not be negative, nor all be 0.")
+        if min(self.counts) < 0 or not 1 <= sum(self.counts) < 2**53:
+            raise ValueError("The counts must not be negative, nor all be 0, nor more than can be counted.")
 
     @classmethod
     def of(cls, values: Sequence[float] | Float64, edges: Sequence[float] | None = None) -> Reference:
@@ -66,8 +68,8 @@ class Reference:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Reference:
-        """The inverse of `to_json`. Raises KeyError, TypeError or ValueError for anything else."""
-        return cls(tuple(map(float, value["edges"])), tuple(map(int, value["counts"])))
+        """The inverse of `to_json`. Raises KeyError, TypeError, ValueError or OverflowError otherwise."""
+        return cls(numbers(value["edges"]), tuple(map(whole, value["counts"])))
 
 
 class Drift:

@@ -13,8 +13,9 @@ import numpy as np
 
 from router.calibration import ScaleMap, apply, scale_map
 from router.cascade import Costs, Index, Mask, Revise, evidence, evidence_width, worth_it
+from router.certificates import Setting
 from router.errors import BundleCorrupt
-from router.json_values import number
+from router.json_values import number, numbers
 from router.predictor import Float32, OnnxPredictor, Predictions
 from router.prices import Prices
 
@@ -28,7 +29,8 @@ class Escalation:
 
     onnx: bytes of the graph from `evidence` to scores [n, S]. calibration: a map per scale. A policy pays
     ``price`` in the second look, `first_price` in the first, and goes on for gains above ``threshold``.
-    prices: what prices spend in all passes together.
+    prices: what prices spend in all passes together. path: the settings that cascades are certified along,
+    the most careful one first.
     """
 
     onnx: bytes
@@ -36,10 +38,13 @@ class Escalation:
     optimism: float
     threshold: float
     prices: Prices
+    path: tuple[Setting, ...] = ()
 
     def __post_init__(self) -> None:
         if not (1 <= self.optimism < np.inf and 0 <= self.threshold < np.inf):
             raise ValueError(f"optimism {self.optimism} must be at least 1, threshold {self.threshold} 0.")
+        if any(setting.threshold is None for setting in self.path):
+            raise ValueError("Every setting on the path of a cascade has a threshold.")
 
     def first_price(self, price: float) -> float:
         """What a token must buy before there is an answer: more, for a cheap answer can be thought over."""
@@ -52,6 +57,7 @@ class Escalation:
             "threshold": self.threshold,
             "prices": self.prices.to_json(),
             "calibration": [each.to_json() for each in self.calibration],
+            "path": [[setting.price, setting.threshold] for setting in self.path],
         }
 
     @classmethod
@@ -67,6 +73,7 @@ class Escalation:
                 optimism=number(value["optimism"]),
                 threshold=number(value["threshold"]),
                 prices=Prices.from_json(value["prices"]),
+                path=tuple(Setting(*numbers(pair)) for pair in value.get("path", ())),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as err:
             raise BundleCorrupt(f"The escalation cannot be read ({err!r}): fit the bundle again.") from err

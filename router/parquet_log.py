@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ logger = logging.getLogger("m3_router")
 
 ROWS = 4096
 FLUSH_S = 60.0
+ABANDONED_S = 3600.0
+"""Nobody takes that long to write a file."""
 
 
 class LogFull(OSError):
@@ -43,12 +47,15 @@ class ParquetLog:
         flush_s: float = FLUSH_S,
     ) -> None:
         """Makes ``folder`` if need be; raises OSError when it cannot be written to."""
+        self._folder = folder
+        self._schemas = dict(schemas)
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".probe-{os.getpid()}"
         probe.touch()
         probe.unlink()
-        self._folder = folder
-        self._schemas = dict(schemas)
+        for changed_ns, _, path in self._ages("."):  # of a process that was killed while it wrote
+            if time.time_ns() - changed_ns > ABANDONED_S * 1e9:
+                path.unlink(missing_ok=True)
         self._max_bytes = max_bytes
         self._lost = lost
         self._rows = rows
@@ -92,7 +99,6 @@ class ParquetLog:
                 continue
             try:
                 self._file(table, rows)
-                self._prune()
             except Exception as error:  # the disk's, or a value that the schema does not take
                 self._lost(len(rows))
                 logger.warning(
@@ -101,6 +107,8 @@ class ParquetLog:
                     table,
                     type(error).__name__,
                 )
+        if any(taken.values()):
+            self._prune()
 
     def _file(self, table: str, rows: list[dict[str, Any]]) -> None:
         import pyarrow as pa
@@ -117,11 +125,25 @@ class ParquetLog:
             unfinished.unlink(missing_ok=True)
 
     def _prune(self) -> None:
-        files = [path for table in self._schemas for path in self._folder.glob(f"{table}-*.parquet")]
-        ages = sorted((path.stat().st_mtime_ns, path.stat().st_size, path) for path in files)
-        total = sum(size for _, size, _ in ages)
-        for _, size, path in ages[:-1]:
-            if total <= self._max_bytes:
-                return
-            path.unlink(missing_ok=True)
-            total -= size
+        """Removes the oldest files where all are too large together. Rows that are there stay counted as
+        there, whatever comes of it; the next file tries again."""
+        try:
+            ages = self._ages("")
+            total = sum(size for _, size, _ in ages)
+            for _, size, path in ages[:-1]:
+                if total <= self._max_bytes:
+                    return
+                path.unlink(missing_ok=True)
+                total -= size
+        except OSError as error:
+            logger.warning("Old files of the decision log could not be removed (%s).", type(error).__name__)
+
+    def _ages(self, prefix: str) -> list[tuple[int, int, Path]]:
+        """(time of the last change in ns, bytes, path) of the tables' files, the oldest first."""
+        found = []
+        for table in self._schemas:
+            for path in self._folder.glob(f"{prefix}{table}-*.parquet"):
+                with suppress(FileNotFoundError):  # another service has the folder too, and was faster
+                    status = path.stat()
+                    found.append((status.st_mtime_ns, status.st_size, path))
+        return sorted(found)

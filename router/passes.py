@@ -1,6 +1,7 @@
 """The passes of one request: what the first look asks for, and whether an answer is thought over.
 
-Not covered: sampled answers and conversations, which are answered once. Nothing here is certified.
+A cascade under an `accuracy_drop` follows the certified setting (price, threshold) in both looks. Not
+covered: sampled answers and conversations, which are answered once.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import numpy as np
 from m3_backbone.scales import Ladder
 from m3_backbone.types import Generation
 from router.cascade import MOST_PASSES, confidence_of, mean_probability, next_when_unsure
-from router.constraints import Constraints
+from router.certificates import NOTHING, Certificates, Setting
+from router.constraints import DELTA, LOSS, Constraints
 from router.errors import ConstraintError
 from router.escalation import Escalation, SecondLook
 from router.policy import Decision, allowed_scales
@@ -33,8 +35,8 @@ def cascades(constraints: Constraints) -> bool:
 def first_look(constraints: Constraints, escalation: Escalation | None) -> Constraints:
     """What the first decision is made under: the price of a cascade's first look where there will be another.
 
-    Raises `ConstraintError` when a second look is asked for that the bundle does not have, or for a token
-    budget that no price keeps.
+    An `accuracy_drop` stays: `first_certificates` has its first prices. Raises `ConstraintError` when a
+    second look is asked for that the bundle does not have, or for a token budget that no price keeps.
     """
     if not cascades(constraints) or constraints.cascade is not True:
         return constraints
@@ -45,8 +47,24 @@ def first_look(constraints: Constraints, escalation: Escalation | None) -> Const
             code="no_second_look",
             param="cascade",
         )
+    if constraints.accuracy_drop is not None:
+        return constraints
     price = escalation.first_price(_price(constraints, escalation))
     return replace(constraints, token_budget=None, price=price)
+
+
+def first_certificates(
+    constraints: Constraints, certificates: Certificates, escalation: Escalation | None
+) -> Certificates:
+    """What the first decision is certified by: of a cascade its own certificates, each with the price that
+    the first look pays under it."""
+    if escalation is None or not cascades(constraints) or constraints.cascade is not True:
+        return certificates
+    certified = tuple(
+        c if c.setting is None else replace(c, setting=Setting(escalation.first_price(c.setting.price)))
+        for c in certificates.cascade
+    )
+    return replace(certificates, accuracy=certified, cascade=())
 
 
 def reconsider(
@@ -57,10 +75,12 @@ def reconsider(
     visual_tokens: Sequence[int],
     look: SecondLook | None,
     tried: Sequence[int] = (),
+    certificates: Certificates = NOTHING,
 ) -> Decision:
     """The next decision after the answer at ``decision.scale``; ``decision`` itself: that answer stays.
 
     visual_tokens: [S]. tried: the scales before that one; all passes together keep to the ceiling on tokens.
+    certificates: the bundle's. An `accuracy_drop` that none of a cascade covers is answered once.
     """
     if not cascades(constraints) or decision.fallback is not None or len(tried) + 1 >= MOST_PASSES:
         return decision
@@ -82,9 +102,12 @@ def reconsider(
     elif look is None or not decision.expected_scores:
         return decision
     else:
-        predictions = _predictions(decision)
-        price = _price(constraints, look.escalation)
-        then = int(look.revise(predictions, tokens, price, allowed=allowed)(at, confidence)[0])
+        setting = _setting(constraints, look.escalation, certificates)
+        if setting is None:
+            return decision
+        predictions, price = _predictions(decision), setting.price
+        revise = look.revise(predictions, tokens, price, threshold=setting.threshold, allowed=allowed)
+        then = int(revise(at, confidence)[0])
         score = look.expected(predictions, at, confidence)[0]
         why = (
             f"given the answer at scale {decision.scale}, the expected score is {score[then]:.3f} instead of "
@@ -93,6 +116,16 @@ def reconsider(
     if then == at[0] or not allowed[0, then]:
         return decision
     return replace(decision, scale=ladder.scales[then], policy="cascade", reason=why)
+
+
+def _setting(constraints: Constraints, escalation: Escalation, certificates: Certificates) -> Setting | None:
+    """What the second look pays and is worth; None: there is none, the full scale has answered."""
+    if constraints.accuracy_drop is None:
+        return Setting(_price(constraints, escalation), escalation.threshold)
+    loss = LOSS if constraints.loss is None else constraints.loss
+    delta = DELTA if constraints.delta is None else constraints.delta
+    found = certificates.covering(loss, constraints.accuracy_drop, delta, cascade=True)
+    return None if found is None else found.setting
 
 
 def _price(constraints: Constraints, escalation: Escalation) -> float:

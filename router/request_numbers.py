@@ -47,5 +47,5 @@ def recorded(provenance: Mapping[str, Any]) -> dict[str, Reference]:
     """What `to_record` put into ``provenance``; empty when there is nothing, or something else."""
     try:
         return {name: Reference.from_json(value) for name, value in provenance[RECORDED].items()}
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
         return {}

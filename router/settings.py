@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from router.constraints import DELTA, LOSS, LossName
 from router.errors import M3Error
+from router.image_hosts import parse_image_hosts
 
 PREFIX = "M3_"
 
@@ -39,6 +40,7 @@ class Settings(BaseSettings):
     backbone: ``tiny`` (embedded) or an M3 checkpoint: a folder or a hub name.
     bundle: ``embedded`` (the router of m3-tiny), ``none`` (every request at the full scale), or a folder.
     engine: ``torch`` runs the checkpoint; ``fake`` is deterministic, without weights, for trying the API.
+    fake_token_s: seconds that the fake engine takes for each token of a batch, to try loads on.
     compile: torch.compile; the first requests are slow, and answers agree with the plain model to rounding.
     kv_budget_bytes: keys and values cached at any time; larger batches run in portions, larger requests are
         refused. prompt_limit: tokens of a prompt; unset, what the checkpoint names.
@@ -49,6 +51,8 @@ class Settings(BaseSettings):
         `m3-router serve` on a loopback address takes that machine's own names only.
     rate_limit: requests in a minute of each API key (of all together when there are no keys); unset, any.
     max_in_flight: requests in hand at once, those whose body is still coming included.
+    queue_tokens: visual and new tokens of all requests that wait or run; unset, any number.
+    image_hosts: a list with commas of the names from which images by address are fetched; unset, none are.
     max_images: images in one chat; each is routed by itself.
     max_items: questions in one body of ``/v1/answers``.
     detail_high: what an image of ``detail: high`` in a chat gets: ``route`` (as ``auto``) or ``full`` scale.
@@ -56,7 +60,10 @@ class Settings(BaseSettings):
     default.
     cascade: whether answers are looked at and given again at a larger scale where that pays: ``true``, as the
     bundle has learned, or a number below which an answer's tokens are too unlikely (`router.constraints`).
+    stream_buffer: tokens of an answer that a cascade's stream holds back at most (`router.service.showing`).
     delta, loss: of every accuracy drop that does not name its own (`router.constraints`).
+    give_up_s: the service ends when its engine was not ready for so long, for whoever starts it again; unset,
+    it stays and refuses.
     watch_share: of the requests that ask for nothing, which are answered again at all scales in idle time.
     watch_min_agreement: of routed answers with the full scale's, below which there is an alarm.
     decision_log: a folder for Parquet files; of decision_log_bytes together, then the oldest are removed.
@@ -71,6 +78,7 @@ class Settings(BaseSettings):
     backbone: str = Field(default="tiny", min_length=1)
     bundle: str = Field(default="embedded", min_length=1)
     engine: Literal["torch", "fake"] = "torch"
+    fake_token_s: float = Field(default=0.0, ge=0, le=10)
     device: str = "cpu"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     conversation: str | None = None
@@ -92,9 +100,11 @@ class Settings(BaseSettings):
     delta: float = Field(default=DELTA, gt=0, lt=1)
     loss: LossName = LOSS
     cascade: bool | float = False
+    stream_buffer: int = Field(default=16, ge=1, le=4096)
 
     batch_size: int = Field(default=8, ge=1, le=1024)
     queue_size: int = Field(default=64, ge=1, le=100_000)
+    queue_tokens: int | None = Field(default=None, ge=1)
     max_new_tokens: int = Field(default=32, ge=1, le=4096)
     image_cache_bytes: int = Field(default=256 * MIB, ge=0)
 
@@ -103,11 +113,14 @@ class Settings(BaseSettings):
     max_items: int = Field(default=32, ge=1, le=1024)
     max_question_chars: int = Field(default=4096, ge=1)
     max_image_pixels: int = Field(default=40_000_000, ge=1, le=80_000_000)
+    image_hosts: str | None = None
+    image_fetch_timeout_s: float = Field(default=10.0, gt=0)
     head_timeout_s: float = Field(default=10.0, gt=0)
     body_timeout_s: float = Field(default=30.0, gt=0)
     request_timeout_s: float = Field(default=60.0, gt=0)
     route_timeout_s: float = Field(default=1.0, gt=0)
     drain_timeout_s: float = Field(default=30.0, gt=0)
+    give_up_s: float | None = Field(default=None, gt=0)
 
     watch_share: float = Field(default=0.0, ge=0, le=1)
     watch_min_agreement: float | None = Field(default=None, gt=0, le=1)
@@ -115,12 +128,19 @@ class Settings(BaseSettings):
     decision_log: Path | None = None
     decision_log_bytes: int = Field(default=1024 * MIB, ge=MIB)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = "text"
 
     @field_validator("api_keys")
     @classmethod
     def _sound_keys(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not all(_KEY.fullmatch(key) for key in _split(value)):
             raise ValueError("Give keys of 8 to 256 printable ASCII characters, with commas between them")
+        return value
+
+    @field_validator("image_hosts")
+    @classmethod
+    def _sound_image_hosts(cls, value: str | None) -> str | None:
+        parse_image_hosts(value)
         return value
 
     @field_validator("cascade")

@@ -97,6 +97,16 @@ def test_a_file_that_is_no_json_or_not_there_is_named(tmp_path: Path) -> None:
         read(tmp_path / "none.jsonl")
 
 
+def test_a_data_set_without_samples_is_an_error_that_names_it_and_what_was_left_out(tmp_path: Path) -> None:
+    path = lines(tmp_path / "mine.jsonl")
+    with pytest.raises(SourceError, match=r"mine\.jsonl has no samples\."):
+        read(path)
+    (tmp_path / "pets" / "cats").mkdir(parents=True)
+    (tmp_path / "pets" / "cats" / "notes.txt").write_text("x")
+    with pytest.raises(SourceError, match=r"pets has no samples\. 1 left out for a file that is no picture"):
+        read(f"folder:{tmp_path / 'pets'}")
+
+
 def test_images_that_are_missing_or_damaged_are_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"a\.png cannot be read: No such file"):
         ImageFile(tmp_path / "a.png")()

@@ -103,6 +103,7 @@ def test_a_missing_data_set_says_what_is_expected_where(tmp_path: Path) -> None:
     ("spec", "n", "images"),
     [
         ("pope:{}/pope/coco_pope_random.json", 2910, 500),
+        ("llava:{}/pope/coco_pope_random.json", 2910, 500),
         ("chartqa:test", 200, 193),
         ("docvqa:{}/docvqa/val_v1.0.json", 12, 3),
     ],

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from m3_backbone import Generation, GenerationRequest, PromptTooLong, load_backbone
-from m3_backbone.decoder import Block, Decoder, Step
+from m3_backbone.decoder import Decoder
 from m3_backbone.model import M3Model
+from m3_backbone.slots import Block, Step
 from m3_backbone.types import KvBudgetExceeded, TokenEvent
 from tests.backbones import CLIP, GOLDEN, LADDER, golden_backbone, picture, write_checkpoint
 

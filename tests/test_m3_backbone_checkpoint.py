@@ -227,7 +227,20 @@ def test_another_patch_grid_is_refused(tmp_path: Path) -> None:
 def test_a_plain_llava_is_pooled_only_when_a_ladder_is_asked_for(tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path / "a")
     edit(folder / "config.json", matryoshka_vis_token_scale=None)
+    with pytest.raises(CheckpointError, match="name a ladder such as 1,9,36,144,576"):
+        load_backbone(folder)
     assert load_backbone(folder, ladder=Ladder((4, 36))).ladder.scales == (4, 36)
+    with pytest.raises(CheckpointError, match="grid of 6 x 6 patches"):
+        load_backbone(folder, ladder=Ladder((1, 9, 144)))
+
+
+def test_a_ladder_is_not_asked_of_a_checkpoint_that_has_one(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "a")
+    assert load_backbone(folder, ladder=Ladder((1, 9, 36))).ladder.scales == (1, 9, 36)
+    with pytest.raises(
+        CheckpointError, match=r"\[4, 36\] is asked for, but config\.json names .*\[1, 9, 36\]"
+    ):
+        load_backbone(folder, ladder=Ladder((4, 36)))
 
 
 def test_the_fingerprint_follows_contents_and_not_places(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from m3_backbone import GenerationRequest, Ladder, PromptTooLong, ScaleError, load_backbone
-from m3_backbone.decoder import Block
 from m3_backbone.model import M3Model
 from m3_backbone.pooling import REDUCERS
+from m3_backbone.slots import Block
 from m3_backbone.types import EncodedImage
 from tests.backbones import CLIP, GOLDEN, golden_backbone, picture, write_checkpoint
 

@@ -36,7 +36,9 @@ def test_sampling_takes_patches_and_averages_nothing() -> None:
     assert spatial(patches, 3).flatten().tolist() == [
         row * 24 + column for row in (4, 12, 20) for column in (4, 12, 20)
     ]
-    assert sequential(patches, 3).flatten().tolist() == list(range(0, 576, 64))
+    assert spatial(patches, 1).flatten().tolist() == [12 * 24 + 12]
+    assert sequential(patches, 3).flatten().tolist() == list(range(9))
+    assert sequential(patches, 12).flatten().tolist() == list(range(144))
 
 
 def test_pooling_works_with_or_without_views() -> None:

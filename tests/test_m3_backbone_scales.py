@@ -53,6 +53,16 @@ def test_what_cannot_be_a_ladder_is_refused_with_its_value(scales: tuple[Any, ..
         Ladder(scales)
 
 
+def test_a_ladder_is_read_as_people_type_it() -> None:
+    for text in ("1,9,36,144,576", "[576, 144, 36, 9, 1]", " 1 ,9,36, 144,576 "):
+        assert Ladder.from_text(text) == M3
+    for text in ("", "1,9,", "1;9", "1.0,9", "one", "-1,9", "٣"):
+        with pytest.raises(ScaleError, match="not made of numbers"):
+            Ladder.from_text(text)
+    with pytest.raises(ScaleError, match="Scale 8 is not a square"):
+        Ladder.from_text("1,8")
+
+
 @pytest.mark.parametrize("scale", [37, 0, -1, 575, True, 9.0, "9", None])
 def test_what_is_not_on_the_ladder_is_refused_and_the_valid_scales_named(scale: object) -> None:
     assert scale not in M3

@@ -45,6 +45,8 @@ def test_the_same_in_another_spelling_agrees(answer: str, other: str) -> None:
         ("A", "the"),
         ("", "no"),
         ("?", "!"),
+        ("-", "-0"),
+        ("-", "0"),
     ],
 )
 def test_another_answer_does_not(answer: str, other: str) -> None:

@@ -94,18 +94,28 @@ def test_writing_never_replaces_what_is_not_a_bundle(tmp_path: Path) -> None:
     assert Bundle.load(tmp_path / "empty").version == small_fit().bundle.version
 
 
-def test_a_write_that_fails_leaves_the_old_bundle(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [OSError("stopped"), KeyboardInterrupt("stopped")])
+def test_a_write_that_does_not_end_leaves_the_old_bundle(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
     rename = Path.rename
 
     def failing(self: Path, target: Path) -> Path:
         if self.name == "new":
-            raise OSError("disk full")
+            raise error
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", failing)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(type(error), match="stopped"):
         replace(small_fit().bundle, candidate="second").write(folder)
     assert Bundle.load(folder).candidate == "lightgbm_per_scale"
+
+
+def test_a_bundle_is_replaced_from_inside_its_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    replace(small_fit().bundle, candidate="second").write(Path())
+    monkeypatch.undo()
+    assert Bundle.load(folder).candidate == "second"
 
 
 def test_a_folder_that_is_not_there_says_how_to_make_one(tmp_path: Path) -> None:

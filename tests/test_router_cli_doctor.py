@@ -47,6 +47,31 @@ def test_a_bundle_of_another_backbone_is_a_fault_and_the_rest_is_still_checked(
     )
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "state", "words"),
+    [
+        ("M3_TOKEN_BUDGET", "0.001", "fault", "M3_TOKEN_BUDGET: token_budget 0.001 cannot be met"),
+        ("M3_CASCADE", "true", "fault", "The bundle has no second look"),
+        ("M3_ACCURACY_DROP", "0.02", "note", "no certificate of this router covers that"),
+        ("M3_PRICE", "0.01", "ok", "The router can do"),
+    ],
+)
+def test_defaults_that_the_router_cannot_keep_are_named(
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    value: str,
+    state: str,
+    words: str,
+) -> None:
+    small_fit().bundle.write(tmp_path / "bundle")
+    monkeypatch.setenv(variable, value)
+    done = run("doctor", "--engine", "fake", "--bundle", tmp_path / "bundle", "--json")
+    assert states(done.out)["defaults"] == state
+    assert words in next(c["text"] for c in json.loads(done.out)["checks"] if c["name"] == "defaults")
+
+
 def test_backbone_and_bundle_that_are_missing_are_both_named(run: Run, tmp_path: Path) -> None:
     done = run("doctor", "--backbone", tmp_path / "b", "--bundle", tmp_path / "c")
     assert done.code == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,10 @@ import m3_backbone
 from m3_backbone.fake import FakeEngine
 from m3_backbone.types import CheckpointError
 from router.bundle import PREDICTOR
-from router.cli.loading import load_router
+from router.certificates import NOTHING, Certificate, Certificates, Setting
+from router.cli.loading import load_engine, load_router, unproven
+from router.cli.serve import _router
+from router.router import Router
 from router.settings import Settings, SettingsError
 from tests.commandline import Run, is_one_line, runner
 from tests.routing import small_fit
@@ -98,6 +103,41 @@ def test_a_token_budget_that_the_router_never_keeps_is_refused_at_the_start(
     assert load_router(values, engine) is not None
     with pytest.raises(SettingsError, match=r"M3_TOKEN_BUDGET: token_budget .* cannot be met"):
         load_router(values.model_copy(update={"token_budget": smallest / 2}), engine)
+
+
+def _operated(bundle: Path, certificates: Certificates = NOTHING, **values: Any) -> tuple[Settings, Router]:
+    """Settings of an operator, and the router that they are for."""
+    router = Router.of(replace(small_fit().bundle, certificates=certificates))
+    return Settings(engine="fake", bundle=str(bundle), accuracy_drop=0.02, **values), router
+
+
+@pytest.mark.parametrize(
+    ("setting", "limit", "sentence"),
+    [
+        (Setting(0.001), 32, None),
+        (None, 32, "nothing cheaper passed for a drop of 0.02 on 1250 images"),
+        (Setting(0.001), 8, "M3_MAX_NEW_TOKENS has value '8'.* answers of up to 16 tokens"),
+    ],
+)
+def test_an_accuracy_drop_that_nobody_gets_is_told(
+    bundle: Path, setting: Setting | None, limit: int, sentence: str | None
+) -> None:
+    accuracy = (Certificate("regret", 0.02, 0.05, 1250, 299, setting, 0.01, 40.0),)
+    values, router = _operated(bundle, Certificates(accuracy, max_new_tokens=16), max_new_tokens=limit)
+    told = unproven(values, router)
+    assert told is None if sentence is None else re.search(sentence, told or "")
+
+
+def test_serve_tells_it_in_the_log(bundle: Path, caplog: pytest.LogCaptureFixture) -> None:
+    values = Settings(engine="fake", bundle=str(bundle), accuracy_drop=0.02)
+    assert _router(values, FakeEngine(fingerprint="synthetic")) is not None
+    assert "M3_ACCURACY_DROP has value '0.02', and no certificate of this router covers that" in caplog.text
+
+
+def test_without_a_drop_certificates_are_nobodys_business(bundle: Path) -> None:
+    values, router = _operated(bundle)
+    assert "no certificate of this router covers that" in (unproven(values, router) or "")
+    assert unproven(values.model_copy(update={"accuracy_drop": None}), router) is None
 
 
 def test_a_device_that_torch_does_not_have_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,3 +232,9 @@ def test_help_names_every_verb(run: Run) -> None:
     assert done.code == 0
     for verb in ("serve", "ask", "route", "bench", "doctor", "openapi"):
         assert verb in done.out
+
+
+def test_the_fake_engine_takes_the_time_that_it_is_told_to() -> None:
+    engine = load_engine(Settings(engine="fake", fake_token_s=0.25))
+    assert isinstance(engine, FakeEngine)
+    assert engine.fake.token_delay_s == 0.25

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from router.decisions import (
-    SCHEMA_VERSION,
+    VERSIONS,
     DecisionLog,
     DecisionLogError,
     DecisionRecord,
@@ -37,6 +38,7 @@ def record(request_id: str = "r") -> DecisionRecord:
         visual_tokens=36,
         full_visual_tokens=576,
         timings_ms={"total": 1.5},
+        passes=(9, 36),
     )
 
 
@@ -74,10 +76,11 @@ def test_a_record_is_a_row_of_a_file_that_names_its_schema(tmp_path: Path) -> No
     assert row["scales"] == [1, 36]
     assert row["probabilities"] == pytest.approx([0.25, 0.9])
     assert row["timings_ms"] == [("total", 1.5)]
+    assert row["passes"] == [9, 36]
     assert (row["scale"], row["fallback"], row["router"]) == (36, None, "v")
     assert abs((datetime.now(UTC) - row["time"]).total_seconds()) < 60
     (path,) = (tmp_path / "new" / "log").iterdir()
-    assert pq.read_schema(path).metadata[b"schema_version"] == str(SCHEMA_VERSION).encode()
+    assert pq.read_schema(path).metadata[b"schema_version"] == str(VERSIONS["decisions"]).encode()
 
 
 def test_what_was_watched_is_a_table_of_its_own(tmp_path: Path) -> None:
@@ -119,6 +122,47 @@ def test_a_folder_is_continued_and_the_oldest_files_make_room(tmp_path: Path) ->
     log.write(record("fourth"))
     log.close()
     assert [row["request_id"] for row in rows(tmp_path)] == ["third", "fourth"]
+
+
+def test_rows_that_were_written_are_not_lost_when_no_room_can_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlink, lost = Path.unlink, list[int]()
+
+    def refused(path: Path, missing_ok: bool = False) -> None:
+        if path.name.startswith("decisions-"):
+            raise PermissionError("not yours")
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    for name in ("first", "second"):
+        log = DecisionLog(tmp_path, max_bytes=1, lost=lost.append)
+        log.write(record(name))
+        log.close()
+    assert [row["request_id"] for row in rows(tmp_path)] == ["first", "second"]
+    assert lost == []
+
+
+def test_a_file_that_another_service_has_removed_meanwhile_is_no_loss(tmp_path: Path) -> None:
+    gone, lost = tmp_path / "decisions-gone.parquet", list[int]()
+    gone.symlink_to(tmp_path / "nowhere")  # found in the folder, and not there when it is looked at
+    log = DecisionLog(tmp_path, lost=lost.append)
+    log.write(record())
+    log.close()
+    gone.unlink()
+    assert len(rows(tmp_path)) == 1
+    assert lost == []
+
+
+def test_what_a_killed_process_left_unfinished_is_removed_when_it_is_old(tmp_path: Path) -> None:
+    old, young = tmp_path / ".decisions-a.parquet", tmp_path / ".watched-b.parquet"
+    others = tmp_path / ".mine.parquet"
+    for path in (old, young, others):
+        path.touch()
+    for path in (old, others):
+        os.utime(path, (0, 0))
+    DecisionLog(tmp_path).close()
+    assert sorted(tmp_path.iterdir()) == [others, young]
 
 
 def test_rows_of_many_threads_are_all_there(tmp_path: Path) -> None:

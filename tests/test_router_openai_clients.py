@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from tests.serving import data_uri, picture
-from tests.test_router_service_process import Server, serving
+from tests.test_router_service_process import ENVIRONMENT, SLOW, Server, serving
 
 openai = pytest.importorskip("openai")
 
@@ -141,3 +142,18 @@ def test_langchain_answers_streams_and_counts(server: Server) -> None:
     assert "".join(chunk.content for chunk in chunks) == reply.content
     counted = [chunk.usage_metadata for chunk in chunks if chunk.usage_metadata]
     assert counted[-1]["total_tokens"] == reply.usage_metadata["total_tokens"]
+
+
+def test_a_busy_service_is_asked_again_until_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENVIRONMENT, "M3_MAX_IN_FLIGHT", "1")
+    asked = {"model": "fake", "messages": [message("red")]}
+    with serving(("-c", SLOW)) as server, ThreadPoolExecutor() as pool:
+        with openai.OpenAI(base_url=f"{server.address}/v1", api_key="unused", max_retries=20) as client:
+            both = [pool.submit(client.chat.completions.create, **asked) for _ in range(2)]
+            texts = {each.result(120).choices[0].message.content for each in both}
+        server.process.terminate()
+        server.process.wait(60)
+    log = "".join(server.log)
+    assert len(texts) == 1
+    assert log.count("POST /v1/chat/completions 200") == 2
+    assert "too_many_in_flight" in log

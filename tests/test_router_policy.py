@@ -112,8 +112,9 @@ def test_constraints_that_mean_nothing_are_refused(values: dict[str, Any], param
 
 @pytest.mark.parametrize("name", ["scale", "min_scale"])
 def test_a_scale_off_the_ladder_is_refused_with_the_valid_ones(name: str) -> None:
+    off: dict[str, Any] = {name: 37}
     with pytest.raises(ConstraintError, match=r"37 is not on the ladder\. Valid scales: 1, 9, 36") as caught:
-        decided(Constraints(**{name: 37}))
+        decided(Constraints(**off))
     assert (caught.value.code, caught.value.param) == ("invalid_scale", name)
 
 

@@ -44,6 +44,9 @@ def test_what_was_recorded_is_read_again_and_anything_else_is_nothing() -> None:
         {RECORDED: 5},
         {RECORDED: {"a": 1}},
         {RECORDED: {"a": {"edges": [], "counts": []}}},
+        {RECORDED: {"a": {"edges": [10**400], "counts": [1, 1]}}},
+        {RECORDED: {"a": {"edges": ["1"], "counts": [1, 1]}}},
+        {RECORDED: {"a": {"edges": [1.0], "counts": [1, 10**400]}}},
     )
     assert all(recorded(provenance) == {} for provenance in wrong)
 

@@ -71,6 +71,8 @@ def test_a_fault_of_the_engine_is_one_error_and_the_next_request_is_served(
     assert response.status_code == status
     assert error_of(response)["code"] == code
     assert ("retry-after" in response.headers) == (status == 503)
+    hopeless = code in ("out_of_memory", "deadline_exceeded")
+    assert (response.headers.get("x-should-retry") == "false") == hopeless
     assert following.status_code == 200
 
 

@@ -106,7 +106,7 @@ def serving(
         reader.start()
         try:
             assert up.wait(60)
-            address = re.search(r"on (http://\S+)", "".join(log))
+            address = re.search(r"on (http://[^\s\"]+)", "".join(log))
             assert address is not None, "".join(log)
             yield Server(process, address[1], log)
         finally:

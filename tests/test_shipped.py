@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,19 @@ import pytest
 import torch
 
 from data.records import OutcomeTable, read_outcomes
-from data.scalebench import samples
+from data.scalebench import picture, samples
 from data.scoring import METRICS
 from m3_backbone import embedded_path, load_backbone
 from m3_backbone.model import M3Model
 from m3_backbone.types import GenerationRequest
 from router import Router, embedded_bundle
+from router.cli.main import build
+from router.service.bodies import AnswerBody
+from training.cli.main import VERBS
 from training.fit import shipped_outcomes
+from training.report.readme import blocks
+from training.report.readme_examples import INDICES, QUESTIONS
+from training.report.readme_figures import shipped
 
 ROOT = Path(__file__).parent.parent
 PAIRS = {"router-train": 20_000, "dev": 5_000, "tune": 5_000, "certify": 5_000, "test": 5_000}
@@ -98,13 +105,51 @@ def test_the_report_is_of_these_tables_and_this_router() -> None:
     assert point["accuracy"] == pytest.approx(float(dev.scores[np.arange(len(dev)), chosen].mean()))
 
 
-def test_the_readme_shows_figures_of_the_report() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+def readme() -> str:
+    return (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@cache
+def figures() -> dict[str, str]:
+    return shipped()
+
+
+@pytest.mark.parametrize("name", ["families", "policies", "sizes", "kinds"])
+def test_the_readme_holds_what_its_command_would_write(name: str) -> None:
+    assert blocks(readme())[name] == figures()[name], "run `m3-train readme`"
+
+
+def test_no_block_of_the_readme_is_without_a_writer() -> None:
+    assert set(blocks(readme())) == {*figures(), "examples", "ask", "reply"}
+
+
+def test_the_readmes_examples_are_answers_of_this_model() -> None:
+    # Nothing runs here: the pictures are of dev, and its table holds what was answered at every scale.
     dev = table("dev")
-    for family in (*np.unique(dev.families), None):
-        rows = dev.scores if family is None else dev.scores[dev.families == family]
-        cells = " | ".join(f"{value:.2f}" for value in rows.mean(axis=0))
-        assert f"| {family or 'all'} | {cells} |" in readme
-    for scale, fixed in report()["fixed"].items():
-        assert f"| fixed {scale} | {100 * fixed['accuracy']:.1f}%" in readme
-    assert f"{100 * report()['operating_point']['accuracy']:.1f}%" in readme
+    ids = {picture("dev", index).family: picture("dev", index).image_id for index in INDICES}
+    rows = [line.strip("| ").split(" | ") for line in blocks(readme())["examples"].splitlines()[2:]]
+    assert len(rows) == QUESTIONS * len(INDICES)
+    for family, question, right, answer, scale in rows:
+        (i,) = (
+            i
+            for i in np.flatnonzero(dev.families == family)
+            if dev.questions[i] == question and dev.image_ids[dev.image_index[i]] == ids[family]
+        )
+        assert dev.references[i] == (right,)
+        assert answer == (dev.answers[i, dev.scales.index(int(scale))] or "(empty)"), question
+
+
+def test_the_readmes_reply_is_as_the_service_describes_it_and_of_this_router() -> None:
+    reply = json.loads(blocks(readme())["reply"].removeprefix("```json").removesuffix("```"))
+    assert AnswerBody.model_validate(reply, extra="forbid").model_dump() == reply
+    assert reply["router"] == Router.load(embedded_bundle()).version
+
+
+def test_the_readmes_tree_names_every_verb() -> None:
+    told = {
+        name: set(re.findall(r"[a-z-]+", verbs))
+        for name, verbs in re.findall(r"cli/ +(m3-\w+): ([a-z, \n-]+?)\n *\S+/ ", readme())
+    }
+    assert set(told) == {"m3-router", "m3-train"}
+    assert told["m3-train"] >= set(VERBS)
+    assert told["m3-router"] == {each.name for each in build().registered_commands}

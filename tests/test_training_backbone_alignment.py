@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from data.scalebench.vocabulary import COLOUR_INDEX, KIND_INDEX, LABELS, word_class
 from training.backbone.alignment import PatchWords, alignment_loss, hints
@@ -19,9 +20,9 @@ def words() -> PatchWords:
     return PatchWords(lambda word: IDS.get(word, (OTHER,)), 8)
 
 
-def labels() -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.int16]]]:
+def labels() -> dict[str, NDArray[np.int16]]:
     """Two white pictures; the second has a red circle in its first patch and "exit" in its last."""
-    made = {head: np.zeros((2, GRID, GRID), np.int16) for head in LABELS}
+    made: dict[str, NDArray[np.int16]] = {head: np.zeros((2, GRID, GRID), np.int16) for head in LABELS}
     made["background"][:] = COLOUR_INDEX["white"]
     made["kind"][1, 0, 0] = KIND_INDEX["circle"]
     made["colour"][1, 0, 0] = 1 + COLOUR_INDEX["red"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.training_backbone import RECIPE, recipe, tokenizer
@@ -63,9 +61,11 @@ def test_scales_are_drawn_with_their_shares(store: PictureStore, blocks: Blocks)
 def test_look_ups_are_facts_of_the_picture(store: PictureStore) -> None:
     found = 0
     for text in store.texts:
-        facts = {key: value for key, value in text["look_ups"]}
+        facts = dict(text["look_ups"])
         for question, answer, kind in text["questions"]:
-            if kind == "price" and (good := [k for k in facts if k.endswith(" price") and k[:-6] in question]):
+            if kind == "price" and (
+                good := [k for k in facts if k.endswith(" price") and k[:-6] in question]
+            ):
                 assert answer in {facts[key] for key in good}
                 found += 1
             if kind == "colour" and text["family"] == "scenes":

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from m3_backbone import torch_engine
+from m3_backbone.machine import keep_freed_memory
 from tests.backbones import (
     CLIP,
     CONFIG,
@@ -185,6 +186,14 @@ def test_peak_memory_sees_what_a_call_held() -> None:
     assert size == 64 << 20
     if held is not None and less is not None:  # a system without the counter
         assert held - less > 32 << 20
+
+
+def test_peak_memory_has_nothing_of_what_was_freed_before() -> None:
+    keep_freed_memory()
+    with_block, _ = peak(lambda: len(bytearray(256 << 20)), CLOCK.device)
+    without, _ = peak(lambda: None, CLOCK.device)
+    if with_block is not None and without is not None:
+        assert with_block - without > 200 << 20
 
 
 def test_the_workload_is_drawn_once_and_asks_about_different_pictures(work: Workload) -> None:

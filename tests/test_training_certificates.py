@@ -11,15 +11,17 @@ import pytest
 
 from data.records import OutcomeTable, RecordError, long_texts
 from router import Constraints, Router
-from router.certificates import FULL, Certificates, Setting
+from router.certificates import FULL, Certificates
 from router.errors import BundleMismatch
 from tests.routing import SCALES, outcomes, small_fit
-from training.certificates.grid import Grid, certify, predict, replay_of, token_bounds
-from training.certificates.losses import at_scales, by_image
-from training.certificates.path import fix_path
+from training.certificates.certify import certify, predict, replays
+from training.certificates.grid import Grid
+from training.certificates.losses import at_scales, image_means
+from training.certificates.path import price_path
 from training.certificates.replay import Replay
 from training.certificates.simulate import clopper_pearson, reversed_scales, simulate
-from training.certificates.testing import passed
+from training.certificates.testing import cheapest, passed
+from training.certificates.token_bounds import token_bounds
 
 GRID = Grid(losses=("regret", "net", "agreement"), epsilons=(0.02, 0.1, 0.25), deltas=(0.05, 0.2))
 
@@ -43,6 +45,11 @@ def certified() -> Certificates:
     return certify(router(), table(), GRID, outcomes="abc")
 
 
+def along_prices() -> Replay:
+    (replay,) = replays(router(), table(), predict(router(), table())).values()
+    return replay
+
+
 def test_losses_are_against_the_full_scale() -> None:
     made = replace(
         table(4),
@@ -61,36 +68,32 @@ def test_agreement_needs_no_references() -> None:
 
 
 def test_the_unit_is_the_image_with_the_mean_over_its_questions() -> None:
-    values = np.array([[1.0, 0.0], [0.0, 0.0], [0.5, 0.0]])
-    choices = np.array([[0, 0, 0], [1, 0, 0]], np.int8)
+    values = np.array([[1.0, 0.0, 0.5], [0.0, 0.0, 0.5]])
     # Image 7 has the first two samples, image 2 the third; none has no sample.
-    np.testing.assert_allclose(by_image(values, choices, np.array([7, 7, 2])), [[0.5, 0.5], [0.5, 0.0]])
+    np.testing.assert_allclose(image_means(values, np.array([7, 7, 2])), [[0.5, 0.5], [0.5, 0.0]])
 
 
 def test_the_path_goes_from_the_full_scale_to_the_smallest_and_knows_nothing_of_certify() -> None:
-    path = fix_path(router().bundle.prices)
+    path = price_path(router().bundle.prices)
     prices = [setting.price for setting in path]
     assert path[0] == FULL
     assert prices == sorted(prices)
     assert set(router().bundle.prices.prices) < set(prices)
-    replay = replay_of(router(), table(), predict(router(), table()))
-    tokens = replay.image_tokens().mean(axis=0)
+    tokens = along_prices().image_tokens().mean(axis=0)
     assert tokens[0] == 576
     assert (np.diff(tokens) <= 1e-9).all()
     assert tokens[-1] < 12  # the few novel images keep the full scale
 
 
-def test_a_cascade_has_its_place_on_the_path_and_is_not_played_by_a_router_alone() -> None:
-    path = fix_path(router().bundle.prices, (0.9, 0.5))
-    assert path[1:3] == (Setting(path[1].price, 0.9), Setting(path[1].price, 0.5))
-    with pytest.raises(RecordError, match="cascade"):
-        Replay.of(router(), predict(router(), table()), table(), path)
-
-
 def test_testing_stops_at_the_first_failure() -> None:
-    p = np.array([[1.0, 0.01, 0.04, 0.2, 0.001], [1.0, 0.5, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0, 0.05]])
+    p = np.array([[0.01, 0.04, 0.2, 0.001], [0.5, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.05]])
     assert passed(p, 0.05).tolist() == [2, 0, 4]
     assert passed(p, 0.3).tolist() == [4, 0, 4]
+
+
+def test_of_all_that_passed_the_cheapest_is_taken_and_none_that_costs_more_than_the_full_scale() -> None:
+    tokens = np.array([576.0, 700.0, 500.0, 500.0, 520.0, 90.0])
+    assert cheapest(np.arange(6), tokens).tolist() == [0, 0, 2, 2, 2, 5]
 
 
 def whole(found: Certificates, loss: str, group: str = "") -> dict[tuple[float, float], Any]:
@@ -159,12 +162,11 @@ def test_what_is_served_is_what_was_certified() -> None:
 
 def test_token_bounds_are_above_the_means_and_tighter_for_a_larger_delta() -> None:
     strict, loose = certified().tokens
-    replay = replay_of(router(), table(), predict(router(), table()))
-    means = replay.image_tokens().mean(axis=0)[-len(strict.bounds) :]
+    means = along_prices().image_tokens().mean(axis=0)[-len(strict.bounds) :]
     assert (np.array(strict.bounds) >= means).all()
     assert (np.array(strict.bounds) >= np.array(loose.bounds)).all()
     blind = replace(table(), scores=np.full_like(table().scores, 0.5))
-    assert token_bounds(router(), blind, (0.05, 0.2)) == certified().tokens
+    assert token_bounds(router(), predict(router(), blind), blind, (0.05, 0.2)) == certified().tokens
 
 
 def test_other_splits_other_backbones_and_tables_without_inputs_are_refused() -> None:
@@ -184,8 +186,8 @@ def test_certificates_of_a_good_and_of_a_bad_router_are_wrong_no_more_often_than
     predictions = predict(router(), table())
     rows = simulate(
         {
-            "router": replay_of(router(), table(), predictions),
-            "reversed": replay_of(router(), table(), reversed_scales(predictions)),
+            "router": along_prices(),
+            "reversed": replays(router(), table(), reversed_scales(predictions))["lightgbm_per_scale"],
         },
         Grid(losses=("regret", "net"), epsilons=(0.05, 0.2), deltas=(0.1, 0.3)),
         n_images=150,
@@ -207,13 +209,12 @@ def test_a_test_that_refuses_too_easily_is_found_out(monkeypatch: pytest.MonkeyP
     from training.certificates import simulate as module
     from training.certificates.bounds import Bound, Floats, Sets
 
-    def by_the_mean(losses: Floats, epsilon: float, sets: Sets) -> Floats:
+    def by_the_mean(losses: Floats, epsilon: float, sets: Sets, *, largest: float = 1.0) -> Floats:
         p: Floats = (sets.counts @ losses / sets.n > epsilon).astype(np.float64)
         return p
 
     monkeypatch.setattr(module, "BOUNDS", {"regret": Bound(by_the_mean, 0.0)})
-    replay = replay_of(router(), table(), predict(router(), table()))
-    rows = simulate({"router": replay}, Grid(("regret",), (0.1,), (0.05,)), n_images=100, draws=200)
+    rows = simulate({"router": along_prices()}, Grid(("regret",), (0.1,), (0.05,)), n_images=100, draws=200)
     assert not rows[0].holds
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from training.certificates.bounds import (
     betting,
     hoeffding_bentkus,
 )
+from training.certificates.testing import passed
 
 HB, BETS = BOUNDS["regret"], BOUNDS["net"]
 EPSILONS = st.floats(0.005, 0.5)
@@ -164,11 +167,39 @@ def test_losses_out_of_range_are_refused_with_their_range() -> None:
         hoeffding_bentkus(np.zeros((0, 1)), 0.1, Sets.whole(0))
 
 
+def mapie(module: str) -> Any:
+    """A module of MAPIE, if that is installed: one that has moved is an error, and skips nothing."""
+    pytest.importorskip("mapie")
+    return importlib.import_module(f"mapie.risk_control.{module}")
+
+
 def test_mapies_hoeffding_bentkus_is_ours() -> None:
-    p_values = pytest.importorskip("mapie.control_risk.p_values")
     means = np.array([0.0, 0.01, 0.02, 0.05, 0.2])
     alphas = np.array([0.02, 0.05, 0.1])
-    theirs = p_values.compute_hoeffding_bentkus_p_value(means, 400, alphas)
+    theirs = mapie("methods").compute_hoeffding_bentkus_p_value(means, 400, alphas)
     for column, alpha in enumerate(alphas.tolist()):
         ours = [one_p(HB, zeros_and_ones(round(400 * mean), 400), alpha) for mean in means.tolist()]
         np.testing.assert_allclose(np.minimum(theirs[:, column], 1.0), ours, rtol=1e-6)
+
+
+def test_mapies_fixed_sequence_stops_where_ours_does() -> None:
+    rng = np.random.default_rng(2)
+    p = np.sort(rng.random((40, 12)) ** 3, axis=1)
+    rng.permuted(p[::2], axis=1, out=p[::2])  # of these some are not in order
+    for delta in (0.01, 0.1, 0.3):
+        theirs = [len(mapie("fwer_control").control_fwer(row, delta, "fixed_sequence")) for row in p]
+        assert passed(p, delta).tolist() == theirs
+
+
+def test_what_ends_the_test_along_a_path_needs_no_more_bets() -> None:
+    sets = Sets.drawn(60, 40, 25, seed=1)
+    rng = np.random.default_rng(1)
+    losses = np.minimum(1.0, np.abs(rng.normal(0, 0.2, (60, 9))) + np.arange(9) * 0.05)
+    losses[:, 4], losses[:, 8] = losses[:, 3], losses[:, 0]  # alike; and the last loses little again
+    whole, short = (betting(losses, 0.3, sets, largest=largest) for largest in (1.0, 0.2))
+    for delta in (0.05, 0.2):
+        np.testing.assert_array_equal(passed(short, delta), passed(whole, delta))
+    np.testing.assert_array_equal(whole[:, 4], whole[:, 3])
+    assert (short[:, -1] == 1).all()
+    np.testing.assert_array_equal(whole[:, -1], whole[:, 0])
+    assert (whole[:, 0] < 0.2).any()

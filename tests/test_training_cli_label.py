@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import m3_backbone
 from data.records import read_outcomes
+from data.unreadable import NAME
 from m3_backbone.prompt import CONVERSATIONS, Conversation
 from m3_backbone.types import CheckpointError, Generation, GenerationRequest, OutOfMemory
 from tests.labelling import FakeBackbone
@@ -82,6 +83,21 @@ def test_a_table_is_written_and_summed_up(run: Run, tmp_path: Path) -> None:
     assert len(table) == 6
     assert table.manifest["prompt"] == "m3_tiny"
     assert f"{table.scores[:, 0].mean():.4f}" in text
+
+
+def test_questions_about_an_image_that_cannot_be_opened_are_rows_with_the_error(
+    run: Run, tmp_path: Path
+) -> None:
+    code, text = run()
+    assert code == 0, text
+    table = read_outcomes(tmp_path / "out")
+    ((image, why),) = table.manifest["unreadable_images"].items()  # type: ignore[attr-defined]
+    rows = [json.loads(line) for line in (tmp_path / "out" / NAME).read_text().splitlines()]
+    assert rows
+    assert {row["image_id"] for row in rows} == {image}
+    assert {row["error"] for row in rows} == {why}
+    assert not {row["sample_id"] for row in rows} & set(table.sample_ids)
+    assert all(row["question"] for row in rows)
 
 
 def test_the_limit_holds_and_may_be_raised(run: Run, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from data.records import write_outcomes
 from tests.reporting import make_table, report, world
+from tests.test_training_report_peers import comparison
 from tests.test_training_report_replicates import perturbed
 from training.cli.report import command
 from training.report.openings import record_opening
@@ -97,3 +98,52 @@ def test_the_command_takes_a_replicate_and_shifts_and_names_them_in_its_provenan
     assert [shift["split"] for shift in got["shifts"]] == ["dev", "shift-b", "shift-a"]
     known = {"dev", "dev (replicate)", "tune", "router-train", "shift-a", "shift-b"}
     assert set(got["provenance"]["outcomes"]) == known
+
+
+def test_times_and_drops_and_candidates_are_options_named_in_the_provenance(tmp_path: Path) -> None:
+    home = world()
+    common = ("--outcomes", home / "outcomes", "--bundle", home / "bundle", "--draws", 100)
+    rows = [
+        {
+            "platform": "here",
+            "n_prompt_tokens": n,
+            "encode_ms": 5,
+            "prompt_eval_ms": n,
+            "decode_tok_per_s": 50,
+        }
+        for n in (20, 600)
+    ]
+    (tmp_path / "times.json").write_text(json.dumps(rows))
+    (tmp_path / "compare.json").write_text(json.dumps(comparison()))
+    done = run(
+        *(*common, "--out", tmp_path / "out", "--times", f"here={tmp_path / 'times.json'}"),
+        *("--compare", tmp_path / "compare.json"),
+    )
+    assert done.exit_code == 0, done.output
+    got = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert got["times_7b"]["source"] == "times.json, here"
+    assert got["fixed"]["576"]["ms_7b"] == pytest.approx(5 + 576 + 12 + 2 * 20)
+    assert len(got["peers"]["candidates"]) == 2
+    assert "--compare compare.json --times here=times.json" in got["provenance"]["command"]
+    assert "as it was measured (times.json, here)" in (tmp_path / "out" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--accuracy-drop", "0.01"], "The bundle has no certificate that covers a regret of 0.01"),
+        (["--accuracy-drop", "0.01", "--loss", "bleu"], "--loss has value 'bleu'. Valid: regret, net"),
+        (["--delta", "0.1"], "--delta and --loss are those of an --accuracy-drop"),
+        (["--times", "nowhere.json"], "nowhere.json cannot be read"),
+        (["--compare", "nowhere"], "nowhere cannot be read"),
+    ],
+)
+def test_options_that_cannot_be_met_are_one_line(tmp_path: Path, arguments: list[str], said: str) -> None:
+    home = world()
+    done = run(
+        *("--outcomes", home / "outcomes", "--bundle", home / "bundle", "--out", tmp_path / "out"),
+        *("--draws", 100, *arguments),
+    )
+    assert done.exit_code == 1
+    assert said in done.output
+    assert "Traceback" not in done.output

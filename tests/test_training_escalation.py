@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 
-from data.records import OutcomeTable
 from router import Constraints, Router
 from router.escalation import SecondLook
 from tests.cascading import examples, quick_hybrid, small_escalation, small_hybrid, telling
+from tests.said import Said
 from training.candidates.base import Candidate, Examples, Frontier, log_loss
 from training.candidates.lookup import Lookup
 from training.escalation.attempts import attempts, held_out
@@ -149,23 +148,6 @@ def test_a_first_look_without_held_out_predictions_is_refused() -> None:
         HybridCascade(first=Lookup()).fit(examples(telling(20)), seed=0, threads=1)
 
 
-@dataclass(frozen=True)
-class Said:
-    """What is read of a `Generation`: an answer as a table has it."""
-
-    mean_logprob: float
-    min_logprob: float
-    first_margin: float
-    token_ids: tuple[int, ...]
-
-    @classmethod
-    def at(cls, table: OutcomeTable, i: int, scale: int) -> Any:
-        s = table.scales.index(scale)
-        parts = (table.mean_logprob[i, s], table.min_logprob[i, s], table.first_margin[i, s])
-        mean, least, margin = map(float, parts)
-        return cls(mean, least, margin, (5,) * int(table.answer_tokens[i, s]))
-
-
 def test_a_fitted_bundle_serves_what_the_replay_says() -> None:
     quick = quick_hybrid()
     result = fit(telling(200), telling(100, split="tune"), quick.first, threads=1, escalation=True)
@@ -175,7 +157,9 @@ def test_a_fitted_bundle_serves_what_the_replay_says() -> None:
     dev = dev_examples()
     first = router.predict(router.bundle.features.matrix(dev.table))
     look = SecondLook(known, 5)
-    run = replay(look, dev, first, router.is_novel(first)).passes(0.0005, known.optimism, known.threshold)
+    run = replay(look, dev.table, first, router.is_novel(first)).passes(
+        0.0005, known.optimism, known.threshold
+    )
     limits, thought_over = Constraints(cascade=True, price=0.0005), 0
     for i in range(60):
         inputs = dev.table.route_inputs(i)

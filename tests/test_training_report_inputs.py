@@ -11,7 +11,7 @@ from data.joining import concat
 from data.records import RecordError, write_outcomes
 from router.errors import BundleError, BundleMismatch
 from tests.reporting import LADDER, make_table, world
-from training.report.inputs import contenders, load_inputs, router_flops
+from training.report.inputs import contenders, load_inputs
 
 
 def test_a_folder_of_splits_gives_the_split_asked_for_with_its_helpers() -> None:
@@ -39,7 +39,7 @@ def test_the_router_competes_with_its_default_price_and_its_budgets() -> None:
     assert router.extra[0].targets == (inputs.router.bundle.prices.default,)
     assert router.extra[1].name == "token_budget"
     assert set(router.extra[1].targets) <= {9.0, 36.0, 72.0, 144.0, 288.0}
-    assert router_flops(inputs.router) >= 0.0
+    assert router.charge["flops_7b"] >= router.charge["flops"] > 0.0
 
 
 def test_a_replayed_choice_is_what_the_router_answers_to_one_request() -> None:
@@ -121,7 +121,8 @@ def test_a_neighbour_that_shares_images_with_the_table_is_refused(tmp_path: Path
 
 
 def test_every_setting_of_the_router_is_charged_its_own_flops(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.report.inputs.router_flops", lambda router: 500.0)
+    own = {"flops": 500.0, "flops_7b": 700.0}
+    monkeypatch.setattr("training.report.inputs.own_flops", lambda router, table: (own, 100.0))
     router, _ = contenders(load_inputs(world() / "outcomes", world() / "bundle"))
-    charges = [dict(s.charge) for s in router.extra]
-    assert charges == [{"flops": 500.0, "flops_7b": 500.0}] * 2
+    assert [dict(s.charge) for s in router.extra] == [own] * 2
+    assert router.charge == own

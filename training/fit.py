@@ -5,6 +5,7 @@ Not covered: choosing between candidates (reports do, on ``dev``) and certificat
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -61,6 +62,11 @@ class FitResult:
 def shipped_outcomes() -> Path:
     """Folder of the outcome tables of m3-tiny in the repository, one sub-folder per split."""
     return Path(data.__file__).parent / "outcomes" / "tiny"
+
+
+def outcomes_hash(folder: Path) -> str:
+    """Of the manifest of the table in ``folder``, which holds the hashes of its files."""
+    return hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
 
 
 def read_tables(folder: Path) -> tuple[OutcomeTable, OutcomeTable]:
@@ -167,9 +173,8 @@ def fit(
             "n_tune": len(tune),
             "n_tune_images": len(tune.image_ids),
             "novelty_quantile": QUANTILE,
-            RECORDED: to_record(tune, Ladder(tune.scales)),
             "worst_parity": worst,
-            **({"route_inputs": "none"} if train.manifest.get("route_inputs") == "none" else {}),
+            **_requests(tune),
             **fitted.notes,
             **({} if second is None else {"escalation": second.notes}),
             **(provenance or {}),
@@ -179,6 +184,13 @@ def fit(
     trees = fitted.notes.get("trees")
     per_scale = [None if trees is None else int(trees[column]) for column in fitted.logits.score]
     return FitResult(bundle, _report(tune, raw, first, per_scale), worst)
+
+
+def _requests(tune: OutcomeTable) -> dict[str, Any]:
+    """How the requests of ``tune`` were distributed; of imported ones nothing is known that serving sees."""
+    if tune.manifest.get("route_inputs") == "none":
+        return {"route_inputs": "none"}
+    return {RECORDED: to_record(tune, Ladder(tune.scales))}
 
 
 def _as_fitted(logits: Logits, novelty: Novelty | None, features: Float32) -> Predictions:

@@ -24,7 +24,7 @@ from router import policy
 from router.bundle import Bundle
 from router.calibration import Calibration, Isotonic, Platt, ScaleMap
 from router.certificates import NOTHING
-from router.decisions import SCHEMA_VERSION, WATCHED
+from router.decisions import VERSIONS, WATCHED
 from router.predictor import Predictions
 from router.prices import Prices
 from training.calibrate import fit_platt, fit_prices
@@ -35,9 +35,8 @@ FEWEST = 200
 
 FOLDS = 5
 
-_RISE = (
-    0.02  # of a piece of an isotonic map; after a Platt map pieces are no longer straight, but short ones are
-)
+# Of a piece of an isotonic map: after a Platt map pieces are no longer straight, but short ones are.
+_RISE = 0.02
 
 _COLUMNS = [
     "router",
@@ -86,7 +85,8 @@ class Recalibrated:
     """A bundle not yet written, and what to tell about it.
 
     before, after: log loss of agreement per scale, in nats; after is of rows left out of the fit, by turns.
-    was, now: at the scales that answered, and at the new default price; in sample.
+    was, now: at the scales that answered (of a cascade the last pass alone), and at the new default price;
+    in sample.
     """
 
     bundle: Bundle
@@ -114,9 +114,9 @@ def read_watched(folder: Path, bundle: Bundle) -> WatchedRows:
     for path in files:
         try:
             version = (pq.read_schema(path).metadata or {}).get(b"schema_version", b"").decode()
-            if version != str(SCHEMA_VERSION):
+            if version != str(VERSIONS[WATCHED]):
                 raise WatchedError(
-                    f"{path} has schema version {version!r}, this program reads {SCHEMA_VERSION}."
+                    f"{path} has schema version {version!r}, this program reads {VERSIONS[WATCHED]}."
                 )
             rows += pq.read_table(path, columns=_COLUMNS).to_pylist()
         except (pa.ArrowException, OSError) as error:

@@ -3,7 +3,7 @@
 - ``scalebench:SPLIT``: the generator of this project;
 - ``jsonl:FILE``, ``csv:FILE``, ``parquet:FILE``, or a path ending so: generic rows (`data.sources.generic`);
 - ``folder:FOLDER``: images, with metadata.jsonl or metadata.csv, or one folder per class;
-- ``hf:FOLDER``: a Hugging Face data set saved with ``save_to_disk``;
+- ``hf:FOLDER``: a Hugging Face data set saved with ``save_to_disk``; ``hf:OWNER/NAME/SPLIT``: one of the hub;
 - ``llava:FILE``: a question file of LLaVA's evaluation;
 - ``pope:WHERE`` and the other names in `READERS`: official files, WHERE being one of them or a split.
 
@@ -59,17 +59,19 @@ def load(
 
     data_dir: where data sets lie that are named by split (setting ``M3_DATA_DIR``).
     skipped: counts the rows that the reader leaves out, as far as it was read.
-    Raises `SourceError` for an unknown reader or missing files, saying what is expected where.
+    Raises `SourceError` for an unknown reader or missing files, saying what is expected where, and for a data
+    set without any samples.
     """
     if limit is not None and limit < 1:
         raise SourceError(f"The limit must be at least 1, got {limit}.")
     name, rest, split = _parse(spec)
     module, function = READERS[name].split(":")
     reader: Reader = getattr(importlib.import_module(module), function)
-    samples = iter(reader(rest, data_dir, Skipped() if skipped is None else skipped))
+    left_out = Skipped() if skipped is None else skipped
+    samples = iter(reader(rest, data_dir, left_out))
     if split:
         samples = _only(samples, split)
-    return islice(samples, limit)
+    return islice(_some(samples, spec, left_out), limit)
 
 
 def _parse(spec: str) -> tuple[str, str, str]:
@@ -87,6 +89,16 @@ def _parse(spec: str) -> tuple[str, str, str]:
         f"Data set {spec!r} is not known. Give NAME:SPLIT or NAME:FILE with NAME one of "
         f"{', '.join(READERS)}, or a path ending in {', '.join(_SUFFIXES)}."
     )
+
+
+def _some(samples: Iterator[Sample], spec: str, skipped: Skipped) -> Iterator[Sample]:
+    """The same; raises `SourceError` where there is none."""
+    empty = True
+    for sample in samples:
+        empty = False
+        yield sample
+    if empty:
+        raise SourceError(" ".join([f"{spec} has no samples.", *skipped.sentences()]))
 
 
 def _only(samples: Iterator[Sample], split: str) -> Iterator[Sample]:

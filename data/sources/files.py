@@ -5,9 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -129,39 +128,27 @@ def csv_rows(path: Path, needed: Sequence[str] = ()) -> Iterator[Row]:
 
 
 def json_rows(path: Path, key: str | None = None) -> Iterator[Row]:
-    """Rows of a JSON file that is a list, or has one under ``key``."""
-    content = read_json(path)
-    rows = content.get(key) if key is not None and isinstance(content, dict) else content
-    if not isinstance(rows, list):
-        raise SourceError(f"{path} holds no list{f' under {key!r}' if key else ''}.")
-    for number, values in enumerate(rows):
+    """Rows of a JSON file that is a list, or has one under ``key``; one at a time."""
+    from data.sources.json_stream import entries
+
+    for number, values in entries(path, key):
         yield row(values, f"{path}, entry {number}")
 
 
 def named_rows(path: Path) -> Iterator[tuple[str, Row]]:
-    """(name, row) of a JSON file that is an object of objects; raises `SourceError` for a name twice."""
-    content = read_json(path, partial(_distinct, path))
-    if not isinstance(content, dict):
-        raise SourceError(f"{path} is a {type(content).__name__}, not an object with an entry per question.")
-    for name, values in content.items():
+    """(name, row) of a JSON file that is an object of objects, one at a time; raises `SourceError` for a name
+    twice."""
+    from data.sources.json_stream import named
+
+    for name, values in named(path):
         yield name, row(values, f"{path}, entry {name!r}")
 
 
-def _distinct(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object's pairs; without this the last of equal names would win, and nobody would know."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        seen: set[str] = set()
-        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise SourceError(f"{path} has {twice!r} twice in one object.")
-    return found
-
-
-def read_json(path: Path, pairs: Callable[[list[tuple[str, Any]]], dict[str, Any]] | None = None) -> Any:
-    """What a JSON file holds. pairs: makes each object of it."""
+def read_json(path: Path) -> Any:
+    """What a JSON file holds, all of it."""
     with open_text(path) as file:
         try:
-            return json.loads("".join(decoded(file, path)), object_pairs_hook=pairs)
+            return json.loads("".join(decoded(file, path)))
         except json.JSONDecodeError as error:
             raise SourceError(f"{path} is not JSON: {error}.") from None
         except RecursionError:
@@ -187,7 +174,11 @@ def decoded(file: TextIO, path: Path) -> Iterator[str]:
     try:
         yield from file
     except UnicodeDecodeError as error:
-        raise SourceError(f"{path} is not UTF-8 text ({error.reason}). Save it as UTF-8.") from None
+        raise not_utf8(path, error) from None
+
+
+def not_utf8(path: Path, error: UnicodeDecodeError) -> SourceError:
+    return SourceError(f"{path} is not UTF-8 text ({error.reason}). Save it as UTF-8.")
 
 
 def locate(where: str, data_dir: Path | None, name: str, relative: str, origin: str) -> Path:

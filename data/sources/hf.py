@@ -1,10 +1,12 @@
 """A Hugging Face data set saved with ``save_to_disk``: ``hf:FOLDER``, of several splits ``hf:FOLDER/SPLIT``.
 
+Where there is no such folder, ``hf:OWNER/NAME``, ``hf:OWNER/NAME/SPLIT`` or ``hf:OWNER/NAME/CONFIG/SPLIT`` is
+a data set of the hub (`data.sources.hub`).
+
 Format: huggingface.co/docs/datasets, save_to_disk: ``state.json`` names the files under ``_data_files``,
 which are Arrow streams; ``dataset_dict.json`` of a folder with several splits names those. The columns
 are those of `data.sources.generic`, ``image`` a struct of bytes and path. Files are mapped into memory,
-not read. Tried on made examples only. Not covered: data sets by their name on the hub; a copy of a
-repository's Parquet files is read by ``parquet:FOLDER``.
+not read. Tried on made examples only.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import pyarrow as pa
 from PIL import Image
 
 from data.records import Sample
+from data.sources import hub
 from data.sources.files import Row, SourceError, read_json
 from data.sources.generic import samples
 from data.sources.parquet import NEEDED, columns_of, embedded, embedded_or_beside, placed
@@ -27,6 +30,8 @@ from data.sources.skipped import Skipped
 
 def read(where: str, data_dir: Path | None, skipped: Skipped) -> Iterator[Sample]:
     folder = placed(where, data_dir)
+    if not folder.exists() and hub.is_name(where):
+        return hub.read(where, skipped)
     rows = (row for path in _files(folder) for row in _rows(path))
     return samples(folder.name, rows, lambda row: embedded_or_beside(row, folder), skipped)
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from data.records import Sample
-from data.sources.files import ImageFile, SourceError, identified, json_rows, locate, read_json
+from data.sources.files import ImageFile, SourceError, identified, json_rows, locate
+from data.sources.json_stream import member
 from data.sources.options import references
 from data.sources.prompts import OPTION_LETTER, asked
 from data.sources.skipped import Skipped
@@ -23,7 +24,7 @@ def read(where: str, data_dir: Path | None, skipped: Skipped) -> Iterator[Sample
     if not Path(where).is_file() and where != "image":
         raise SourceError(f"seedbench: {where!r} is neither a file nor 'image', the part that is read.")
     path = locate(where, data_dir, "seedbench", "SEED-Bench.json", "github.com/AILab-CVC/SEED-Bench")
-    names = _types(read_json(path))
+    names = _types(member(path, "question_type"))
     for sample_id, row in identified(json_rows(path, "questions"), "seedbench", "question_id", skipped):
         if row.text("data_type") != "image":
             skipped.add(f"a {row.text('data_type')} instead of an image", row.where)
@@ -45,7 +46,6 @@ def read(where: str, data_dir: Path | None, skipped: Skipped) -> Iterator[Sample
         )
 
 
-def _types(content: Any) -> dict[str, str]:
+def _types(types: Any) -> dict[str, str]:
     """Number of a question type -> its name; empty where the file does not say."""
-    types = content.get("question_type") if isinstance(content, dict) else None
     return {str(number): str(name) for name, number in types.items()} if isinstance(types, dict) else {}

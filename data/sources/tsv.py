@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from data.sources.files import Row, SourceError, picture
+from data.sources.files import Row, SourceError, not_utf8, picture
 
 CELL = 2**27
 """Most characters of a cell: a picture of 100 MB."""
@@ -88,7 +88,7 @@ class _Lines:
         try:
             return line.decode("utf-8-sig" if first else "utf-8")
         except UnicodeDecodeError as error:
-            raise SourceError(f"{self._path} is not UTF-8 text ({error.reason}). Save it as UTF-8.") from None
+            raise not_utf8(self._path, error) from None
 
 
 def _reader(lines: _Lines) -> Iterator[list[str]]:

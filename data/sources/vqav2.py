@@ -8,11 +8,13 @@ question_id, answers (ten of answer, answer_confidence, answer_id), answer_type,
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from data.records import Sample
-from data.sources.files import ImageFile, SourceError, identified, json_rows, listed, locate
+from data.sources.files import ImageFile, Row, SourceError, identified, json_rows, listed, locate
 from data.sources.prompts import SHORT_ANSWER, asked
 from data.sources.skipped import Skipped
 
@@ -27,7 +29,7 @@ def read(where: str, data_dir: Path | None, skipped: Skipped) -> Iterator[Sample
     annotations = path.with_name(f"v2_mscoco_{subset}_annotations.json")
     if not annotations.is_file():
         raise SourceError(f"vqav2: {annotations} is missing: it has the answers. It comes from {_HOME}.")
-    known = {row.text("question_id"): row for row in json_rows(annotations, "annotations")}
+    known = {row.text("question_id"): _Note.of(row) for row in json_rows(annotations, "annotations")}
     for sample_id, row in identified(json_rows(path, "questions"), "vqav2", "question_id", skipped):
         number = row.text("image_id")
         if not number.isdecimal():
@@ -41,11 +43,30 @@ def read(where: str, data_dir: Path | None, skipped: Skipped) -> Iterator[Sample
             image_id=f"vqav2/{number}",
             open_image=ImageFile(path.parent / subset / f"COCO_{subset}_{int(number):012d}.jpg"),
             question=asked(SHORT_ANSWER, row.text("question")),
-            answers=tuple(answer.text("answer") for answer in listed(note, "answers")),
+            answers=note.answers,
             metric="vqa_official",
             dataset="vqav2",
             split=subset.removesuffix("2014"),
-            family=note.text("answer_type"),
-            kind=note.text("question_type"),
+            family=note.family,
+            kind=note.kind,
             prompt=SHORT_ANSWER,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Note:
+    """What is kept of an annotation while the questions are read; texts that repeat are kept once."""
+
+    answers: tuple[str, ...]
+    family: str
+    kind: str
+
+    @classmethod
+    def of(cls, row: Row) -> _Note:
+        texts = (
+            *(answer.text("answer") for answer in listed(row, "answers")),
+            row.text("answer_type"),
+            row.text("question_type"),
+        )
+        *answers, family, kind = map(sys.intern, texts)
+        return cls(tuple(answers), family, kind)

@@ -16,7 +16,7 @@ import typer
 
 from m3_backbone.types import Engine, EngineError
 from router import Router, embedded_bundle
-from router.cli.loading import deadline, load_engine
+from router.cli.loading import check_usual, deadline, load_engine, unproven
 from router.cli.options import Backbone, BundleOption, EngineOption
 from router.cli.pictures import generated
 from router.constraints import Constraints
@@ -92,6 +92,7 @@ def findings(settings: Settings) -> Iterator[Check]:
     if router is not None:
         matching = _match(router, engine)
         yield matching
+        yield _usual(settings, router)
         router = router if matching.state == "ok" else None
     yield _try_out(settings, engine, router)
 
@@ -110,6 +111,17 @@ def _match(router: Router, engine: Engine) -> Check:
     except M3Error as error:
         return Check("match", "fault", error.message)
     return Check("match", "ok", "The bundle was made for this backbone.")
+
+
+def _usual(settings: Settings, router: Router) -> Check:
+    """Whether the operator's defaults can be kept."""
+    try:
+        check_usual(settings, router)
+    except M3Error as error:
+        return Check("defaults", "fault", error.message)
+    if (sentence := unproven(settings, router)) is not None:
+        return Check("defaults", "note", sentence)
+    return Check("defaults", "ok", "The router can do what requests get that ask for nothing.")
 
 
 def _try_out(settings: Settings, engine: Engine, router: Router | None) -> Check:

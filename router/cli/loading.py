@@ -13,7 +13,9 @@ from router import embedded_bundle
 from router.errors import BundleMismatch, ConstraintError, M3Error
 from router.router import Router
 from router.service.pipeline import Pipeline
+from router.service.schemas import constraints_of
 from router.settings import Settings, SettingsError
+from router.targets import resolve
 
 _TORCH_PACKAGES = frozenset({"torch", "transformers", "sentencepiece", "safetensors"})
 
@@ -31,7 +33,7 @@ def load_engine(settings: Settings) -> Engine:
     if settings.engine == "fake":
         from m3_backbone.fake import FakeEngine
 
-        return FakeEngine(**queue)
+        return FakeEngine(token_delay_s=settings.fake_token_s, **queue)
     try:
         from m3_backbone import load_backbone, torch_engine
 
@@ -71,7 +73,7 @@ def load_engine(settings: Settings) -> Engine:
 
 def load_router(settings: Settings, engine: Engine) -> Router | None:
     """The router for ``engine``, or None when ``settings`` ask for none. Raises `BundleError`, and
-    `SettingsError` for a token budget that it never keeps.
+    `SettingsError` as `check_usual` does.
 
     The embedded bundle was fitted on m3-tiny. The fake engine has no bundle: unless one is named it is
     served without a router.
@@ -85,6 +87,12 @@ def load_router(settings: Settings, engine: Engine) -> Router | None:
         raise BundleMismatch(
             f"{error.message} `--bundle none` serves this backbone at its full scale."
         ) from error
+    check_usual(settings, router)
+    return router
+
+
+def check_usual(settings: Settings, router: Router) -> None:
+    """Raises `SettingsError` where ``router`` would refuse every request that asks for nothing itself."""
     second = router.bundle.escalation
     if settings.cascade is True and second is None:
         raise SettingsError(
@@ -95,9 +103,27 @@ def load_router(settings: Settings, engine: Engine) -> Router | None:
         prices = second.prices if second is not None and settings.cascade is True else router.bundle.prices
         try:
             prices.for_budget(settings.token_budget)
-        except ConstraintError as error:  # every request that names no budget would be refused
+        except ConstraintError as error:
             raise SettingsError(f"M3_TOKEN_BUDGET: {error.message} Raise it.") from error
-    return router
+
+
+def unproven(settings: Settings, router: Router) -> str | None:
+    """What becomes of M3_ACCURACY_DROP where no certificate of ``router`` keeps it; None where one does."""
+    if settings.accuracy_drop is None:
+        return None
+    bundle, usual = router.bundle, constraints_of({}, router.ladder, settings)
+    target = resolve(usual, bundle.prices, bundle.certificates)
+    if target.full is not None:
+        return (
+            f"M3_ACCURACY_DROP has value '{settings.accuracy_drop:g}', and {target.full}: requests that ask "
+            "for nothing are answered at the full scale. `m3-train certify` makes certificates."
+        )
+    if not target.certified:
+        return (
+            f"M3_MAX_NEW_TOKENS has value '{settings.max_new_tokens}', and M3_ACCURACY_DROP was certified "
+            f"with answers of up to {bundle.certificates.max_new_tokens} tokens: nothing is certified."
+        )
+    return None
 
 
 @asynccontextmanager

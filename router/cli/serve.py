@@ -16,7 +16,8 @@ from typing import Annotated
 import typer
 import uvicorn
 
-from router.cli.loading import MADE_UP, load_engine, load_router
+from m3_backbone.types import Engine
+from router.cli.loading import MADE_UP, load_engine, load_router, unproven
 from router.cli.options import (
     Backbone,
     BundleOption,
@@ -32,8 +33,11 @@ from router.cli.options import (
     Reducer,
 )
 from router.errors import M3Error
+from router.router import Router
+from router.service import logs
 from router.service.app import create_app
 from router.service.hosts import LOOPBACK, is_loopback
+from router.service.patience import Patience
 from router.service.protocol import HEAD_BYTES, Protocol
 from router.settings import Settings, unknown_variables
 
@@ -78,12 +82,7 @@ def command(
     if settings.allowed_hosts is None and is_loopback(settings.host):
         names = ",".join(sorted({*LOOPBACK, settings.host}))
         settings = settings.model_copy(update={"allowed_hosts": names})
-    logging.basicConfig(
-        level=settings.log_level.upper(),
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # a warning per malformed body of a client
+    logs.set_up(settings.log_level, settings.log_format)
     # Before uvicorn takes the signals over, and again when it hands them back after its drain.
     signal.signal(signal.SIGTERM, _leave)
     terminal = _Terminal()
@@ -99,8 +98,8 @@ def command(
 def _serve(settings: Settings, terminal: _Terminal) -> None:
     with _bind(settings) as listener:
         loaded = load_engine(settings)
-        router = load_router(settings, loaded)
-        app = create_app(settings, loaded, router, load_router=partial(load_router, settings, loaded))
+        router = _router(settings, loaded)
+        app = create_app(settings, loaded, router, load_router=partial(_router, settings, loaded))
         listener.listen(_BACKLOG)  # from here on a client waits instead of being refused
         address, bound_port = listener.getsockname()[:2]
         logger.info(
@@ -126,9 +125,23 @@ def _serve(settings: Settings, terminal: _Terminal) -> None:
             timeout_graceful_shutdown=max(1, int(settings.drain_timeout_s)),
         )
         server = _Server(config, app.state.service.reloader.request, terminal)
+        server.patience = Patience(loaded, settings.give_up_s)
         server.run(sockets=[listener])
         if not server.started:
             raise M3Error("The service did not start; the lines above say why.", code="not_started")
+        if server.patience.over:
+            raise M3Error(
+                f"The engine was not ready for {settings.give_up_s:g} s (M3_GIVE_UP_S). Start it again.",
+                code="engine_dead",
+            )
+
+
+def _router(settings: Settings, engine: Engine) -> Router | None:
+    """`load_router`; what the operator has asked for and nobody gets is told in the log."""
+    router = load_router(settings, engine)
+    if router is not None and (sentence := unproven(settings, router)) is not None:
+        logger.warning("%s", sentence)
+    return router
 
 
 class _Terminal:
@@ -147,7 +160,12 @@ class _Terminal:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's, which on SIGHUP also calls ``reload``, or drains and ends when ``terminal`` was closed."""
+    """uvicorn's, which on SIGHUP also calls ``reload``, or drains and ends when ``terminal`` was closed.
+
+    It ends too when ``patience`` with the engine is over.
+    """
+
+    patience: Patience
 
     def __init__(self, config: uvicorn.Config, reload: Callable[[], None], terminal: _Terminal) -> None:
         super().__init__(config)
@@ -157,6 +175,10 @@ class _Server(uvicorn.Server):
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up)
         await super().serve(sockets)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called ten times a second; whether to end."""
+        return await super().on_tick(counter) or self.patience.is_over()
 
     def _hang_up(self) -> None:
         if self._terminal.closed:

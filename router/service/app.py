@@ -16,10 +16,12 @@ from starlette.responses import Response
 
 from m3_backbone.types import Engine
 from router.decisions import DecisionLog
+from router.image_hosts import parse_image_hosts
 from router.service.admission import InFlightLimit, RateLimit
 from router.service.context import RequestContext
 from router.service.deciding import Routes
 from router.service.description import API_VERSION, DescribedApp
+from router.service.fetching import Fetcher
 from router.service.hosts import HostCheck, parse_hosts
 from router.service.keys import ApiKeys, KeyCheck
 from router.service.metrics import Metrics
@@ -43,12 +45,13 @@ def create_app(
     router: Routes | None = None,
     *,
     load_router: Callable[[], Routes | None] | None = None,
+    fetcher: Fetcher | None = None,
 ) -> FastAPI:
     """The service on ``engine``, which the app starts and, when it stops, drains and closes.
 
     router: a `router.Router`; None answers everything at the full scale and says so in each decision.
     load_router: what a reload calls for a new one (``app.state.service.reloader``); None: there are no
-    reloads.
+    reloads. fetcher: of images by address, instead of what ``settings`` say.
     Raises `DecisionLogError` when the decision log of ``settings`` cannot be opened.
     """
     metrics = Metrics(engine, None if router is None else router.version)
@@ -101,7 +104,8 @@ def create_app(
         lifespan=lifespan,
         exception_handlers={HTTPException: pass_on, RequestValidationError: pass_on},
     )
-    app.state.service = Service(settings, pipeline, metrics, recorder, known, watch, reloader)
+    fetcher = fetcher or _fetcher(settings)
+    app.state.service = Service(settings, pipeline, metrics, recorder, known, watch, reloader, fetcher)
     for group in (asking, batch, chat, operations, playground, quality):
         app.include_router(group.router)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
@@ -117,6 +121,11 @@ def create_app(
 
 def _decision_log(folder: Path, settings: Settings, metrics: Metrics) -> DecisionLog:
     return DecisionLog(folder, max_bytes=settings.decision_log_bytes, lost=metrics.decision_log_failed)
+
+
+def _fetcher(settings: Settings) -> Fetcher | None:
+    hosts = parse_image_hosts(settings.image_hosts)
+    return Fetcher(hosts, settings.max_body_bytes, settings.image_fetch_timeout_s) if hosts else None
 
 
 def _bound(settings: Settings) -> float | None:

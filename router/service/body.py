@@ -20,6 +20,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from router.errors import InvalidImage, InvalidRequest
 from router.service.failures import ClientGone
+from router.service.fetching import Fetcher, RemoteImage
 from router.service.text import clean
 from router.settings import Settings
 
@@ -139,8 +140,16 @@ async def _read_form(request: Request, settings: Settings) -> dict[str, Any]:
     return fields
 
 
+def picture_in(value: Any, fetcher: Fetcher | None) -> bytes | RemoteImage:
+    """`image_bytes`, or with a ``fetcher`` an image by address, which is fetched when it is read."""
+    scheme = _SCHEME.match(value[:64]) if isinstance(value, str) else None
+    if fetcher is not None and scheme is not None and scheme[1].lower() in ("http", "https"):
+        return fetcher.image(value)
+    return image_bytes(value)
+
+
 def image_bytes(value: Any) -> bytes:
-    """The image file in a field: uploaded bytes, a data URI, or base64. Nothing is ever fetched."""
+    """The image file in a field: uploaded bytes, a data URI, or base64."""
     if value is None:
         raise InvalidRequest("The field 'image' is missing.", code="missing_field", param="image")
     if isinstance(value, bytes):
@@ -154,7 +163,7 @@ def image_bytes(value: Any) -> bytes:
         return _base64(value)
     if scheme[1].lower() != "data":
         raise InvalidImage(
-            "An image by address is not fetched. Send its bytes as a data URI or base64.",
+            "An image by this address is not fetched. Send its bytes as a data URI or base64.",
             code="image_url_unsupported",
         )
     head, comma, payload = value.partition(",")

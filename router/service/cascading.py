@@ -27,6 +27,7 @@ class Generates(Protocol):
         *,
         deadline: float,
         request_id: str = "",
+        watch: Stopwatch | None = None,
     ) -> Generation: ...
 
 
@@ -52,7 +53,7 @@ async def in_passes(
         try:
             with watch.stage("generate"):
                 generation = await pipeline.generation(
-                    [part.slot], turns, sampling, deadline=deadline, request_id=request_id
+                    [part.slot], turns, sampling, deadline=deadline, request_id=request_id, watch=watch
                 )
         except EngineError as error:
             if not runs:

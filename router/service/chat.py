@@ -18,7 +18,7 @@ from typing import Any
 from m3_backbone.scales import Ladder
 from router.constraints import Constraints
 from router.errors import InvalidRequest
-from router.service.body import image_bytes
+from router.service.body import picture_in
 from router.service.chat_constraints import (
     constraints,
     object_in,
@@ -27,6 +27,8 @@ from router.service.chat_constraints import (
     share_of,
     shared_limits,
 )
+from router.service.fetching import Fetcher
+from router.service.results import Picture
 from router.service.sampling import Sampling, sampling_of
 from router.service.schemas import question_of
 from router.service.text import shown
@@ -50,7 +52,7 @@ class Chat:
     """
 
     turns: tuple[str, ...]
-    images: tuple[tuple[bytes, Constraints], ...]
+    images: tuple[tuple[Picture, Constraints], ...]
     sampling: Sampling
     stream: bool
     include_usage: bool
@@ -58,9 +60,18 @@ class Chat:
 
 
 def chat_of(
-    fields: dict[str, Any], scale_header: str | None, *, model: str, ladder: Ladder, settings: Settings
+    fields: dict[str, Any],
+    scale_header: str | None,
+    *,
+    model: str,
+    ladder: Ladder,
+    settings: Settings,
+    fetcher: Fetcher | None = None,
 ) -> Chat:
-    """``fields`` of the body and the header ``x-m3-scale``, checked. Raises `InvalidRequest`."""
+    """``fields`` of the body and the header ``x-m3-scale``, checked. Raises `InvalidRequest`.
+
+    fetcher: of images by address; None: there are none.
+    """
     suffix = scale_of_model(fields.get("model"), model, ladder)
     for name, harmless in _UNSUPPORTED.items():
         value = fields.get(name)
@@ -70,7 +81,7 @@ def chat_of(
                 code="unsupported_parameter",
                 param=name,
             )
-    turns, pictures = _conversation(fields.get("messages"), settings)
+    turns, pictures = _conversation(fields.get("messages"), settings, fetcher)
     options = object_in(fields, "stream_options")
     sampling = sampling_of(fields, settings)
     asked = replace(
@@ -92,18 +103,20 @@ def chat_of(
     )
 
 
-def _conversation(messages: Any, settings: Settings) -> tuple[tuple[str, ...], list[tuple[bytes, str]]]:
+def _conversation(
+    messages: Any, settings: Settings, fetcher: Fetcher | None
+) -> tuple[tuple[str, ...], list[tuple[Picture, str]]]:
     """(turns, images with their detail). What a system says stands before the user's first words."""
     if not isinstance(messages, list) or not messages:
         raise _wrong("The field 'messages' must be a list of at least one message.", "missing_field")
     said: list[tuple[str, str]] = []  # (role, text); what one role says in a row is one turn
     system: list[str] = []
-    pictures: list[tuple[bytes, str]] = []
+    pictures: list[tuple[Picture, str]] = []
     for message in messages:
         role = _role(message)
         if role is None:
             raise _wrong(f"Every message needs a role: {', '.join(_ROLES)}.", "invalid_role")
-        text, images = _content(message.get("content"), role)
+        text, images = _content(message.get("content"), role, fetcher)
         pictures += images
         if len(pictures) > settings.max_images:
             most = settings.max_images
@@ -128,7 +141,7 @@ def _role(message: Any) -> str | None:
     return _ROLES.get(name) if isinstance(name, str) else None
 
 
-def _content(content: Any, role: str) -> tuple[str, list[tuple[bytes, str]]]:
+def _content(content: Any, role: str, fetcher: Fetcher | None) -> tuple[str, list[tuple[Picture, str]]]:
     if isinstance(content, str):
         return content, []
     if content is None and role == "assistant":
@@ -140,7 +153,7 @@ def _content(content: Any, role: str) -> tuple[str, list[tuple[bytes, str]]]:
         if part.get("type") == "text" and isinstance(part.get("text"), str):
             texts.append(part["text"])
         elif part.get("type") == "image_url" and role == "user":
-            images.append(_image(part.get("image_url")))
+            images.append(_image(part.get("image_url"), fetcher))
         else:
             raise _wrong(
                 f"A part of type {shown(part.get('type'))} cannot be read here. Send 'text' with a string, "
@@ -150,13 +163,13 @@ def _content(content: Any, role: str) -> tuple[str, list[tuple[bytes, str]]]:
     return _joined(texts), images
 
 
-def _image(value: Any) -> tuple[bytes, str]:
+def _image(value: Any, fetcher: Fetcher | None) -> tuple[Picture, str]:
     url, detail = (value.get("url"), value.get("detail")) if isinstance(value, dict) else (value, None)
     if detail is not None and detail not in _DETAILS:
         raise _wrong(f"detail has value {shown(detail)}. Valid: {', '.join(_DETAILS)}.", "invalid_detail")
     if not isinstance(url, str):
         raise _wrong("An image_url must hold 'url', a data URI.", "invalid_type")
-    return image_bytes(url), detail or "auto"
+    return picture_in(url, fetcher), detail or "auto"
 
 
 def _joined(texts: Iterable[str]) -> str:

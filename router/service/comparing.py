@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from m3_backbone.types import Generation, OutOfMemory, PromptTooLong
 from router.constraints import Constraints
 from router.service.pipeline import Pipeline, Turns
-from router.service.results import Answered
+from router.service.results import Answered, Picture
 from router.service.timing import Stopwatch
 
 OWN_FAULTS = (PromptTooLong, OutOfMemory)
@@ -35,7 +35,7 @@ class Compared:
 
 async def compare(
     pipeline: Pipeline,
-    image: bytes,
+    image: Picture,
     turns: Turns,
     constraints: Constraints,
     *,

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from router.errors import M3Error
 from router.service.failures import as_m3_error, error_response
+from router.service.logs import FIELDS, REQUEST_ID
 from router.service.metrics import Metrics
 
 access_log = logging.getLogger("m3_router.access")
@@ -48,7 +49,8 @@ class RequestContext:
     """ASGI middleware. The request id is in ``scope["state"]["request_id"]`` and in every response.
 
     Logged are: id, method, route template, status, milliseconds, error code. Never a query, a body, a
-    header, or what an unexpected exception says (its type and where it came from are).
+    header, or what an unexpected exception says (its type and where it came from are). What else is logged
+    meanwhile has the id too (`router.service.logs`).
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
@@ -62,6 +64,7 @@ class RequestContext:
         begin = time.perf_counter()
         request_id = request_id_of(Headers(scope=scope))
         scope.setdefault("state", {})["request_id"] = request_id
+        in_lines = REQUEST_ID.set(request_id)
         status, code = 0, ""
 
         async def send_with_id(message: Message) -> None:
@@ -84,12 +87,16 @@ class RequestContext:
             seconds = time.perf_counter() - begin
             endpoint = getattr(scope.get("route"), "path", "unmatched")
             self._metrics.request_ended(endpoint, status, seconds)
+            method = scope["method"] if scope["method"].isalpha() else "?"
+            facts = {"method": method, "endpoint": endpoint, "status": status, "ms": round(seconds * 1000, 1)}
             access_log.info(
                 "%s %s %s %d %.1fms%s",
                 request_id,
-                scope["method"] if scope["method"].isalpha() else "?",
+                method,
                 endpoint,
                 status,
                 seconds * 1000,
                 f" {code}" if code else "",
+                extra={FIELDS: {**facts, **({"code": code} if code else {})}},
             )
+            REQUEST_ID.reset(in_lines)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from m3_backbone.types import Engine, Generation
-from router.service.results import Cost, Pass, Run, Slots
+from router.service.results import Cost, Pass, Routed, Run, Slots
 
 
 def cost_of_prompt(
@@ -38,6 +38,17 @@ def cost_of_runs(engine: Engine, runs: Sequence[Run]) -> tuple[Cost, tuple[Pass,
         flops=sum(each.flops for each in passes),
     )
     return whole, passes
+
+
+def cost_so_far(engine: Engine, before: Sequence[Run], part: Routed) -> Cost:
+    """Of the passes ``before`` and the prompt of the next one, with one new token; about one image."""
+    passes = cost_of_runs(engine, before)[1]
+    now = cost_of_prompt(engine, [part.slot], part.inputs.text_tokens, 1, encoded=True)
+    return replace(
+        part.cost,
+        visual_tokens=now.visual_tokens + sum(each.visual_tokens for each in passes),
+        flops=now.flops + sum(each.flops for each in passes),
+    )
 
 
 def _pass(engine: Engine, run: Run, *, encoded: bool) -> Pass:

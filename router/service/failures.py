@@ -24,6 +24,9 @@ from router.errors import InvalidImage, InvalidRequest, M3Error, Overloaded, Tim
 
 RETRY_AFTER_S = 1
 
+_HOPELESS = frozenset({"out_of_memory", "deadline_exceeded"})
+"""The same request would fail again; and what took too long in a crowd would make the crowd larger."""
+
 _HTTP_CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 415: "unsupported_media_type"}
 
 
@@ -91,8 +94,8 @@ def error_response(error: Exception) -> Response:
         headers["Retry-After"] = str(shown.retry_after_s)
     elif shown.status == 503:
         headers["Retry-After"] = str(RETRY_AFTER_S)
-    if shown.code == "out_of_memory":
-        headers["x-should-retry"] = "false"  # OpenAI's clients obey: the same request fails again
+    if shown.code in _HOPELESS:
+        headers["x-should-retry"] = "false"  # OpenAI's clients obey
     if shown.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if shown.status in (408, 413):

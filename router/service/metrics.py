@@ -6,7 +6,7 @@ define, scales of the ladder.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -45,6 +45,18 @@ class Metrics:
             "m3_router_fallbacks",
             "Requests sent to the largest scale allowed because the router could not decide.",
             ["reason"],
+            registry=registry,
+        )
+        self._passes = Counter(
+            "m3_passes",
+            "Answers generated, by scale and by which pass of their request they were.",
+            ["scale", "number"],
+            registry=registry,
+        )
+        self._first_token_seconds = Histogram(
+            "m3_first_token_seconds",
+            "Time to the first token of the answer that is given.",
+            buckets=_SECONDS,
             registry=registry,
         )
         self._visual_tokens = Counter("m3_visual_tokens", "Visual tokens generated from.", registry=registry)
@@ -114,6 +126,14 @@ class Metrics:
         for stage, milliseconds in timings_ms.items():
             if stage != "total":
                 self._stage_seconds.labels(stage).observe(milliseconds / 1000)
+
+    def passed(self, scales: Sequence[int]) -> None:
+        """The passes of one request, in order."""
+        for number, scale in enumerate(scales, 1):
+            self._passes.labels(str(scale), str(number)).inc()
+
+    def first_token(self, seconds: float) -> None:
+        self._first_token_seconds.observe(seconds)
 
     def answered(self, visual_tokens: int, full_visual_tokens: int, flops: int, full_flops: int) -> None:
         self._visual_tokens.inc(visual_tokens)

@@ -26,11 +26,12 @@ from router.passes import cascades
 from router.service.cascading import in_passes
 from router.service.costing import cost_of_answer, cost_of_prompt, cost_of_runs
 from router.service.deciding import Decider, Routes
-from router.service.results import Answered, Cost, Routed, Run, Slots, Turns
+from router.service.results import Answered, Cost, Picture, Routed, Run, Slots, Turns
 from router.service.sampling import Sampling
 from router.service.stopping import Stopping
 from router.service.threads import Busy, Threads
 from router.service.timing import Stopwatch, until
+from router.service.token_room import TokenRoom
 from router.settings import Settings
 
 __all__ = ["KeepsApart", "Pipeline", "Slots", "Turns"]
@@ -57,11 +58,17 @@ class Pipeline:
         waiting = engine.capacity.queue_size + engine.capacity.batch_size
         self._decoders = Threads(2, waiting=waiting, name="m3-decode")
         self._routers = Threads(2, waiting=waiting, name="m3-route")
+        self._room = TokenRoom(settings.queue_tokens)
         self.use(router)
 
     def use(self, router: Routes | None) -> None:
         """``router`` decides from the next request on; those under way keep the one they began with."""
         self._decider = Decider(router, self._routers, self.settings.route_timeout_s)
+
+    @property
+    def decider(self) -> Decider:
+        """The router in use, for all decisions about one request."""
+        return self._decider
 
     @property
     def router(self) -> Routes | None:
@@ -77,7 +84,7 @@ class Pipeline:
 
     async def route(
         self,
-        image: bytes,
+        image: Picture,
         turns: Turns,
         constraints: Constraints,
         *,
@@ -102,7 +109,7 @@ class Pipeline:
 
     async def route_each(
         self,
-        images: Sequence[tuple[bytes, Constraints]],
+        images: Sequence[tuple[Picture, Constraints]],
         turns: Turns,
         *,
         watch: Stopwatch,
@@ -117,7 +124,7 @@ class Pipeline:
 
     async def answer(
         self,
-        image: bytes,
+        image: Picture,
         turns: Turns,
         constraints: Constraints,
         *,
@@ -138,7 +145,7 @@ class Pipeline:
 
     async def answer_each(
         self,
-        images: Sequence[tuple[bytes, Constraints]],
+        images: Sequence[tuple[Picture, Constraints]],
         turns: Turns,
         *,
         deadline: float,
@@ -158,10 +165,12 @@ class Pipeline:
             )
             return self.answered_in(runs, watch)
         with watch.stage("generate"):
-            generation = await self.generation([part.slot for part in parts], turns, sampling, **common)
+            generation = await self.generation(
+                [part.slot for part in parts], turns, sampling, watch=watch, **common
+            )
         return self.answered(parts, generation, watch)
 
-    async def answer_at(self, image: bytes, turns: Turns, scale: int, *, deadline: float) -> Answered:
+    async def answer_at(self, image: Picture, turns: Turns, scale: int, *, deadline: float) -> Answered:
         """Decode, encode, generate at ``scale``: the path without a router, for comparisons."""
         watch = Stopwatch()
         async with until(deadline):
@@ -178,11 +187,16 @@ class Pipeline:
         *,
         deadline: float,
         request_id: str = "",
+        watch: Stopwatch | None = None,
     ) -> Generation:
-        """What `tokens` ends with. Raises `EngineError`."""
+        """What `tokens` ends with. watch: is told of the first token. Raises `EngineError`."""
         tokens = self.tokens(slots, turns, sampling, deadline=deadline, request_id=request_id)
+        first = True
         async with aclosing(tokens):
             async for event in tokens:
+                if first and watch is not None:
+                    watch.first_token()
+                first = False
                 if event.generation is not None:
                     return event.generation
         raise AssertionError("`tokens` ends with a generation or an exception")
@@ -211,26 +225,27 @@ class Pipeline:
             # A client may use one id for several requests: only this one must stop at its text.
             request_id=f"{request_id}/{uuid.uuid4().hex}" if how.stop else request_id,
         )
-        events = self.engine.generate(request, deadline=deadline)
-        stopping = Stopping(how.stop) if how.stop else None
-        try:
-            while True:
-                # A deadline for each step: steps may be taken by different tasks.
-                async with until(deadline):
-                    event = await anext(events, None)
-                if event is None:
-                    raise EngineError("The engine ended its stream without an answer.")
-                if stopping is not None:
-                    before, event = stopping.stopped, stopping.cut(event)
-                    if stopping.stopped and not before:
-                        # Not closed but aborted: the engine then tells what it has done so far.
-                        await self.engine.abort(request.request_id)
-                yield event
-                if event.generation is not None:
-                    return
-        finally:
-            if (close := getattr(events, "aclose", None)) is not None:
-                await close()
+        with self._room.take(request.visual_tokens + request.max_new_tokens):
+            events = self.engine.generate(request, deadline=deadline)
+            stopping = Stopping(how.stop) if how.stop else None
+            try:
+                while True:
+                    # A deadline for each step: steps may be taken by different tasks.
+                    async with until(deadline):
+                        event = await anext(events, None)
+                    if event is None:
+                        raise EngineError("The engine ended its stream without an answer.")
+                    if stopping is not None:
+                        before, event = stopping.stopped, stopping.cut(event)
+                        if stopping.stopped and not before:
+                            # Not closed but aborted: the engine then tells what it has done so far.
+                            await self.engine.abort(request.request_id)
+                    yield event
+                    if event.generation is not None:
+                        return
+            finally:
+                if (close := getattr(events, "aclose", None)) is not None:
+                    await close()
 
     def answered(self, parts: tuple[Routed, ...], generation: Generation, watch: Stopwatch) -> Answered:
         """``generation`` with what it cost, and the times until now."""
@@ -242,9 +257,12 @@ class Pipeline:
         last, parts = runs[-1], runs[-1].parts
         if len(runs) > 1:  # about one image
             parts = (replace(parts[0], cost=cost),)
-        return Answered(last.scale, last.generation, cost, watch.read(), parts, passes)
+        return Answered(last.scale, last.generation, cost, watch.read(), parts, passes, watch.first_token_ms)
 
-    async def _encode(self, image: bytes, watch: Stopwatch, owner: str = "") -> EncodedImage:
+    async def _encode(self, image: Picture, watch: Stopwatch, owner: str = "") -> EncodedImage:
+        if not isinstance(image, bytes):
+            with watch.stage("fetch"):
+                image = await image.read()
         with watch.stage("decode"):
             try:
                 pixels = await self._decoders.run(images.decode, image, self._limits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from router.decisions import DecisionLog, DecisionRecord, WatchedRecord
 from router.service.metrics import Metrics
@@ -21,9 +22,15 @@ class Recorder:
         self._model = model
 
     def decided(
-        self, routed: Routed, timings_ms: dict[str, float], *, endpoint: str, request_id: str
+        self,
+        routed: Routed,
+        timings_ms: dict[str, float],
+        *,
+        endpoint: str,
+        request_id: str,
+        passes: Sequence[int] = (),
     ) -> None:
-        """A decision."""
+        """A decision. passes: the scales at which it was answered, in order."""
         if self._log is None:
             return
         self._write(
@@ -37,6 +44,7 @@ class Recorder:
                 visual_tokens=routed.cost.visual_tokens,
                 full_visual_tokens=routed.cost.full_visual_tokens,
                 timings_ms=timings_ms,
+                passes=tuple(passes),
             )
         )
 

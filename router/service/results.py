@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from m3_backbone.types import EncodedImage, Generation, RouteInputs
 from router.policy import Decision
 
 Turns = Sequence[str]
 """What was said: user, assistant, user, ...; the user's is the last."""
+
+
+class Readable(Protocol):
+    """An image file that has to be got first. `read` raises members of `M3Error`."""
+
+    async def read(self) -> bytes: ...
+
+
+Picture = bytes | Readable
+"""An image file of a request."""
 
 Slots = Sequence[tuple[EncodedImage, int]]
 """The images of a prompt, each at its scale."""
@@ -87,7 +98,7 @@ class Answered:
 
     passes: in order; the last one's answer is ``generation``.
     scale: the largest of its images; 0 without one. parts: one per image, empty when there is none or the
-    caller fixed the scale (`Pipeline.answer_at`).
+    caller fixed the scale (`Pipeline.answer_at`). first_token_ms: until the first token of ``generation``.
     """
 
     scale: int
@@ -96,6 +107,7 @@ class Answered:
     timings_ms: dict[str, float]
     parts: tuple[Routed, ...] = ()
     passes: tuple[Pass, ...] = ()
+    first_token_ms: float | None = None
 
     @property
     def routed(self) -> Routed:

@@ -12,16 +12,17 @@ from starlette.requests import Request
 
 from router.constraints import Constraints
 from router.service.bodies import AnswerBody
-from router.service.body import image_bytes, read_fields
+from router.service.body import picture_in, read_fields
 from router.service.chat import Chat, chat_of
 from router.service.failures import ClientGone
+from router.service.fetching import Fetcher
 from router.service.metrics import Metrics
 from router.service.pipeline import Pipeline
 from router.service.quality import Quality
 from router.service.recording import Recorder
 from router.service.reloading import Reloader
 from router.service.replies import answer_body
-from router.service.results import Answered, Routed
+from router.service.results import Answered, Pass, Picture, Routed
 from router.service.schemas import constraints_of, question_of, refuse_unknown
 from router.service.watching import Drawn, Watch
 from router.settings import Settings
@@ -36,7 +37,7 @@ class Ask:
     drawn: when it is to be answered again.
     """
 
-    image: bytes
+    image: Picture
     question: str
     constraints: Constraints
     deadline: float
@@ -56,6 +57,7 @@ class Service:
     quality: Quality
     watch: Watch
     reloader: Reloader | None = None
+    fetcher: Fetcher | None = None
 
     @property
     def model(self) -> str:
@@ -81,7 +83,7 @@ class Service:
         constraints = constraints_of(fields, self.pipeline.engine.ladder, self.settings)
         question = question_of(fields.get("question"), self.settings)
         return Ask(
-            image=image_bytes(fields.get("image")),
+            image=picture_in(fields.get("image"), self.fetcher),
             question=question,
             constraints=constraints,
             deadline=deadline,
@@ -112,26 +114,40 @@ class Service:
             model=self.model,
             ladder=self.pipeline.engine.ladder,
             settings=self.settings,
+            fetcher=self.fetcher,
         )
 
     def count(self, done: Answered, *, endpoint: str, request_id: str, drawn: Drawn | None = None) -> None:
         """`record` its decisions, count what the answer cost, and answer it again later if it was drawn."""
-        self.record(done.parts, done.timings_ms, endpoint=endpoint, request_id=request_id)
+        self.record(done.parts, done.timings_ms, endpoint=endpoint, request_id=request_id, passes=done.passes)
+        self.metrics.passed([each.scale for each in done.passes])
+        if done.first_token_ms is not None:
+            self.metrics.first_token(done.first_token_ms / 1000)
         cost = done.cost
         self.metrics.answered(cost.visual_tokens, cost.full_visual_tokens, cost.flops, cost.full_flops)
         if drawn is not None:
             self.watch.offer(drawn, done, request_id)
 
     def record(
-        self, parts: Sequence[Routed], timings_ms: dict[str, float], *, endpoint: str, request_id: str
+        self,
+        parts: Sequence[Routed],
+        timings_ms: dict[str, float],
+        *,
+        endpoint: str,
+        request_id: str,
+        passes: Sequence[Pass] = (),
     ) -> None:
-        """Count the decisions of a request, one per image, and log them; time its stages."""
+        """Count the decisions of a request, one per image, and log them; time its stages.
+
+        passes: of its answer; of several images there is one, in which each has its own scale.
+        """
         self.metrics.stages(timings_ms)
         for routed in parts:
             decision = routed.decision
+            scales = [each.scale for each in passes] if len(parts) == 1 else [decision.scale] * len(passes)
             self.metrics.decided(decision.scale, decision.policy, routed.fallback)
             self.quality.routed(routed)
-            self.recorder.decided(routed, timings_ms, endpoint=endpoint, request_id=request_id)
+            self.recorder.decided(routed, timings_ms, endpoint=endpoint, request_id=request_id, passes=scales)
 
 
 def service_of(request: Request) -> Service:

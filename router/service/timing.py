@@ -16,6 +16,12 @@ class Stopwatch:
     def __init__(self) -> None:
         self._start = time.perf_counter()
         self._stages: dict[str, float] = {}
+        self.first_token_ms: float | None = None
+        """Until the first token of the answer that is given; None before there is one."""
+
+    def first_token(self) -> None:
+        """The first token is there; of several passes the last one counts."""
+        self.first_token_ms = (time.perf_counter() - self._start) * 1000
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

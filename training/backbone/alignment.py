@@ -1,9 +1,10 @@
 """A second loss that puts words into the visual tokens: each pooled token should point at the embeddings of
 the words for what lies under it.
 
-The mean over a cell is mostly background and place; what a question asks for is a small part of it, and look-ups
-by content ("what colour is the circle?") are not learned from answers alone. Tied to the embeddings of the
-words, the same look-up is a match of equal vectors. Uses the generator's dense labels: training only.
+The mean over a cell is mostly background and place; what a question asks for is a small part of it, and
+look-ups by content ("what colour is the circle?") are not learned from answers alone. Tied to the
+embeddings of the words, the same look-up is a match of equal vectors. Uses the generator's dense labels:
+training only.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ def hints(embeddings: Tensor, targets: Tensor) -> Tensor:
     """[B, scale, hidden]: the mean embedding of the words under each token, at the size of one word's."""
     mixed = targets.to(embeddings.dtype) @ embeddings
     length = embeddings.detach().float().norm(dim=-1).mean().to(embeddings.dtype)
-    return F.normalize(mixed, dim=-1) * length
+    made: Tensor = F.normalize(mixed, dim=-1) * length
+    return made
 
 
 def _table(words: Sequence[str], encode: Callable[[str], Sequence[int]]) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""What is asked about each training picture in a step: questions, look-ups and descriptions, drawn at random."""
+"""What is asked about each training picture in a step: questions, look-ups, descriptions, drawn at random."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ class Lessons:
     def __init__(self, store: PictureStore, blocks: Blocks, recipe: Recipe, seed: int) -> None:
         self._recipe = recipe
         self._questions = [[blocks.block(q, a) for q, a, _ in text["questions"]] for text in store.texts]
-        self._look_ups = [[blocks.block(key, value) for key, value in text["look_ups"]] for text in store.texts]
+        self._look_ups = [
+            [blocks.block(key, value) for key, value in text["look_ups"]] for text in store.texts
+        ]
         self._descriptions = [
             [blocks.block(p, t, DESCRIPTION) for p, t in text["descriptions"]] for text in store.texts
         ]

@@ -33,7 +33,7 @@ class Recipe:
     machine, and what a slower machine loses is steps. Heads are few and wide (64) because on a CPU the
     softmax of attention is the bottleneck, and its cost grows with the number of heads."""
 
-    images: int = 24_000
+    images: int = 40_000
     val_images: int = 240
     workers: int = 2
     vocabulary: int = 1_000
@@ -49,8 +49,8 @@ class Recipe:
     context: int = 1024
 
     minutes_tower: float = 28.0
-    minutes_phase1: float = 20.0  # scales 9 and 36 only: short sequences, many steps
-    minutes_phase2: float = 30.0  # all five scales
+    minutes_phase1: float = 15.0  # scales 9 and 36 only: short sequences, many steps
+    minutes_phase2: float = 28.0  # all five scales
 
     crop: int = 8  # side of a crop, in patches
     crops: int = 64

@@ -10,13 +10,16 @@ from typing import TypeVar
 
 import torch
 
+from m3_backbone.machine import give_back_freed_memory
+
 T = TypeVar("T")
 
 _PROC = Path("/proc/self")
 
 
 def peak(call: Callable[[], T], device: torch.device) -> tuple[int | None, T]:
-    """(bytes, what ``call`` returned). Weights are among the bytes; on a CPU so is all else of the process.
+    """(bytes, what ``call`` returned). Weights are among the bytes; on a CPU so is all else of the process,
+    but not what earlier calls took and freed.
 
     None where the system has no such counter (it is Linux's ``VmHWM``).
     """
@@ -28,6 +31,7 @@ def peak(call: Callable[[], T], device: torch.device) -> tuple[int | None, T]:
         value = call()
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device), value
+    give_back_freed_memory()
     try:
         (_PROC / "clear_refs").write_text("5")  # resets the high-water mark of this process
     except OSError:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from m3_backbone.decoder import Decoder, Step
+from m3_backbone.decoder import Decoder
+from m3_backbone.slots import Step
 
 
 @dataclass(slots=True)

@@ -23,6 +23,7 @@ def candidates() -> tuple[Candidate, ...]:
     from training.candidates.lookup import Lookup
     from training.candidates.nearest_neighbours import NearestNeighbours
     from training.candidates.question_only import question_only
+    from training.candidates.question_text import question_text
     from training.candidates.vir import ViR, vir_routed
     from training.escalation.candidates import HybridCascade, PlainCascade
 
@@ -34,6 +35,7 @@ def candidates() -> tuple[Candidate, ...]:
         Attention(),
         MeanOfMembers(),
         question_only(),
+        question_text(),
         image_only(),
         ImageEntropy(),
         NearestNeighbours(),

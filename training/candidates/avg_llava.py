@@ -33,7 +33,7 @@ from router.policy import utility
 from router.predictor import Predictions
 from training.candidates.base import Examples, no_novelty
 from training.candidates.budget import Budget
-from training.candidates.peers import along, answer_losses, in_proportion, softmax
+from training.candidates.peers import along, answer_losses, in_proportion, own_flops, softmax
 from training.evaluation.settings import Replay, Settings
 
 if TYPE_CHECKING:
@@ -76,7 +76,9 @@ class AvgLlava:
             seed=seed,
             threads=threads,
         )
-        charge = in_proportion(published_flops(examples.table), examples.table) if self.groups == OWN else {}
+        charge = own_flops(network)
+        if self.groups == OWN:
+            charge = in_proportion(published_flops(examples.table), examples.table)
         return FittedAvgLlava(self.name, network, words, charge)
 
 
@@ -87,7 +89,8 @@ def avg_llava_routed() -> AvgLlava:
 
 @dataclass(frozen=True)
 class FittedAvgLlava:
-    """words: token id -> row of the embedding. charge: FLOPs of the router as published."""
+    """words: token id -> row of the embedding. charge: FLOPs of the router, as published where it reads what
+    the published one reads."""
 
     name: str
     network: FittedNetwork

@@ -18,12 +18,9 @@ from numpy.typing import NDArray
 
 from router.features import Float32
 from training.candidates.base import FittedLogits, Labels, Logits, image_folds
+from training.candidates.budget import ROUNDS_PATIENCE
 
 Mask = NDArray[np.bool_]
-
-ROUNDS = 400
-PATIENCE = 25
-FOLDS = 4
 
 FIXED: dict[str, Any] = {
     "objective": "cross_entropy",
@@ -172,7 +169,7 @@ class Search:
             self._bins.rows(~held, labels, start),
             num_boost_round=self._rounds,
             valid_sets=[self._bins.rows(held, labels, start)],
-            callbacks=[lgb.early_stopping(PATIENCE, verbose=False)],
+            callbacks=[lgb.early_stopping(ROUNDS_PATIENCE, verbose=False)],
         )
         return HeldOut(
             float(booster.best_score["valid_0"]["cross_entropy"]), int(booster.best_iteration), booster

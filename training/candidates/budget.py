@@ -1,4 +1,12 @@
-"""What a network's search may try: the same for every candidate that is one, and as much as the trees try."""
+"""What every candidate's search may try: the same for all, so that none wins by having searched longer.
+
+For each model that it fits, a candidate tries at most `SETTINGS` settings on the first of `FOLDS` folds by
+image, takes the best to the other folds, which say how many rounds or epochs are right, and fits once more on
+everything: six fits. A fit has at most `ROUNDS` trees or `EPOCHS` passes over the data, and stops when the
+loss on held-out images has not fallen for `ROUNDS_PATIENCE` or `EPOCHS_PATIENCE` of them. (A tree and a pass
+cost differently; most fits stop before either limit.) Nearest neighbours have nothing to fit: they try three
+spaces, in each of which several k cost no more than one.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 Setting = Mapping[str, Any]
+
+SETTINGS = 3
+FOLDS = 3
+ROUNDS, ROUNDS_PATIENCE = 400, 25
+EPOCHS, EPOCHS_PATIENCE = 20, 4
 
 GRID: tuple[Setting, ...] = (
     {"learning_rate": 1e-3, "weight_decay": 0.1},
@@ -17,12 +30,12 @@ GRID: tuple[Setting, ...] = (
 
 @dataclass(frozen=True)
 class Budget:
-    """grid: settings tried on the first fold; they may hold more, for the network's builder to read.
+    """A network's. grid: settings tried on the first fold; they may hold more, for its builder to read.
 
     folds: by image. epochs: at most. patience: epochs without a lower held-out loss before a fit stops.
     """
 
     grid: Sequence[Setting] = GRID
-    folds: int = 4
-    epochs: int = 60
-    patience: int = 6
+    folds: int = FOLDS
+    epochs: int = EPOCHS
+    patience: int = EPOCHS_PATIENCE

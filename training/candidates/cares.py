@@ -29,7 +29,7 @@ from router.features import NEEDS, QUESTION_GROUPS
 from router.predictor import Predictions
 from training.candidates.base import Examples, no_novelty
 from training.candidates.budget import Budget
-from training.candidates.peers import along, in_proportion, softmax
+from training.candidates.peers import along, in_proportion, own_flops, softmax
 from training.evaluation.settings import Index, Replay, Settings
 
 if TYPE_CHECKING:
@@ -87,7 +87,10 @@ class Cares:
             seed=seed,
             threads=threads,
         )
-        charge = in_proportion(encoder_flops(examples.table), examples.table) if self.groups == OWN else {}
+        charge = own_flops(network)
+        if self.groups == OWN:
+            encoder = in_proportion(encoder_flops(examples.table), examples.table)
+            charge = {cost: flops + encoder[cost] for cost, flops in charge.items()}
         return FittedCares(self.name, network, charge)
 
 
@@ -98,7 +101,7 @@ def cares_routed() -> Cares:
 
 @dataclass(frozen=True)
 class FittedCares:
-    """charge: FLOPs of the extra encoder."""
+    """charge: FLOPs of the classifier, and of the extra encoder where it needs one."""
 
     name: str
     network: FittedNetwork

@@ -4,13 +4,12 @@ Source: Chen, Zaharia and Zou, FrugalGPT (arXiv 2305.05176), section 3, "LLM cas
 
 Followed: a scorer g(query, answer) -> reliability for each model of the cascade, here each scale, learned
 from whether its answers were right; a sequence of at most three models and a threshold for each but the
-last, chosen together for the most accuracy at a mean cost (`training.evaluation.cascades`). Every budget
+last, chosen together for the most accuracy at a mean cost (`training.evaluation.plain_cascade`). Every budget
 has its own sequence and thresholds, learned on ``tune``, whose images no scorer has seen.
 
 Departures: the scorer is boosted trees instead of a DistilBERT on the text. It reads the question's
 features, the answer (which of the frequent ones it is, its length, whether it is a number) and its
-confidence, which the paper's services did not give. Its own FLOPs are not charged, as no router's are.
-``frugalgpt_routed`` reads our route inputs besides.
+confidence, which the paper's services did not give. ``frugalgpt_routed`` reads our route inputs besides.
 """
 
 from __future__ import annotations
@@ -24,11 +23,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.records import OutcomeTable
+from router.cascade import MOST_PASSES
 from router.features import NEEDS, QUESTION_GROUPS, Float32
 from router.predictor import Predictions
-from training.candidates.base import Examples, no_novelty
-from training.candidates.boosting import FOLDS, GRID, ROUNDS, Search
-from training.evaluation.cascades import as_settings, climb, confidences, plain_cascade
+from training.candidates.base import Examples, leaves, no_novelty
+from training.candidates.boosting import GRID, Search
+from training.candidates.budget import FOLDS, ROUNDS
+from training.evaluation.passes import as_settings, confidences
+from training.evaluation.plain_cascade import climb, plain_cascade
+from training.evaluation.results import FLOPS, FLOPS_7B
 from training.evaluation.settings import Settings
 
 ANSWERS = 48
@@ -79,6 +82,12 @@ class FittedFrugalGPT:
     known: Mapping[str, int]
     notes: dict[str, Any]
 
+    @property
+    def charge(self) -> Mapping[str, float]:
+        """See `training.candidates.base.Charged`: the two dearest scorers, for no cascade runs more."""
+        dearest = sorted(leaves(scorer) for scorer in self.scorers)[1 - MOST_PASSES :]
+        return dict.fromkeys((FLOPS, FLOPS_7B), float(sum(dearest)))
+
     def reliability(self, examples: Examples) -> NDArray[np.float64]:
         """g(query, answer) of the answers at all scales [n, S]: how likely each is right."""
         raw = [
@@ -103,8 +112,8 @@ class FittedFrugalGPT:
         on_examples = [climb(rungs, sure) for rungs in cascades]
         knob = "mean visual tokens on tune"
         return (
-            as_settings(self.name, knob, budgets, on_tune),
-            as_settings(self.name, knob, budgets, on_examples),
+            as_settings(self.name, knob, budgets, on_tune, self.charge),
+            as_settings(self.name, knob, budgets, on_examples, self.charge),
         )
 
 

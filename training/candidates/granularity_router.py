@@ -58,6 +58,7 @@ class GranularityRouter(nn.Module):
         self.norm = nn.LayerNorm(n_scales)
 
     def forward(self, visual: Tensor, question: Tensor, words: Tensor, *more: Tensor) -> Tensor:
+        words = words[:, : max(1, int((words > 0).sum(dim=1).max()))]  # beyond the longest there are none
         single = [question[:, None], *(values[:, None] for values in more)]
         tokens = [project(values) for project, values in zip(self.dense, (visual, *single), strict=True)]
         x = self.dropout(torch.cat([*tokens, self.words(words)], dim=1))  # [n, T, width]
@@ -69,7 +70,7 @@ class GranularityRouter(nn.Module):
         x = self.norms[0](x + self.attention["out"](mixed.transpose(1, 2).reshape(n, length, -1)))
         x = self.norms[1](x + self.feed_forward(x))
         votes = self.mlp(x) * there[:, :, None]  # [n, T, S]
-        logits: Tensor = self.norm(torch.einsum("nts,t->ns", votes, self.voter))
+        logits: Tensor = self.norm(torch.einsum("nts,t->ns", votes, self.voter[:length]))
         return logits
 
 

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from data.records import OutcomeTable
 from router.predictor import Predictions
 from training.candidates.base import Examples, image_folds, log_loss, no_novelty
+from training.candidates.budget import FOLDS
 
 Floats = NDArray[np.float64]
 
 BINS = 10
-FOLDS = 4
 POOLED = "pooled"
 """Name of the entropy over pooled tokens."""
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from router.features import NEEDS, Float32
 from training.candidates.base import Ensemble, Examples, FittedLogits, Trees, head_columns, head_labels
-from training.candidates.boosting import FOLDS, GRID, ROUNDS, Search, fitted_trees
+from training.candidates.boosting import GRID, Search, fitted_trees
+from training.candidates.budget import FOLDS, ROUNDS
 
 
 @dataclass(frozen=True)

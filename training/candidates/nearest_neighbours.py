@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from router.features import QUESTION_GROUPS, FeatureSpec, Float32
 from router.predictor import Predictions
 from training.candidates.base import Examples, image_folds, log_loss, no_novelty
+from training.candidates.budget import FOLDS
+from training.evaluation.results import FLOPS, FLOPS_7B
 
 GROUPS = ("grid_stats", "pooled", "image", "question", "interaction", "length")
-FOLDS = 4
 _ROWS = 512  # rows whose distances to all of training are held at once
 
 
@@ -61,7 +62,7 @@ class FittedNeighbours:
     def charge(self) -> Mapping[str, float]:
         """A multiply-accumulate per number of the training table, and a comparison per sample of it."""
         flops = float(2 * self.placed.size + len(self.placed))
-        return {"flops": flops, "flops_7b": flops}
+        return dict.fromkeys((FLOPS, FLOPS_7B), flops)
 
     def predict(self, examples: Examples) -> Predictions:
         got = np.concatenate(

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from router.features import Float32
 from training.candidates.base import image_folds
@@ -88,7 +89,8 @@ class FittedNetwork:
     """A network after fitting, and how it came about.
 
     weights: by their names in the module, buffers too. held_out: float32 [n, C], each sample's outputs by
-    the network of the fold that it was held out of. notes: plain numbers for the manifest.
+    the network of the fold that it was held out of. notes: plain numbers for the manifest. flops: of its
+    matrix products, per request.
     """
 
     build: Build
@@ -96,6 +98,7 @@ class FittedNetwork:
     weights: Mapping[str, Float32]
     held_out: Float32
     notes: dict[str, Any]
+    flops: float
 
     def module(self) -> nn.Module:
         """The module with its weights, ready for use and export."""
@@ -158,7 +161,8 @@ def fit_network(
         "weights": int(sum(value.size for value in final.weights.values())),
         "torch": torch.__version__.partition("+")[0],
     }
-    return FittedNetwork(build, grid[best], final.weights, held_out, notes)
+    flops = _flops(_built(build, grid[best], seed).eval(), [each[:1] for each in x])
+    return FittedNetwork(build, grid[best], final.weights, held_out, notes, flops)
 
 
 @dataclass(frozen=True)
@@ -230,6 +234,15 @@ def _follow(average: dict[str, Tensor], parameters: Mapping[str, Tensor], kept: 
 def _outputs(module: nn.Module, weights: dict[str, Tensor], inputs: Sequence[Tensor]) -> Tensor:
     parts = zip(*(torch.split(x, 4096) for x in inputs), strict=True)
     return torch.cat([torch.func.functional_call(module, weights, part) for part in parts])
+
+
+@torch.no_grad()
+def _flops(module: nn.Module, inputs: Sequence[Tensor]) -> float:
+    """FLOPs of the matrix products in one pass over ``inputs``, a multiply-accumulate being 2; those inside
+    of torch's fused attention are not seen."""
+    with FlopCounterMode(display=False) as counter:
+        module(*inputs)
+    return float(counter.get_total_flops())
 
 
 def _built(build: Build, setting: Setting, seed: int) -> nn.Module:

@@ -6,6 +6,7 @@ Shapes: n samples, S scales.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,11 @@ from m3_backbone.cost import Architecture
 from router.features import Float32
 from training.candidates.base import Examples
 from training.evaluation.pricing import price
+from training.evaluation.results import FLOPS, FLOPS_7B
 from training.evaluation.settings import PRICE, Replay, Settings, at_prices, sweep
+
+if TYPE_CHECKING:
+    from training.candidates.networks import FittedNetwork
 
 CERTAIN = 0.99
 """Answers are at most this probable: below 0.01 nats, differences and ratios of losses say nothing."""
@@ -56,13 +61,18 @@ def along(
     return on_tune, at_prices(name, replay(examples), on_tune.targets, charge, knob=knob)
 
 
+def own_flops(network: FittedNetwork) -> dict[str, float]:
+    """The charge for ``network`` itself, whatever the backbone."""
+    return dict.fromkeys((FLOPS, FLOPS_7B), network.flops)
+
+
 def in_proportion(flops_7b: float, table: OutcomeTable) -> dict[str, float]:
     """The charge for a part that costs ``flops_7b`` beside a 7B model.
 
     On the table's own backbone it is charged the same share of a request at the full scale.
     """
     share = flops_7b / price(table, Architecture.llava_7b())[:, -1].mean()
-    return {"flops": float(share * table.flops[:, -1].mean()), "flops_7b": flops_7b}
+    return {FLOPS: float(share * table.flops[:, -1].mean()), FLOPS_7B: flops_7b}
 
 
 def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:

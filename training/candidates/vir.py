@@ -16,6 +16,7 @@ the probability of a significant loss from which on a scale is refused, and 0.5 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from router.features import NEEDS, Float32
 from router.predictor import Predictions
 from training.candidates.base import Examples, no_novelty
 from training.candidates.budget import Budget
-from training.candidates.peers import along, answer_losses
+from training.candidates.peers import along, answer_losses, own_flops
 from training.evaluation.settings import Index, Replay, Settings
 
 if TYPE_CHECKING:
@@ -83,6 +84,11 @@ class FittedViR:
     def notes(self) -> dict[str, Any]:
         return self.network.notes
 
+    @property
+    def charge(self) -> Mapping[str, float]:
+        """See `training.candidates.base.Charged`: the classifiers."""
+        return own_flops(self.network)
+
     def predict(self, examples: Examples) -> Predictions:
         """P(compression to the scale costs nothing that is significant), for both heads."""
         loses = self.significance(examples)
@@ -109,7 +115,7 @@ class FittedViR:
     def frontier(self, tune: Examples, examples: Examples) -> tuple[Settings, Settings]:
         """See `training.candidates.base.Frontier`."""
         knob = "probability of a significant loss"
-        return along(self.name, self.replay, tune, examples, knob=knob, values=THRESHOLDS)
+        return along(self.name, self.replay, tune, examples, knob=knob, values=THRESHOLDS, charge=self.charge)
 
 
 def significant(losses: Float32) -> Float32:

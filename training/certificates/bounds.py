@@ -7,9 +7,9 @@ about one image are not. They are tested on B calibration sets of n images each 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,8 +55,12 @@ class Sets:
         return np.bincount(flat, minlength=sets * self.images).reshape(sets, -1).astype(np.float64)
 
 
-PValues = Callable[[Floats, float, Sets], Floats]
-"""(losses [m, K], epsilon, sets) -> p-values [B, K] of the hypotheses E[loss] > epsilon."""
+class PValues(Protocol):
+    """P-values [B, K] of the hypotheses E[loss] > epsilon, for losses [m, K]."""
+
+    def __call__(self, losses: Floats, epsilon: float, sets: Sets, /, *, largest: float = 1.0) -> Floats:
+        """largest: a p-value above it ends the test along the path; those after it may be given as 1."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ class Bound:
         return high
 
     def smallest_n(self, epsilon: float, delta: float) -> int:
-        """Images without any loss that are needed before "above ``epsilon``" is refused at ``delta``."""
+        """Images that lose nothing which are needed before "above ``epsilon``" is refused at ``delta``."""
         none = np.zeros((1, 1))
 
         def enough(n: int) -> bool:
@@ -94,12 +98,13 @@ class Bound:
         return high
 
 
-def hoeffding_bentkus(losses: Floats, epsilon: float, sets: Sets) -> Floats:
+def hoeffding_bentkus(losses: Floats, epsilon: float, sets: Sets, *, largest: float = 1.0) -> Floats:
     """For losses in [0, 1]: the smaller of Hoeffding's and Bentkus' bounds on such a mean, were it epsilon.
 
     min(exp(-n kl(min(mean, epsilon), epsilon)), e P(Bin(n, epsilon) <= ceil(n mean))): Bates, Angelopoulos,
     Lei, Malik and Jordan, "Distribution-Free, Risk-Controlling Prediction Sets" (2021), section 3.1; as a
-    p-value in Angelopoulos, Bates, Candes, Jordan and Lei, "Learn then Test" (2021), section 3.
+    p-value in Angelopoulos, Bates, Candes, Jordan and Lei, "Learn then Test" (2021), section 3. All of them
+    cost as much as one: ``largest`` saves nothing.
     """
     _check(losses, 0.0)
     if not 0 < epsilon < 1:
@@ -115,16 +120,16 @@ def hoeffding_bentkus(losses: Floats, epsilon: float, sets: Sets) -> Floats:
     return p
 
 
-def betting(losses: Floats, epsilon: float, sets: Sets) -> Floats:
+def betting(losses: Floats, epsilon: float, sets: Sets, *, largest: float = 1.0) -> Floats:
     """For losses in [-1, 1]: one over the wealth of one who bets that the mean is below epsilon.
 
     `bet_against` on x = (loss + 1) / 2 and m = (epsilon + 1) / 2.
     """
     _check(losses, -1.0)
-    return bet_against((losses + 1) / 2, (epsilon + 1) / 2, sets)
+    return bet_against((losses + 1) / 2, (epsilon + 1) / 2, sets, largest=largest)
 
 
-def bet_against(x: Floats, mean: float, sets: Sets) -> Floats:
+def bet_against(x: Floats, mean: float, sets: Sets, *, largest: float = 1.0) -> Floats:
     """P-values [B, K] of the hypotheses E[x] >= ``mean``, from values [m, K] in [0, 1].
 
     The wealth prod_i (1 + bet_i (mean - x_i)) is a supermartingale if E[x] >= mean, so it ever reaches 1 / p
@@ -135,11 +140,18 @@ def bet_against(x: Floats, mean: float, sets: Sets) -> Floats:
     p = np.ones((len(sets.order), x.shape[1]))
     if not 0 < mean < 1:
         return p
+    going = np.arange(len(sets.order))
     for k in range(x.shape[1]):
-        values = x[:, k][sets.order]  # [B, n]
+        if k and np.array_equal(x[:, k], x[:, k - 1]):  # neighbours on a path often choose alike
+            p[:, k] = p[:, k - 1]
+            continue
+        values = x[:, k][sets.order[going]]  # [B, n]
         bets = np.minimum(_plug_in(values), LARGEST_BET / (1 - mean))
         log_wealth = np.cumsum(np.log1p(bets * (mean - values)), axis=1).max(axis=1)
-        p[:, k] = np.exp(-np.maximum(log_wealth, 0.0))
+        p[going, k] = np.exp(-np.maximum(log_wealth, 0.0))
+        going = going[p[going, k] <= largest]
+        if not len(going):
+            break
     return p
 
 

@@ -40,13 +40,12 @@ def at_scales(table: Outcomes, loss: LossName) -> Floats:
     return np.maximum(net, 0.0) if loss == "regret" else net
 
 
-def by_image(values: Floats, choices: NDArray[np.integer], image_index: NDArray[np.int64]) -> Floats:
-    """[m, K]: per image the mean over its samples of ``values`` [n, S] at ``choices`` [K, n].
+def image_means(values: Floats, image_index: NDArray[np.int64]) -> Floats:
+    """[m, K]: per image the mean over its samples of ``values`` [K, n].
 
     Images without a sample, of which a table of one family may have some, are left out.
     """
     _, image_of = np.unique(image_index, return_inverse=True)
     samples = np.bincount(image_of)
-    rows = np.arange(len(values))
-    sums = [np.bincount(image_of, values[rows, choice], len(samples)) for choice in choices]
+    sums = [np.bincount(image_of, each, len(samples)) for each in values]
     return np.stack(sums, axis=1) / samples[:, None]

@@ -1,16 +1,11 @@
-"""The path of settings that is fixed before any image of ``certify`` is looked at.
-
-From the full scale over prices below 0, at which a token earns a little, to those of the bundle's table,
-which were set on ``tune``: the last one buys only the smallest scale.
-"""
+"""The paths of settings that are fixed before any image of ``certify`` is looked at."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 
 from router.certificates import FULL, Setting
+from router.escalation import Escalation
 from router.prices import Prices
 
 _BELOW_ZERO = -np.geomspace(2e-3, 1e-6, 20)
@@ -18,11 +13,12 @@ _BELOW_ZERO = -np.geomspace(2e-3, 1e-6, 20)
 next to nothing: a smaller scale is taken wherever it is expected to score higher."""
 
 
-def fix_path(prices: Prices, thresholds: Sequence[float | None] = (None,)) -> tuple[Setting, ...]:
-    """The settings in the order in which they are tested: the full scale, then ever cheaper ones.
+def price_path(prices: Prices) -> tuple[Setting, ...]:
+    """From the full scale over prices below 0, at which a token earns a little, to those of the bundle's
+    table, which were set on ``tune``: the last one buys only the smallest scale."""
+    return (FULL, *(Setting(price) for price in (*_BELOW_ZERO.tolist(), *prices.prices)))
 
-    thresholds: of a cascade, from the one with most passes; each price is tried with all of them before
-    the next one. They too must not come from ``certify``.
-    """
-    ascending = [*_BELOW_ZERO.tolist(), *prices.prices]
-    return (FULL, *(Setting(price, threshold) for price in ascending for threshold in thresholds))
+
+def cascade_path(escalation: Escalation | None) -> tuple[Setting, ...]:
+    """From the full scale along the path that was fixed with the second look; empty without one."""
+    return (FULL, *escalation.path) if escalation is not None and escalation.path else ()

@@ -1,63 +1,51 @@
-"""A router replayed over an outcome table at every setting of a path."""
+"""A router replayed over an outcome table at every setting of a path, its cascade's too."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from data.records import OutcomeTable, RecordError
 from router.certificates import Setting
-from router.constraints import LossName
 from router.predictor import Predictions
 from router.router import Router
-from training.certificates.bounds import Floats
-from training.certificates.losses import at_scales, by_image
+from training.certificates.played import Played
+from training.escalation.fit import replay
+from training.evaluation.passes import Passes
 
 
 @dataclass(frozen=True)
-class Replay:
-    """What a policy does on n samples at K settings of ``path``.
+class Replay(Played):
+    """path: the K settings; other fields as in `Played`."""
 
-    choices: int8 [K, n], the index of the scale that answers. tokens: [K, n] visual tokens of all passes.
-    """
-
-    table: OutcomeTable
     path: tuple[Setting, ...]
-    choices: NDArray[np.int8]
-    tokens: Floats
 
     @classmethod
     def of(
         cls, router: Router, predictions: Predictions, table: OutcomeTable, path: Sequence[Setting]
     ) -> Replay:
-        """With its fallback, as it is served. Raises `RecordError` for a cascade, which needs more passes."""
-        cascade = next((s for s in path if s.threshold is not None), None)
-        if cascade is not None:
-            raise RecordError(f"{cascade} is a setting of a cascade, and a router alone makes one pass.")
-        choices = np.stack(
-            [router.play(predictions, table.visual_tokens, setting).astype(np.int8) for setting in path]
-        )
-        rows = np.arange(len(table))
-        tokens = np.stack([table.visual_tokens[rows, choice] for choice in choices]).astype(np.float64)
-        return cls(table, tuple(path), choices, tokens)
+        """With its fallback, as it is served; a setting with a threshold is one of the cascade.
 
-    def losses(self, loss: LossName) -> Floats:
-        """[m, K] by image, unit of every certificate."""
-        return by_image(at_scales(self.table, loss), self.choices, self.table.image_index)
-
-    def image_tokens(self) -> Floats:
-        """[m, K] mean visual tokens by image."""
-        _, image_of = np.unique(self.table.image_index, return_inverse=True)
-        samples = np.bincount(image_of)
-        sums = [np.bincount(image_of, tokens, len(samples)) for tokens in self.tokens]
-        return np.stack(sums, axis=1) / samples[:, None]
-
-    def family(self, name: str) -> Replay:
-        """The samples of one family alone."""
-        rows = np.flatnonzero(self.table.families == name)
-        return replace(
-            self, table=self.table.take(rows), choices=self.choices[:, rows], tokens=self.tokens[:, rows]
+        Raises `RecordError` for such a setting where the router has no second look.
+        """
+        look, novel = router.second_look, router.is_novel(predictions)
+        cascades = any(setting.threshold is not None for setting in path)
+        if cascades and look is None:
+            raise RecordError("The bundle has no second look: fit it with --escalation.")
+        hybrid = replay(look, table, predictions, novel) if cascades and look is not None else None
+        optimism = 1.0 if look is None else look.escalation.optimism
+        nothing = np.zeros(table.visual_tokens.shape, np.bool_)
+        runs = [
+            hybrid.passes(setting.price, optimism, setting.threshold)
+            if hybrid is not None and setting.threshold is not None
+            else Passes(router.play(predictions, table.visual_tokens, setting), nothing)
+            for setting in path
+        ]
+        return cls(
+            table=table,
+            choices=np.stack([run.choice.astype(np.int8) for run in runs]),
+            tokens=np.stack([run.tokens(table.visual_tokens) for run in runs]),
+            path=tuple(path),
         )

@@ -16,6 +16,10 @@ def command(
     backbone: Annotated[str, typer.Option(help="Checkpoint folder, hub name, or 'tiny'.")] = "tiny",
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+    vision_tower: Annotated[
+        str | None,
+        typer.Option(help="CLIP's folder, where the checkpoint's own name of it does not resolve."),
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads; torch's choice by default.")
     ] = None,
@@ -32,6 +36,7 @@ def command(
     """Measure the backbone against the reference's way; prints tables, then one JSON line."""
     import torch
 
+    from m3_backbone.machine import keep_freed_memory
     from training.bench import models, report, results
     from training.bench.workload import Workload
 
@@ -40,6 +45,7 @@ def command(
         "--backbone": None if backbone == "tiny" else _shown(backbone),
         "--dtype": None if dtype == "float32" else dtype,
         "--device": None if device == "cpu" else device,
+        "--vision-tower": None if vision_tower is None else _shown(vision_tower),
         "--threads": threads,
         "--repeats": None if repeats == 3 else repeats,
         "--pairs": None if pairs == 200 else pairs,
@@ -49,10 +55,11 @@ def command(
     words = [word for option, value in given.items() if value is not None for word in (option, str(value))]
     if threads is not None:
         torch.set_num_threads(threads)
+    keep_freed_memory()  # as every process does that loads a model; both ways have it
     try:
         with console.status("loading") as status:
             if random is None:
-                sides = models.load(backbone, dtype=dtype, device=device)
+                sides = models.load(backbone, dtype=dtype, device=device, vision_tower=vision_tower)
             else:
                 sides = models.random(random, dtype=dtype, device=device)
             measured = results.measure(

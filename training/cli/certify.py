@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -66,14 +65,15 @@ def command(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of --simulate.")] = 0,
 ) -> None:
-    """Certify settings of a router, and write them into its bundle."""
+    """Certify settings of a router, and of its cascade if it has one, and write them into its bundle."""
     from dataclasses import replace
 
     from data.records import read_outcomes
     from router.errors import M3Error
     from router.router import Router
-    from training.certificates.grid import DELTAS, EPSILONS, SPLIT, Grid, certify
-    from training.fit import shipped_outcomes
+    from training.certificates.certify import SPLIT, certify
+    from training.certificates.grid import DELTAS, EPSILONS, Grid
+    from training.fit import outcomes_hash, shipped_outcomes
 
     start = time.monotonic()
     console = Console()
@@ -87,22 +87,23 @@ def command(
             rows = _simulate(router, table, grid, images=images, draws=draws, seed=seed)
             _tell_simulated(rows, console)
             return
-        digest = hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
-        found = certify(router, table, grid, families=families, outcomes=digest)
+        found = certify(router, table, grid, families=families, outcomes=outcomes_hash(folder))
         _tell(found, console)
-        if all(certificate.refused for certificate in found.accuracy):
-            needed = min(c.smallest_n for c in found.accuracy)
+        if all(certificate.refused for certificate in (*found.accuracy, *found.cascade)):
+            needed = min(c.smallest_n for c in (*found.accuracy, *found.cascade))
             raise ValueError(
-                f"{len(table.image_ids)} images cannot certify anything that was asked for, whatever they "
-                f"show: at least {needed} are needed. Label more, or allow a larger epsilon or delta."
+                f"{len(table.image_ids)} images cannot certify anything that was asked for, even if they "
+                f"lost nothing: at least {needed} are needed. Label more, or allow a larger epsilon or delta."
             )
         certified = replace(router.bundle, certificates=found)
         certified.write(bundle)
     except (ValueError, M3Error, OSError) as err:  # RecordError is a ValueError; messages have the remedy
         Console(stderr=True).print(f"Error: {err}", markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
+    n = len(found.accuracy) + len(found.cascade)
+    cascades = f" ({len(found.cascade)} of them of cascades)" if found.cascade else ""
     console.print(
-        f"Bundle {certified.version} at {bundle}: {len(found.accuracy)} certificates from "
+        f"Bundle {certified.version} at {bundle}: {n} certificates{cascades} from "
         f"{len(table.image_ids)} images, {time.monotonic() - start:.0f} s.",
         soft_wrap=True,
         highlight=False,
@@ -122,16 +123,16 @@ def _losses(names: Sequence[str] | None) -> tuple[LossName, ...]:
 def _simulate(
     router: Router, table: OutcomeTable, grid: Grid, *, images: int | None, draws: int, seed: int
 ) -> list[Simulated]:
-    from training.certificates.grid import predict, replay_of
+    from training.certificates.certify import predict, replays
     from training.certificates.simulate import BAD, reversed_scales, simulate
     from training.report.places import FINAL
 
     if FINAL in table.split.split("+"):
         raise ValueError(f"The split '{FINAL}' is opened by `m3-train report --final` only.")
     predictions = predict(router, table)
-    policies = {
-        router.bundle.candidate: replay_of(router, table, predictions),
-        BAD: replay_of(router, table, reversed_scales(predictions)),
+    bad = replays(router, table, reversed_scales(predictions))
+    policies = replays(router, table, predictions) | {
+        name.replace(router.bundle.candidate, BAD, 1): replay for name, replay in bad.items()
     }
     return simulate(policies, grid, n_images=images, draws=draws, seed=seed)
 
@@ -144,17 +145,16 @@ def _table(title: str, *headings: str) -> Table:
 
 
 def _tell(found: Certificates, console: Console) -> None:
-    headings = ("loss", "epsilon", "delta", "price", "images", "bound", "visual tokens", "images needed")
-    whole = _table("Certified, all families together", *headings)
-    each = _table("Certified by family: all at once, with delta shared (Bonferroni)", "family", *headings)
-    for certificate in found.accuracy:
-        if certificate.group:
-            each.add_row(certificate.group, *_row(certificate))
-        else:
-            whole.add_row(*_row(certificate))
-    console.print(whole)
-    if each.row_count:
-        console.print(each)
+    for what, certificates in (("Certified", found.accuracy), ("Certified cascades", found.cascade)):
+        whole = [c for c in certificates if not c.group]
+        if not whole:
+            continue
+        headings = ("loss", "epsilon", "delta", "setting", "images", "bound", "visual tokens", "needed")
+        table = _table(f"{what}, all families together", *headings)
+        for certificate in whole:
+            table.add_row(*_row(certificate))
+        console.print(table)
+        _tell_families(what, [c for c in certificates if c.group], console)
     for bounds in found.tokens:
         console.print(
             f"Mean visual tokens at delta {bounds.delta:g}: at most {bounds.bounds[0]:.4g} at the lowest "
@@ -162,6 +162,31 @@ def _tell(found: Certificates, console: Console) -> None:
             soft_wrap=True,
             highlight=False,
         )
+
+
+def _tell_families(what: str, certificates: Sequence[Certificate], console: Console) -> None:
+    """The families' certificates at one delta; the manifest has all of them."""
+    from router.constraints import DELTA
+
+    if not certificates:
+        return
+    delta = min({c.delta for c in certificates}, key=lambda d: abs(d - DELTA))
+    epsilons = sorted({c.epsilon for c in certificates})
+    table = _table(
+        f"{what}, mean visual tokens by family: all at once at delta {delta:g}, shared (Bonferroni)",
+        *("family", "images", "loss", *(f"epsilon {epsilon:g}" for epsilon in epsilons)),
+    )
+    cells = {(c.group, c.loss, c.epsilon): c for c in certificates if c.delta == delta}
+    for family, loss in dict.fromkeys((c.group, c.loss) for c in certificates):
+        row = [cells[family, loss, epsilon] for epsilon in epsilons]
+        table.add_row(family, str(row[0].n_images), loss, *map(_in_short, row))
+    console.print(table)
+
+
+def _in_short(certificate: Certificate) -> str:
+    if certificate.refused:
+        return f"needs {certificate.smallest_n}"
+    return "full scale" if certificate.setting is None else f"{certificate.visual_tokens:.1f}"
 
 
 def _row(certificate: Certificate) -> tuple[str, ...]:

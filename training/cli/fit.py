@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,7 +26,8 @@ def command(
         str,
         typer.Option(
             help="Kind of predictor; those that make bundles: lightgbm_per_scale, lightgbm_shared, "
-            "lightgbm_joint, lightgbm_monotone, attention, ensemble, question_only."
+            "lightgbm_joint, lightgbm_monotone, attention, ensemble, question_only, question_text, "
+            "image_only."
         ),
     ] = "lightgbm_per_scale",
     tolerance: Annotated[
@@ -43,7 +43,7 @@ def command(
     from router.errors import M3Error
     from training.candidates import candidates
     from training.candidates.base import by_name
-    from training.fit import fit, read_tables, shipped_outcomes
+    from training.fit import fit, outcomes_hash, read_tables, shipped_outcomes
 
     start = time.monotonic()
     folder = shipped_outcomes() if outcomes is None else outcomes
@@ -61,18 +61,15 @@ def command(
             seed=seed,
             threads=threads,
             escalation=escalation,
-            provenance={"outcomes": {split: _hash(folder / split) for split in ("router-train", "tune")}},
+            provenance={
+                "outcomes": {split: outcomes_hash(folder / split) for split in ("router-train", "tune")}
+            },
         )
         result.bundle.write(out)
     except (ValueError, M3Error, OSError) as err:  # RecordError is a ValueError; messages have the remedy
         Console(stderr=True).print(f"Error: {err}", markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
     _tell(result, out, time.monotonic() - start)
-
-
-def _hash(folder: Path) -> str:
-    """Of the table's manifest, which holds the hashes of its files."""
-    return hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
 
 
 def _tell(result: FitResult, out: Path, seconds: float) -> None:

@@ -76,6 +76,13 @@ def command(
         str | None, typer.Option(help="Its split.", show_default="that of --references, or imported")
     ] = None,
     prompt: Annotated[str, typer.Option(help="Name of the conversation template.")] = "unknown",
+    fingerprint: Annotated[
+        str,
+        typer.Option(
+            help="Of the checkpoint that answered, as `m3-router doctor` gives it: routers fitted on the "
+            "table can then serve it."
+        ),
+    ] = "",
 ) -> None:
     """Make an outcome table of what another program answered, one scale or budget after the other."""
     from dataclasses import fields, replace
@@ -116,7 +123,7 @@ def command(
             for answer in read_answers(path, chosen, scale=scale, full_tokens=full_tokens, known=known)
         )
         assert metric is not None
-        origin = Origin(model, dataset or "imported", metric, split or "imported", prompt)
+        origin = Origin(model, dataset or "imported", metric, split or "imported", prompt, fingerprint)
         table = build_table(answers, origin, [path for _, path in files])
         if known is not None:
             table = replace(table, manifest={**table.manifest, "unanswered": known.total - len(known.found)})

@@ -73,6 +73,7 @@ def command(
 ) -> None:
     """Answer every question at every scale, once, and write the outcome table."""
     from data.sources import Skipped, load
+    from data.unreadable import write_unreadable
     from m3_backbone import EngineError, load_backbone
     from m3_backbone.prompt import CONVERSATIONS
     from training.interrupt import Interrupt, Stopped
@@ -130,6 +131,8 @@ def command(
 
         try:
             table = label(model, samples, out, settings, show, lambda: interrupt.asked, skipped)
+            again = load(dataset, data_dir, limit, Skipped(duplicates=skip_duplicates))
+            write_unreadable(out, again, _unreadable(table))
         except Stopped as done:
             progress.stop()
             console.print(f"Stopped: {done}, in whole shards in {out}. {RESUME}")
@@ -169,6 +172,12 @@ def _progress(console: Console) -> Progress:
     )
 
 
+def _unreadable(table: OutcomeTable) -> dict[str, str]:
+    """Image id -> why it could not be opened."""
+    known = table.manifest.get("unreadable_images")
+    return known if isinstance(known, dict) else {}
+
+
 def summary(table: OutcomeTable, out: Path) -> Table:
     """Scores and tokens by scale, for the terminal."""
     shown = Table(title=f"{len(table)} samples of {len(table.image_ids)} images in {out}")
@@ -183,8 +192,8 @@ def summary(table: OutcomeTable, out: Path) -> Table:
         )
     shown.add_row("best of all", f"{table.scores.max(axis=1).mean():.4f}", "", "")
     notes = []
-    if isinstance(unreadable := table.manifest.get("unreadable_images"), dict) and unreadable:
-        notes.append(f"{len(unreadable)} images could not be opened; manifest.json lists them.")
+    if unreadable := _unreadable(table):
+        notes.append(f"{len(unreadable)} images could not be opened; unreadable.jsonl has their questions.")
     if isinstance(left_out := table.manifest.get("left_out"), dict):
         notes += [f"{count} rows were left out for {reason}." for reason, count in left_out.items()]
     shown.caption = "\n".join(notes) or None

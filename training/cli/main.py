@@ -28,6 +28,8 @@ VERBS: dict[str, tuple[str, str]] = {
         "Calibrate a bundle on answers that the service watched.",
     ),
     "report": ("training.cli.report:command", "Write the report of cost against accuracy."),
+    "readme": ("training.cli.readme:command", "Write the README's figures, and run its examples."),
+    "compare": ("training.cli.compare:command", "Compare all candidates on the same outcome tables."),
     "compare-reports": (
         "training.cli.compare_reports:command",
         "Show what changed between two reports, and whether it is more than chance.",

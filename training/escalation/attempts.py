@@ -11,7 +11,7 @@ from router.cascade import evidence
 from router.features import Float32
 from router.predictor import Predictions
 from training.candidates.base import Examples, Logits, heads
-from training.evaluation.cascades import confidences
+from training.evaluation.passes import confidences
 from training.graph import ExportError
 
 

@@ -14,15 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from router.cascade import MEAN_LOGPROB
+from router.cascade import MEAN_LOGPROB, MOST_PASSES
 from router.features import Float32
 from router.predictor import Predictions
 from training.calibrate import calibrated, fit_calibration
-from training.candidates.base import Candidate, Examples, no_novelty
+from training.candidates.base import Candidate, Examples, Logits, no_novelty
 from training.candidates.lightgbm_shared import LightGBMShared
 from training.escalation.attempts import held_out
 from training.escalation.fit import FittedEscalation, fit_escalation, learner, replay
-from training.evaluation.cascades import Hybrid, as_settings, climb, confidences, plain_cascade
+from training.evaluation.hybrid import Hybrid
+from training.evaluation.passes import as_settings, confidences
+from training.evaluation.plain_cascade import climb, plain_cascade
+from training.evaluation.results import FLOPS, FLOPS_7B
 from training.evaluation.settings import Settings
 
 CHEAPEST_FIRST = "mean visual tokens on tune"
@@ -65,9 +68,10 @@ class FittedCascade:
     threads: int
 
     @property
-    def logits(self) -> Any:
+    def logits(self) -> Logits:
         """Those of the first look: what the decision before the language model costs."""
-        return self.first.logits
+        logits: Logits = self.first.logits
+        return logits
 
     @property
     def notes(self) -> Mapping[str, Any]:
@@ -93,14 +97,16 @@ class FittedCascade:
             candidate=self.candidate.second,
         )
         other = calibrated(maps, self.predict(examples))
-        return fitted, replay(fitted.look, examples, other, np.zeros(len(examples), np.bool_))
+        return fitted, replay(fitted.look, examples.table, other, np.zeros(len(examples), np.bool_))
 
     def frontier(self, tune: Examples, examples: Examples) -> tuple[Settings, Settings]:
-        """See `training.candidates.base.Frontier`."""
+        """See `training.candidates.base.Frontier`. Charged for as many second looks as there may be."""
         fitted, hybrid = self.looks(tune, examples)
+        flops = self.logits.flops + (MOST_PASSES - 1) * fitted.logits.flops
+        charge = dict.fromkeys((FLOPS, FLOPS_7B), flops)
         setting = (fitted.escalation.optimism, fitted.escalation.threshold)
-        path = hybrid.sweep(self.candidate.name, *setting)
-        return fitted.hybrid.at_prices(path.name, path.targets, *setting), path
+        path = hybrid.sweep(self.candidate.name, *setting, charge)
+        return fitted.hybrid.at_prices(path.name, path.targets, *setting, charge), path
 
 
 @dataclass(frozen=True)

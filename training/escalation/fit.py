@@ -1,4 +1,4 @@
-"""Router predictions and outcome tables -> the model of the second look, exported, calibrated and priced."""
+"""Router predictions and outcome tables -> the model of the second look: exported, calibrated, priced."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from data.records import OutcomeTable
 from router.cascade import evidence_width
 from router.escalation import Escalation, SecondLook
 from router.policy import Mask
@@ -17,7 +18,9 @@ from training.candidates.base import Candidate, Examples, Exportable, Logits, pr
 from training.candidates.lightgbm_shared import LightGBMShared
 from training.edge_rows import edge_rows
 from training.escalation.attempts import attempts
-from training.evaluation.cascades import Hybrid, confidences
+from training.escalation.path import careful_path
+from training.evaluation.hybrid import Hybrid
+from training.evaluation.passes import confidences
 from training.evaluation.settings import PRICES
 from training.export import ExportError, check_parity, export
 
@@ -71,26 +74,29 @@ def fit_escalation(
     maps = fit_calibration(raw, rows.sufficient, rows.scores, rows.groups, seed)
     # Settings are looked for with the calibrated model; the prices are those of the setting that is found.
     found = Escalation(onnx, maps.score, 1.0, 0.0, Prices(0.0, (0.0,), (0.0,)))
-    hybrid = replay(SecondLook(found, n_scales), tune, first, fallback)
+    hybrid = replay(SecondLook(found, n_scales), tune.table, first, fallback)
     optimism, threshold = hybrid.tuned(tune.scores)
-    prices = fit_hybrid_prices(hybrid, tune.scores, optimism, threshold)
-    escalation = replace(found, optimism=optimism, threshold=threshold, prices=prices)
+    escalation = replace(
+        found,
+        optimism=optimism,
+        threshold=threshold,
+        prices=fit_hybrid_prices(hybrid, tune.scores, optimism, threshold),
+        path=careful_path(hybrid, tune.scores, optimism),
+    )
     notes = {**fitted.notes, "worst_parity": worst}
     return FittedEscalation(escalation, SecondLook(escalation, n_scales), fitted.logits, hybrid, worst, notes)
 
 
-def replay(look: SecondLook, examples: Examples, first: Predictions, fallback: Mask) -> Hybrid:
-    """The hybrid over ``examples``; first: the router's calibrated predictions; fallback: [n]."""
-    confidence = confidences(examples.table)
+def replay(look: SecondLook, table: OutcomeTable, first: Predictions, fallback: Mask) -> Hybrid:
+    """The hybrid over ``table``; first: the router's calibrated predictions; fallback: [n]."""
+    confidence = confidences(table)
     n, n_scales = first.score.shape
     given = [
         look.expected(first, np.full(n, scale, np.int64), confidence[:, scale])
         for scale in range(n_scales - 1)
     ]
     given.append(first.score)  # there is no scale above the full one: never read
-    return Hybrid(
-        first.score, np.stack(given, axis=1), examples.table.visual_tokens.astype(np.float64), fallback
-    )
+    return Hybrid(first.score, np.stack(given, axis=1), table.visual_tokens.astype(np.float64), fallback)
 
 
 def fit_hybrid_prices(hybrid: Hybrid, scores: Labels, optimism: float, threshold: float) -> Prices:

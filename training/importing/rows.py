@@ -50,9 +50,11 @@ def read_answers(
             f"{path} has no references: name the data set that has them, as in --references textvqa:FILE, or "
             "say where they are: --at references=PATH."
         )
+    found = False
     for row in _rows(path):
         if known is not None and not known.wanted(_text(row, row.values, layout.id)):
             continue
+        found = True
         if layout.scales:
             inner = look_up(row.values, layout.scales)
             if not isinstance(inner, Mapping) or not inner:
@@ -72,6 +74,9 @@ def read_answers(
                 )
             of_row = _scale(named, full_tokens, row.where) if scale is None else scale
             yield _answer(row, row.values, layout, of_row, known)
+    if not found:
+        of = f" of category {known.category!r}" if known is not None and known.category else ""
+        raise SourceError(f"{path} has no answers{of}: nothing to import.")
 
 
 def _answer(row: Row, at: Mapping[str, Any], layout: Layout, scale: int, known: References | None) -> Answer:

@@ -1,7 +1,8 @@
 """Answers -> an outcome table, with what is not known said so in its manifest.
 
-There are no route inputs: such a table can be reported on, and no router can be fitted on it. Prompt and
-answer lengths are estimated from their characters, FLOPs priced at LLaVA-1.5-7B's shape.
+There are no route inputs: such a table can be reported on, and a router fitted on it sees the questions' text
+alone (`training.candidates.question_text`). Prompt and answer lengths are estimated from their characters,
+FLOPs priced at LLaVA-1.5-7B's shape.
 """
 
 from __future__ import annotations
@@ -33,13 +34,17 @@ ABSENT = ("absent",)
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What the files do not say: the model, the data set and its metric, the split, the prompt."""
+    """What the files do not say: the model, the data set and its metric, the split, the prompt.
+
+    fingerprint: of the model's checkpoint here, so that routers fitted on the table may serve it.
+    """
 
     model: str
     dataset: str
     metric: str
     split: str = "imported"
     prompt: str = "unknown"
+    fingerprint: str = ""
 
 
 def build_table(answers: Iterable[Answer], origin: Origin, files: Sequence[Path] = ()) -> OutcomeTable:
@@ -120,7 +125,7 @@ def _manifest(scales: tuple[int, ...], origin: Origin) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "summary_version": SUMMARY_VERSION,
         "backbone": origin.model,
-        "backbone_fingerprint": f"imported: {origin.model}",
+        "backbone_fingerprint": origin.fingerprint or f"imported: {origin.model}",
         "ladder": list(scales),
         "dataset": origin.dataset,
         "split": origin.split,

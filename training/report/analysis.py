@@ -17,19 +17,27 @@ from training.evaluation.oracle import ZONES
 from training.evaluation.resampling import measure
 from training.evaluation.results import TOKENS, PolicyResult
 from training.evaluation.settings import Settings
+from training.report.certified import ASKED, Certified, certified
 from training.report.corpus import CorpusRow, corpus_rows
 from training.report.difficulty import Measure, measures
+from training.report.field import FieldMeasures, field_measures
 from training.report.granularity import Granularity, choice_shares, falls_somewhere
+from training.report.importance import Importance, importances
 from training.report.inputs import Inputs
+from training.report.own_cost import OwnCost, own_cost
 from training.report.paper import Reweighted, reweighted
+from training.report.peers import Peers
 from training.report.shifts import Shift, shift_rows
+from training.report.timing import Times
 
 UNNAMED = "(all)"
 
 
 @dataclass(frozen=True)
 class Family:
-    """One family of questions. labels: share whose oracle scale is each scale, last: none is sufficient.
+    """One family of questions, or one data set.
+
+    labels: share whose oracle scale is each scale, last: none is sufficient.
 
     choice: the same among those with a sufficient scale. non_monotone: share whose score falls somewhere.
     router, router_tokens, versus_best: at the operating point; None without a router.
@@ -54,8 +62,9 @@ class Family:
 class Report:
     """Everything on the page. operating: the setting that headline, confusion and examples are about.
 
-    confusion: [S + 1, S] counts, rows: oracle scale (last: none sufficient), columns: chosen scale.
-    reliability: scale -> how P(sufficient at scale) compares with what happened.
+    datasets: as families, where the table has several. confusion: [S + 1, S] counts, rows: oracle scale
+    (last: none sufficient), columns: chosen scale. reliability: scale -> how P(sufficient at scale) compares
+    with what happened. times: where the milliseconds come from. peers: of another command, where given.
     """
 
     inputs: Inputs
@@ -72,22 +81,39 @@ class Report:
     reweighted: tuple[Reweighted, ...]
     provenance: Mapping[str, Any]
     corpus: tuple[CorpusRow, ...] = ()
+    datasets: tuple[Family, ...] = ()
+    field: tuple[FieldMeasures, ...] = ()
+    certified: tuple[Certified, ...] = ()
+    importances: tuple[Importance, ...] = ()
+    own_cost: OwnCost | None = None
+    times: Times | None = None
+    peers: Peers | None = None
+
+    def parts(self, by: str) -> tuple[Family, ...]:
+        """by: "family" or "data set"."""
+        return self.families if by == "family" else self.datasets
 
     @property
     def dataset(self) -> str:
         return str(self.inputs.table.manifest.get("dataset", "")) or "data set without a name"
 
 
-def analyse(inputs: Inputs, evaluation: Evaluation, provenance: Mapping[str, Any]) -> Report:
+def analyse(
+    inputs: Inputs,
+    evaluation: Evaluation,
+    provenance: Mapping[str, Any],
+    *,
+    times: Times | None = None,
+    peers: Peers | None = None,
+) -> Report:
     """Put together what the page shows."""
-    table = inputs.table
-    operating = next(
-        (p for role in ("default", "thrifty", "accurate") if (p := evaluation.result("router", role))), None
-    )
-    names = np.where(table.families == "", UNNAMED, table.families)
-    families = tuple(
-        _family(table, evaluation, operating, name, names == name) for name in np.unique(names).tolist()
-    )
+    table, router = inputs.table, inputs.router
+    roles = ("default", "thrifty", "accurate")
+    found = [evaluation.result(ASKED, ASKED), *(evaluation.result("router", role) for role in roles)]
+    operating = next((p for p in found if p is not None), None)
+    families = _families(table, evaluation, operating, table.families)
+    several = len(np.unique(table.datasets)) > 1
+    datasets = _families(table, evaluation, operating, table.datasets) if several else ()
     overall = _family(table, evaluation, operating, "all", np.ones(len(table), np.bool_))
     confusion = None
     reliability: dict[int, Reliability] = {}
@@ -115,6 +141,25 @@ def analyse(inputs: Inputs, evaluation: Evaluation, provenance: Mapping[str, Any
         reweighted=reweighted(table, evaluation, operating),
         provenance=provenance,
         corpus=corpus_rows(table, operating),
+        datasets=datasets,
+        field=field_measures(evaluation),
+        certified=certified(inputs, draws=evaluation.draws, seed=evaluation.seed),
+        importances=() if router is None else importances(router, table, evaluation.seed),
+        own_cost=None if router is None else own_cost(router, table),
+        times=times,
+        peers=peers,
+    )
+
+
+def _families(
+    table: OutcomeTable,
+    evaluation: Evaluation,
+    operating: PolicyResult | None,
+    names: NDArray[np.str_],
+) -> tuple[Family, ...]:
+    named = np.where(names == "", UNNAMED, names)
+    return tuple(
+        _family(table, evaluation, operating, name, named == name) for name in np.unique(named).tolist()
     )
 
 

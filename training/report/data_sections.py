@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from training.report import data_tables, stacks, words
+from training.report import data_tables, stacks, tables, words
 from training.report.analysis import Report
 from training.report.markup import Cell, figure, paragraph, section, table, with_range
 from training.report.paper import paper
@@ -29,12 +29,30 @@ def labels(report: Report) -> str:
         f"<div>{sheet(data_tables.zones(report))}</div></div>",
         sheet(data_tables.choices(report)),
         paragraph(words.granularity(report)),
+        _labels_by_dataset(report),
         paragraph(
             "Only where the scale matters can a router gain accuracy; where every scale is right it can only "
             "save. Labels are from one replicate: a lucky answer at a small scale counts as sufficient. "
             + words.reachable(report),
             "soft",
         ),
+    )
+
+
+def datasets(report: Report) -> str:
+    """Accuracy of every data set; empty where there is one alone."""
+    return section("Data sets", sheet(tables.families(report, "data set"))) if report.datasets else ""
+
+
+def _labels_by_dataset(report: Report) -> str:
+    if not report.datasets:
+        return ""
+    more = len(report.datasets) > stacks.FAMILIES
+    cut = f" The {stacks.FAMILIES} largest are drawn, the table has all." if more else ""
+    picture = figure(stacks.labels(report, "data set"), f"The same by data set.{cut}")
+    beside = sheet(data_tables.zones(report, "data set"))
+    return f'<div class="figures">{picture}<div>{beside}</div></div>' + sheet(
+        data_tables.choices(report, "data set")
     )
 
 

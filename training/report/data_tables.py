@@ -14,31 +14,31 @@ from training.report.tables import Sheet, Value
 from training.report.words import clipped, number, percent, percent_range, points, points_range
 
 
-def zones(report: Report) -> Sheet:
+def zones(report: Report, by: str = "family") -> Sheet:
     """How much of the data can profit from routing at all, and where more tokens do worse."""
     rows = [
         tuple(map(Value, (clipped(f.name, 60), f"{f.n:,}", *map(percent, (*f.zones, f.non_monotone)))))
-        for f in (*report.families, report.overall)
+        for f in (*report.parts(by), report.overall)
     ]
     names = [zone.replace("-", " ") for zone in ZONES]
     caption = (
         "All right: every scale is sufficient. Scale matters: some are. All wrong: none is. Non-monotone: "
         "the score falls somewhere as the scale grows."
     )
-    return Sheet(caption, ("family", "questions", *names, "non-monotone"), tuple(rows), (len(rows) - 1,))
+    return Sheet(caption, (by, "questions", *names, "non-monotone"), tuple(rows), (len(rows) - 1,))
 
 
-def choices(report: Report) -> Sheet:
+def choices(report: Report, by: str = "family") -> Sheet:
     """Which scale the oracle chooses, among the questions that some scale answers."""
     rows = [
         (Value(clipped(f.name, 60)), _answered(f.n, f.zones[2]), *(Value(percent(c)) for c in f.choice))
-        for f in report.families
+        for f in report.parts(by)
     ]
     whole = (_share(report.granularity.choice[scale]) for scale in report.evaluation.scales)
     rows.append((Value(report.overall.name), _answered(report.overall.n, report.overall.zones[2]), *whole))
     heads = (f"at {scale}" for scale in report.evaluation.scales)
     caption = "Share of the answered questions whose smallest sufficient scale is each scale."
-    return Sheet(caption, ("family", "answered", *heads), tuple(rows), (len(rows) - 1,))
+    return Sheet(caption, (by, "answered", *heads), tuple(rows), (len(rows) - 1,))
 
 
 def difficulty(report: Report) -> Sheet:

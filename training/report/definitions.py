@@ -57,6 +57,29 @@ DEFINITIONS = (
         "fixed scale's minus 0.5 points; T_oracle spends the smallest scale where none is sufficient.",
     ),
     (
+        "APGR, CPT",
+        "Of RouteLLM (arXiv 2406.18665). Weak is the smallest scale, strong the best fixed one. Performance "
+        "gap recovered: (accuracy - weak) / (strong - weak). APGR is its mean over the way from the weak "
+        "one's mean visual tokens to the strong one's, CPT(50%) the share of that way at which half the gap "
+        "is recovered. With two scales the way is the share of calls to the strong one, as there.",
+    ),
+    (
+        "AIQ",
+        "Of RouterBench (arXiv 2403.12031): mean accuracy over mean visual tokens from the smallest scale's "
+        "to the largest's. Of the curve as it is: no hull is taken of its settings in hindsight.",
+    ),
+    (
+        "Hybrid",
+        "The router, and after each answer a second look at its confidence, which may ask for another one at "
+        "a larger scale, up to three passes. All passes are charged, encoding the image once.",
+    ),
+    (
+        "Certified, regret, net",
+        "Settings fixed beforehand are tested on the images of certify. What passed holds for images like "
+        "those with the probability that is said, over the draw of certify. Regret: max(0, full scale's "
+        "score - score). Net: full scale's score - score. Means are over images.",
+    ),
+    (
         "Zones",
         "All-right: every scale is sufficient. Scale-matters: some are. All-wrong: none is.",
     ),
@@ -67,8 +90,17 @@ DEFINITIONS = (
     ),
     (
         "FLOPs",
-        "Of the whole path: vision tower, prompt and answer in the language model. At 7B: the same "
-        "requests priced at LLaVA-1.5-7B's shape. Below about 144 tokens time falls more slowly than "
-        "tokens, because the tower and the text remain.",
+        "Of the whole path: vision tower, routing, prompt and answer in the language model. At 7B: the "
+        "same requests priced at LLaVA-1.5-7B's shape.",
+    ),
+    (
+        "Time at 7B",
+        "Of one request alone on a machine: encoding, prefill, and a step per token of the answer. Below "
+        "about 144 tokens it falls more slowly than tokens, because tower, text and the reading of the "
+        "weights remain. Routing's own time is given beside it.",
+    ),
+    (
+        "Gain at equal tokens",
+        "Accuracy minus that of another curve at the same mean visual tokens.",
     ),
 )

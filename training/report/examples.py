@@ -43,23 +43,38 @@ def choose_examples(report: Report, count: int, seed: int = 0) -> list[Example]:
         return []
     table, chosen, oracle = report.inputs.table, report.operating.choice, report.evaluation.oracle.choice
     rng = np.random.default_rng(seed)
-    kinds = [(title, rng.permutation(np.flatnonzero(mask)).tolist()) for title, mask in _kinds(report)]
+    kinds = [
+        (title, _by_family(rng.permutation(np.flatnonzero(mask)), table.families))
+        for title, mask in _kinds(report)
+    ]
     taken: list[Example] = []
     images: set[int] = set()
-    families: dict[str, int] = {}
+    shown: dict[str, int] = {}
     while len(taken) < count and any(rows for _, rows in kinds):
         for title, rows in kinds:
-            # The family shown least so far goes first, so that no family fills the page.
-            rows.sort(key=lambda i: families.get(str(table.families[i]), 0))
-            while rows and int(table.image_index[rows[0]]) in images:
-                rows.pop(0)
+            for family in [*rows]:
+                while rows[family] and int(table.image_index[rows[family][-1][1]]) in images:
+                    rows[family].pop()
+                if not rows[family]:
+                    del rows[family]
             if not rows or len(taken) == count:
                 continue
-            i = rows.pop(0)
+            # The family shown least so far goes first, so that no family fills the page.
+            family = min(rows, key=lambda name: (shown.get(name, 0), rows[name][-1]))
+            i = rows[family].pop()[1]
             images.add(int(table.image_index[i]))
-            families[str(table.families[i])] = families.get(str(table.families[i]), 0) + 1
+            shown[family] = shown.get(family, 0) + 1
             taken.append(Example(i, title, int(chosen[i]), int(oracle[i])))
     return taken
+
+
+def _by_family(rows: NDArray[np.int64], families: NDArray[np.str_]) -> dict[str, list[tuple[int, int]]]:
+    """Family -> its (place, row), the first of ``rows`` last."""
+    found: dict[str, list[tuple[int, int]]] = {}
+    names = families[rows].tolist()
+    for place in range(len(rows) - 1, -1, -1):
+        found.setdefault(names[place], []).append((place, int(rows[place])))
+    return found
 
 
 def _kinds(report: Report) -> list[tuple[str, NDArray[np.bool_]]]:

@@ -13,14 +13,20 @@ from training.evaluation.reachable import RULES
 from training.evaluation.results import FLOPS, FLOPS_7B, TOKENS
 from training.report.analysis import Report
 from training.report.palette import key_colours
-from training.report.svg import canvas, inline
+from training.report.svg import canvas, clear_legend, inline
+from training.report.timing import MS_7B
 
 COST_TITLES = {
     TOKENS: "visual tokens per question (log)",
     FLOPS: "FLOPs per question, whole path, this backbone (log)",
     FLOPS_7B: "FLOPs per question, whole path, priced at 7B (log)",
+    MS_7B: "milliseconds per question at 7B, alone on a machine (log)",
 }
-_LINES = {"router": ("router", "-"), "lookup": ("lookup", (0, (5, 2)))}
+_LINES = {
+    "router": ("router", "-"),
+    "lookup": ("lookup", (0, (5, 2))),
+    "hybrid": ("hybrid", (0, (8, 2, 1, 2))),
+}
 FEW = 20
 """A bin with fewer questions is left out of the reliability diagram: its share is mostly chance."""
 _MARKERS = "osD^vPX*"
@@ -43,6 +49,7 @@ def pareto(report: Report, cost: str) -> str:
             linestyle=(0, (1, 1.5)),
             label="fixed scales mixed (hull)",
         )
+        _draw_peers(axes, report, cost, colours)
         for name, curve in e.curves.items():
             if name == HULL:
                 continue
@@ -83,8 +90,32 @@ def pareto(report: Report, cost: str) -> str:
         _name_scales(axes, e.scales, x, y, colours)
         axes.set_ylabel("accuracy, %")
         axes.set_xlabel(COST_TITLES[cost])
+        clear_legend(axes)
         axes.legend(loc="lower right", handlelength=2.2, labelspacing=0.3, borderpad=0.2)
         return inline(figure, f"pareto-{cost}", pareto_words(report, cost), colours)
+
+
+def _draw_peers(axes: Any, report: Report, cost: str, colours: dict[str, str]) -> None:
+    """Other candidates: whole curves over tokens, settings over the costs that they are known at."""
+    label: str | None = "other candidates"
+    for peer in () if report.peers is None else report.peers.rows:
+        if cost == TOKENS:
+            y = 100 * np.array(peer.accuracy)
+            axes.plot(peer.tokens, y, color=colours["peer"], linewidth=1.1, zorder=1.5, label=label)
+        else:
+            at = [(s[cost], 100 * s["accuracy"]) for s in peer.settings.values() if cost in s]
+            if not at:
+                continue
+            axes.plot(
+                *zip(*at, strict=True),
+                "x",
+                color=colours["peer"],
+                markersize=5,
+                markeredgewidth=1.1,
+                zorder=1.5,
+                label=label,
+            )
+        label = None
 
 
 def pareto_words(report: Report, cost: str) -> str:
@@ -102,6 +133,11 @@ def pareto_words(report: Report, cost: str) -> str:
                 f" {name.capitalize()}: from {100 * m.accuracy[0]:.1f}% at {_si(m.cost[cost][0])} to "
                 f"{100 * m.accuracy[-1]:.1f}% at {_si(m.cost[cost][-1])}."
             )
+    if report.peers is not None and cost == TOKENS:
+        words += " Other candidates: " + "; ".join(
+            f"{peer.name} up to {100 * max(peer.accuracy):.1f}%" for peer in report.peers.rows
+        )
+        words += "."
     words += f" Oracle: {100 * e.oracle.accuracy:.1f}% at {_si(e.oracle_costs[cost]['smallest'])}."
     if e.reachable is not None:
         reached = ", or ".join(
@@ -167,7 +203,13 @@ def _log_axis(axes: Any, x: NDArray[np.float64], cost: str) -> None:
 def _round_ticks(low: float, high: float) -> list[float]:
     """Three to six round numbers between ``low`` and ``high``, sparse enough for a phone."""
     powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    choices = ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0))
+    choices = (
+        (1.0,),
+        (1.0, 3.0),
+        (1.0, 2.0, 5.0),
+        (1.0, 1.5, 2.0, 3.0, 5.0, 7.0),
+        tuple(map(float, range(1, 10))),
+    )
     for steps in choices:
         ticks = [s * 10.0**p for p in powers for s in steps if low * 0.999 <= s * 10.0**p <= high * 1.001]
         if len(ticks) >= 3:

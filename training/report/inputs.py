@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +21,9 @@ from training.candidates.base import Examples
 from training.candidates.lookup import Lookup
 from training.evaluate import Contender
 from training.evaluation.comparison import token_levels
-from training.evaluation.results import FLOPS, FLOPS_7B
 from training.evaluation.settings import Index, Replay, Settings, at_prices, by_expected_score
+from training.report.certified import ASKED, covering
+from training.report.own_cost import own_flops
 from training.report.places import FINAL, MANIFEST
 from training.report.replicates import find_replicate
 from training.report.shifts import read_shifts
@@ -32,6 +35,7 @@ class Inputs:
 
     predictions: the router's on ``table``. folders: split -> folder of its table, for provenance.
     replicate: the samples of ``table`` with perturbed pixels, in its order. shifts: tables of other splits.
+    asked: the accuracy drop that the report's operating point has to keep; None: the bundle's default price.
     """
 
     table: OutcomeTable
@@ -42,6 +46,7 @@ class Inputs:
     folders: dict[str, Path]
     replicate: OutcomeTable | None = None
     shifts: tuple[OutcomeTable, ...] = ()
+    asked: Constraints | None = None
 
     @property
     def split(self) -> str:
@@ -62,15 +67,17 @@ def load_inputs(
     final: bool = False,
     replicate: Path | None = None,
     shifts: Sequence[Path] = (),
+    asked: Constraints | None = None,
 ) -> Inputs:
     """Read the tables under ``outcomes`` and the bundle, and predict.
 
     outcomes: a folder of splits (``DIR/dev``, ``DIR/tune``, ...), or the folder of one table, whose
     neighbours are then looked for beside it. bundle: None makes a report without a router. replicate:
     folder of the table's second replicate; left out, ``SPLIT+1`` beside it where that exists. shifts: folders
-    for `training.report.shifts.read_shifts`. Raises
-    `RecordError` for what is wrong with the tables, among it a test split without ``final``, and
-    `router.errors.BundleError` and its family for the bundle.
+    for `training.report.shifts.read_shifts`. asked: an accuracy drop for the operating point. Raises
+    `RecordError` for what is wrong with the tables, among it a test split without ``final``,
+    `router.errors.BundleError` and its family for the bundle, and ValueError for a drop that it has no
+    certificate of.
     """
     single = (outcomes / MANIFEST).is_file()
     home = outcomes if single else outcomes / split
@@ -102,6 +109,10 @@ def load_inputs(
     shifted = read_shifts(shifts, table, final=final)
     folders |= {name: folder for name, (_, folder) in shifted.items()}
     router = None if bundle is None else Router.load(bundle, table.backbone_fingerprint)
+    if asked is not None:
+        if router is None:
+            raise ValueError("An accuracy drop is certified of a router: give its --bundle.")
+        covering(router.bundle.certificates, asked)
     predictions = None if router is None else predict(router, table)
     return Inputs(
         table,
@@ -112,6 +123,7 @@ def load_inputs(
         folders,
         None if second is None else second[0],
         tuple(other for other, _ in shifted.values()),
+        asked,
     )
 
 
@@ -139,36 +151,57 @@ def _neighbour(folder: Path, split: str, table: OutcomeTable) -> OutcomeTable | 
 
 def predict(router: Router, table: OutcomeTable) -> Predictions:
     """The router's calibrated predictions for every sample, exactly as serving makes them."""
-    return router.predict(router.bundle.features.matrix(table))
+    features = router.bundle.features.matrix(table)
+    if len(features) <= ROWS:
+        return router.predict(features)
+    parts = [features[at : at + ROWS] for at in range(0, len(features), ROWS)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = list(pool.map(router.predict, parts))
+    return Predictions(*(np.concatenate([getattr(f, name) for f in found]) for name in _FIELDS))
+
+
+ROWS = 10_000
+"""Predicted by one thread; more are shared between all that the machine has."""
+
+_FIELDS = ("sufficient", "score", "novelty")
 
 
 def contenders(inputs: Inputs) -> tuple[Contender, ...]:
     """The router (with its default price and token budgets) and the lookup, as far as they can be had."""
     found = []
     if inputs.router is not None and inputs.predictions is not None:
-        found.append(_router_contender(inputs, inputs.router, inputs.predictions))
+        charge = own_flops(inputs.router, inputs.table)[0]
+        found.append(_router_contender(inputs, inputs.router, inputs.predictions, charge))
     if inputs.train is not None:
         found.append(_lookup_contender(inputs, inputs.train))
     return tuple(found)
 
 
-def router_flops(router: Router | None) -> float:
-    """FLOPs of one routing decision as the bundle's provenance knows them, else 0."""
-    known = None if router is None else router.bundle.provenance.get("flops_per_request")
-    return float(known) if isinstance(known, int | float) else 0.0
-
-
-def _router_contender(inputs: Inputs, router: Router, predictions: Predictions) -> Contender:
+def _router_contender(
+    inputs: Inputs, router: Router, predictions: Predictions, charge: Mapping[str, float]
+) -> Contender:
     replay = _router_replay(router, predictions, inputs.table.visual_tokens)
     tune_replay = None
     if inputs.tune is not None:
         tune_replay = _router_replay(router, predict(router, inputs.tune), inputs.tune.visual_tokens)
-    flops = router_flops(router)
-    charge = {FLOPS: flops, FLOPS_7B: flops} if flops else {}
     default = at_prices("router", replay, (router.bundle.prices.default,), charge)
-    budgets = _budgets(inputs.table, router, predictions, charge)
-    extra = (default,) if budgets is None else (default, budgets)
+    more = (
+        _budgets(inputs.table, router, predictions, charge),
+        _asked(inputs, router, predictions, charge),
+    )
+    extra = (default, *(settings for settings in more if settings is not None))
     return Contender("router", replay, tune_replay, extra, charge)
+
+
+def _asked(
+    inputs: Inputs, router: Router, predictions: Predictions, charge: Mapping[str, float]
+) -> Settings | None:
+    """The `accuracy_drop` that was asked for, at its certificate's setting."""
+    if inputs.asked is None:
+        return None
+    certificate = covering(router.bundle.certificates, inputs.asked)
+    choice = router.replay(predictions, inputs.table.visual_tokens, inputs.asked)
+    return Settings(ASKED, "accuracy drop", (certificate.epsilon,), choice.astype(np.int8)[None], charge)
 
 
 def _router_replay(router: Router, predictions: Predictions, visual_tokens: NDArray[np.int64]) -> Replay:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from training.evaluation.results import TOKENS
-from training.report import data_tables, tables, words
+from training.report import data_tables, router_tables, tables, words
 from training.report.analysis import Report
 from training.report.tables import Sheet
 
@@ -24,8 +24,18 @@ def markdown(report: Report) -> str:
         parts += ["## At equal tokens", sheet(tables.equal_tokens(report))]
         parts += ["## At equal accuracy", sheet(tables.equal_accuracy(report, TOKENS))]
         parts += ["## Headroom", sheet(tables.headrooms(report))]
-    parts += ["## Families", sheet(tables.families(report)), "## Labels"]
-    parts += [sheet(data_tables.zones(report)), sheet(data_tables.choices(report)), words.granularity(report)]
+    parts += [sheet(router_tables.field(report))] if report.field else []
+    parts += ["## Certificates", sheet(router_tables.certificates(report))] if report.certified else []
+    parts += ["## Other candidates", sheet(router_tables.peers(report.peers))] if report.peers else []
+    parts += ["## Families", sheet(tables.families(report))]
+    parts += ["## Data sets", sheet(tables.families(report, "data set"))] if report.datasets else []
+    parts += ["## Labels", sheet(data_tables.zones(report)), sheet(data_tables.choices(report))]
+    if report.datasets:
+        parts += [
+            sheet(data_tables.zones(report, "data set")),
+            sheet(data_tables.choices(report, "data set")),
+        ]
+    parts += [words.granularity(report)]
     if report.shifts:
         parts += ["## Shifted splits", sheet(data_tables.shifts(report))]
     if report.reweighted:
@@ -35,6 +45,11 @@ def markdown(report: Report) -> str:
         parts += ["## Official figures", sheet(tables.corpus(report))]
     if report.reliability:
         parts += ["## Calibration", sheet(tables.calibration(report))]
+    if report.importances:
+        parts += ["## What the router looks at", sheet(router_tables.importances(report))]
+    if report.own_cost is not None:
+        costs = "\n".join(f"- {name}: {value}" for name, value in router_tables.own_cost(report))
+        parts += ["## What routing costs", costs]
     p = report.provenance
     parts.append(
         f"Made by `{p['command']}` at commit `{p['commit'] or 'unknown'}`, "

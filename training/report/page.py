@@ -9,15 +9,16 @@ from string import Template
 from typing import Any
 
 from training.evaluation.comparison import HULL
-from training.evaluation.results import COSTS, FLOPS, FLOPS_7B, TOKENS
-from training.report import data_sections, figures, tables, words
+from training.evaluation.results import FLOPS, FLOPS_7B, TOKENS
+from training.report import data_sections, figures, router_sections, tables, words
 from training.report.analysis import Report
-from training.report.cards import card, confusion_table
+from training.report.cards import card
 from training.report.data_sections import sheet
 from training.report.definitions import DEFINITIONS
 from training.report.examples import Example
 from training.report.markup import Cell, facts, figure, paragraph, section, text
 from training.report.palette import variables
+from training.report.timing import MS_7B
 
 
 def html_page(report: Report, examples: Sequence[Example], missing_pictures: str = "") -> str:
@@ -26,13 +27,16 @@ def html_page(report: Report, examples: Sequence[Example], missing_pictures: str
         _header(report),
         _costs(report),
         _comparison(report),
+        router_sections.certificates(report),
+        router_sections.peers(report),
         section("Families", sheet(tables.families(report))),
+        data_sections.datasets(report),
         section("Official figures", sheet(tables.corpus(report))) if report.corpus else "",
         data_sections.labels(report),
         data_sections.difficulty(report),
         data_sections.shifts(report),
         data_sections.reweighted(report),
-        _router(report),
+        router_sections.router(report),
         _examples(report, examples, missing_pictures),
         section("What the words mean", facts(DEFINITIONS, "words")),
         _provenance(report),
@@ -78,10 +82,11 @@ def _tiles(report: Report) -> str:
     found = [
         (
             words.percent(p.saved[c].value),
-            f"fewer {words.COSTS[c]} than scale {e.best_scale}",
+            f"{'less time' if c == MS_7B else f'fewer {words.COSTS[c]}'}"
+            f"{' at 7B' if c == MS_7B else ''} than scale {e.best_scale}",
             words.percent_range(p.saved[c]),
         )
-        for c in COSTS
+        for c in words.COSTS
         if c in p.saved
     ]
     found.append(
@@ -108,6 +113,7 @@ def _costs(report: Report) -> str:
     captions = {
         FLOPS: "FLOPs of the whole path on this backbone. The tower is a floor under every scale.",
         FLOPS_7B: "The same requests priced at the shape of LLaVA-1.5-7B.",
+        MS_7B: _time_words(report),
     }
     pictures = [
         figure(figures.pareto(report, cost), caption)
@@ -118,6 +124,17 @@ def _costs(report: Report) -> str:
         "Cost against accuracy",
         f'<div class="figures">{"".join(pictures)}</div>',
         sheet(tables.policies(report)),
+    )
+
+
+def _time_words(report: Report) -> str:
+    times = report.times
+    if times is None:
+        return ""
+    how = "as it was measured" if times.measured else "estimated, not measured"
+    return (
+        f"Time of one request, alone on a machine, on a 7B model: {how} ({times.source}). Reading the "
+        "weights is a floor under every prompt and every token of the answer."
     )
 
 
@@ -132,7 +149,7 @@ def _comparison(report: Report) -> str:
         "At equal tokens, at equal accuracy",
         sheet(tables.equal_tokens(report)),
         sheet(tables.equal_accuracy(report, TOKENS)),
-        f"<details><summary>The same in FLOPs</summary>{others}</details>",
+        f"<details><summary>The same in FLOPs and time</summary>{others}</details>",
         paragraph(
             "Here every curve is read where it reaches the accuracy on this split; the settings in the other "
             "tables were chosen beforehand.",
@@ -140,26 +157,7 @@ def _comparison(report: Report) -> str:
         ),
         "<h3>Headroom</h3>",
         sheet(tables.headrooms(report)),
-    )
-
-
-def _router(report: Report) -> str:
-    if report.confusion is None:
-        return ""
-    fell = (
-        f"{report.fallbacks:,} of {report.evaluation.n:,} questions took the full scale because their image "
-        "is unlike those of training."
-    )
-    return section(
-        "What the router believes and does",
-        '<div class="figures">',
-        figure(
-            figures.reliability(report),
-            "Predicted probabilities against what happened, in ten equal-width bins; bins of fewer than "
-            f"{figures.FEW} questions are not drawn.",
-        ),
-        f"<div>{sheet(tables.calibration(report))}{confusion_table(report, report.confusion)}</div></div>",
-        paragraph(fell, "soft"),
+        router_sections.field(report),
     )
 
 
@@ -173,8 +171,10 @@ def _examples(report: Report, examples: Sequence[Example], missing: str) -> str:
 
 
 def _provenance(report: Report) -> str:
-    own = ("routing's own cost", _own_cost(report))
-    return section("Provenance", facts([*provenance_facts(report.provenance), own]))
+    times, rows = report.times, provenance_facts(report.provenance)
+    if times is not None:
+        rows.append(("times at 7B", f"{times.source}{'' if times.measured else ' (an estimate)'}"))
+    return section("Provenance", facts(rows))
 
 
 def provenance_facts(p: Mapping[str, Any]) -> list[tuple[str, Cell]]:
@@ -206,14 +206,3 @@ def provenance_facts(p: Mapping[str, Any]) -> list[tuple[str, Cell]]:
         ),
     ]
     return rows
-
-
-def _own_cost(report: Report) -> str:
-    from training.report.inputs import router_flops
-
-    flops = router_flops(report.inputs.router)
-    if report.inputs.router is None:
-        return "no router"
-    if flops:
-        return f"{words.number(flops)} FLOPs per question, charged above"
-    return "not charged: trees over features that the backbone computes anyway, negligible beside the tower"

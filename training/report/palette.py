@@ -1,7 +1,8 @@
 """Colours of the report: colour-blind safe, one set for light and one for dark, switched by CSS variables.
 
-Hues are Okabe and Ito's; scales have an ordinal ramp of one hue, so that order survives any kind of
-colour vision and a grey print. Figures are drawn in key colours which `svg.py` exchanges for variables.
+Blue and orange are Okabe and Ito's; the others were moved until all lines of a picture stay apart in
+simulated colour blindness. Scales have an ordinal ramp of one hue, so that order survives any kind of colour
+vision and a grey print. Figures are drawn in key colours which `svg.py` exchanges for variables.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ THEMES: Mapping[str, Mapping[str, str]] = {
         "router": "#0072b2",
         "lookup": "#c04f00",
         "fixed": "#4a545e",
-        "oracle": "#00805c",
+        "oracle": "#2e6b2e",
+        "hybrid": "#8a1a6b",
+        "peer": "#828d98",
         "good": "#00704f",
         "bad": "#b3261e",
     },
@@ -31,7 +34,9 @@ THEMES: Mapping[str, Mapping[str, str]] = {
         "router": "#56b4e9",
         "lookup": "#f2a04b",
         "fixed": "#b4bec8",
-        "oracle": "#2fc59b",
+        "oracle": "#b9dd7c",
+        "hybrid": "#e0558f",
+        "peer": "#73808d",
         "good": "#3ccf9f",
         "bad": "#ff8a80",
     },

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from training.evaluate import Evaluation
-from training.evaluation.comparison import AtAccuracy, AtTokens, Estimate
+from training.evaluation.comparison import AtAccuracy, AtTokens
 from training.evaluation.oracle import NONE_SUFFICIENT, ZONES
 from training.evaluation.reachable import Reachable
 from training.evaluation.resampling import interval
@@ -16,14 +14,31 @@ from training.evaluation.results import TOKENS, PolicyResult
 from training.report.analysis import Family, Report
 from training.report.difficulty import Measure
 from training.report.paper import Reweighted
+from training.report.router_rows import router_json
 from training.report.shifts import Shift
+from training.report.values import estimate_json, finite
 from training.report.words import headline, sentences
+
+__all__ = [
+    "as_json",
+    "estimate_json",
+    "finite",
+    "fixed_json",
+    "oracle_json",
+    "policy_json",
+    "reachable_json",
+]
+
+FORMAT, FORMAT_VERSION = "m3-router-report", 1
+"""What `training.report.schema` describes."""
 
 
 def as_json(report: Report) -> dict[str, Any]:
     """The content of report.json; numbers that do not exist are null."""
     e = report.evaluation
     found = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
         "n": e.n,
         "n_images": e.n_images,
         "split": report.inputs.split,
@@ -47,6 +62,7 @@ def as_json(report: Report) -> dict[str, Any]:
             "over": {name: estimate_json(gain) for name, gain in e.mean_gain.items()},
         },
         "families": [_family(report, f) for f in report.families],
+        "datasets": [_family(report, f) for f in report.datasets],
         "corpus": [{"family": row.family, "policy": row.policy, **row.figures} for row in report.corpus],
         "labels": _family(report, report.overall)["labels"],
         "zones": _family(report, report.overall)["zones"],
@@ -62,6 +78,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "confusion": None if report.confusion is None else report.confusion.tolist(),
         "reliability": {str(scale): asdict(r) for scale, r in report.reliability.items()},
         "fallbacks": report.fallbacks,
+        **router_json(report),
         "provenance": dict(report.provenance),
     }
     return {key: finite(value) for key, value in found.items()}
@@ -241,19 +258,3 @@ def _at_accuracy(row: AtAccuracy) -> dict[str, Any]:
         row.cost_name: dict(row.cost),
         "saved": {name: estimate_json(saved) for name, saved in row.saved.items()},
     }
-
-
-def estimate_json(e: Estimate | None) -> dict[str, Any] | None:
-    """A value with its interval; None stays."""
-    return None if e is None else {"value": e.value, "ci": [e.low, e.high]}
-
-
-def finite(value: Any) -> Any:
-    """Plain JSON types; what is not a finite number becomes null."""
-    if isinstance(value, Mapping):
-        return {str(key): finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(inner) for inner in value]
-    if isinstance(value, float):  # numpy's float64 among them
-        return float(value) if math.isfinite(value) else None
-    return value

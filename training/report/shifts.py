@@ -102,8 +102,8 @@ def shift_rows(inputs: Inputs, evaluation: Evaluation, operating: PolicyResult |
             predictions = inputs.predictions if at_home else None
             if predictions is None:
                 predictions = inputs.router.predict(inputs.router.bundle.features.matrix(table))
-            price = Constraints(price=operating.target)
-            choice = inputs.router.replay(predictions, table.visual_tokens, price)
+            at = inputs.asked or Constraints(price=operating.target)
+            choice = inputs.router.replay(predictions, table.visual_tokens, at)
             novel = float(inputs.router.is_novel(predictions).mean())
         rows.append(_row(table, choice, novel, evaluation.draws, evaluation.seed))
     return tuple(rows)

@@ -20,15 +20,16 @@ _NAME = 28
 """Characters of a name that are drawn at most."""
 
 
-def labels(report: Report) -> str:
-    """Which scale is the smallest sufficient one, by family."""
-    rows = [report.overall, *_largest(report)] if len(report.families) > 1 else [report.overall]
+def labels(report: Report, by: str = "family") -> str:
+    """Which scale is the smallest sufficient one, by family or by data set."""
+    parts = report.parts(by)
+    rows = [report.overall, *_largest(parts)] if len(parts) > 1 else [report.overall]
     return _stack(
-        "labels",
+        "labels" if by == "family" else "labels-datasets",
         report.evaluation.scales,
         [_short(row.name) for row in rows],
         [row.labels for row in rows],
-        "Smallest sufficient scale by family.",
+        f"Smallest sufficient scale by {by}.",
     )
 
 
@@ -103,10 +104,10 @@ def _stack(
         return inline(figure, name, f"{words} {said}", colours)
 
 
-def _largest(report: Report) -> list[Family]:
-    """The families with the most questions, in the order of the tables."""
-    kept = sorted(report.families, key=lambda family: -family.n)[:FAMILIES]
-    return [family for family in report.families if family in kept]
+def _largest(parts: Sequence[Family]) -> list[Family]:
+    """Those with the most questions, in the order of the tables."""
+    kept = sorted(parts, key=lambda family: -family.n)[:FAMILIES]
+    return [family for family in parts if family in kept]
 
 
 def _short(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import io
+import math
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -51,6 +52,21 @@ def canvas(colours: Mapping[str, str], size: tuple[float, float] = SIZE) -> Iter
     with mpl.rc_context(_STYLE | ink):
         figure = Figure(figsize=size, layout="constrained")
         yield figure, figure.add_subplot()
+
+
+def clear_legend(axes: Any) -> None:
+    """Lengthens the vertical axis until no line or point lies under a legend at the lower right."""
+    entries = len(axes.get_legend_handles_labels()[1])
+    part = 0.06 + 0.068 * entries * SIZE[1] / axes.figure.get_size_inches()[1]
+    bottom, top = axes.get_ylim()
+    under = [
+        y
+        for line in axes.get_lines()
+        for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)
+        if math.isfinite(y) and axes.transLimits.transform(axes.transScale.transform((x, y)))[0] > 0.5
+    ]
+    if under and part < 1:
+        axes.set_ylim(min(bottom, (min(under) - part * top) / (1 - part)), top)
 
 
 def inline(figure: Any, name: str, alternative: str, colours: Mapping[str, str]) -> str:

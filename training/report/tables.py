@@ -11,12 +11,13 @@ from training.evaluation.comparison import HULL, Estimate
 from training.evaluation.oracle import NONE_SUFFICIENT
 from training.evaluation.reachable import Reachable
 from training.evaluation.resampling import interval
-from training.evaluation.results import COSTS, TOKENS, PolicyResult
+from training.evaluation.results import TOKENS, PolicyResult
 from training.report import words
 from training.report.analysis import Report
+from training.report.certified import ASKED
 from training.report.words import clipped, number, percent, percent_range, points, points_range
 
-ROLES = ("default", "thrifty", "accurate", "budget")
+ROLES = (ASKED, "default", "thrifty", "accurate", "budget")
 """Roles that get a row of their own; the frontier is drawn."""
 
 
@@ -44,9 +45,9 @@ class Sheet:
 def listed(report: Report) -> list[PolicyResult]:
     """The settings with a row: router's own first, and not twice where two roles are one setting."""
     found = [p for role in ROLES for p in report.evaluation.policies if p.role == role]
-    has_default = any(p.role == "default" for p in found)
-    # The bundle's default price is the router's cheapest within 0.5 points on tune.
-    return [p for p in found if not (has_default and p.name == "router" and p.role == "thrifty")]
+    with_default = {p.name for p in found if p.role == "default"}
+    # The bundle's default prices are the cheapest within 0.5 points on tune.
+    return [p for p in found if not (p.name in with_default and p.role == "thrifty")]
 
 
 def _sheet(
@@ -69,7 +70,7 @@ def _percent(e: Estimate) -> Value:
 def policies(report: Report) -> Sheet:
     """Fixed scales, oracle and every named setting, at what they cost in all three ways."""
     e = report.evaluation
-    costs = [c for c in COSTS if c in e.fixed.cost]
+    costs = [c for c in words.COSTS if c in e.fixed.cost]
     head = ["policy", "accuracy", *(words.COSTS[c] for c in costs), "vs best fixed", "vs hull", "vs lookup"]
     rows = []
     for s, scale in enumerate(e.scales):
@@ -219,20 +220,20 @@ def equal_accuracy(report: Report, cost: str) -> Sheet:
     return _sheet(f"Mean {words.COSTS[cost]} that each curve needs for the same accuracy.", head, rows)
 
 
-def families(report: Report) -> Sheet:
-    """Every family: fixed scales, the router at its operating point, the oracle."""
+def families(report: Report, by: str = "family") -> Sheet:
+    """Every family (or ``by`` data set): fixed scales, the router at its operating point, the oracle."""
     e = report.evaluation
     routed = report.operating is not None
-    head = ["family", "questions", *(f"at {s}" for s in e.scales)]
+    head = [by, "questions", *(f"at {s}" for s in e.scales)]
     head += ["router", "its tokens", "router − best fixed"] if routed else []
     head += ["oracle", "its tokens"]
     rows = []
-    for f in (*report.families, report.overall):
+    for f in (*report.parts(by), report.overall):
         row = [Value(clipped(f.name, 60)), Value(f"{f.n:,}"), *(Value(percent(a)) for a in f.accuracy)]
         if routed and f.router is not None and f.router_tokens is not None and f.versus_best is not None:
             row += [Value(percent(f.router)), Value(number(f.router_tokens)), _points(f.versus_best)]
         rows.append([*row, Value(percent(f.oracle_accuracy)), Value(number(f.oracle_tokens))])
-    caption = "Accuracy by family; router at its operating point." if routed else "Accuracy by family."
+    caption = f"Accuracy by {by}; router at its operating point." if routed else f"Accuracy by {by}."
     return _sheet(caption, head, rows, [len(rows) - 1])
 
 

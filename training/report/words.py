@@ -5,13 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from router.constraints import LOSS
 from training.evaluation.comparison import HULL, Estimate
 from training.evaluation.results import TOKENS, PolicyResult
 from training.report.analysis import Report
+from training.report.certified import covering
 
 MINUS = "−"
 RIVALS = {HULL: "fixed scales mixed at random", "lookup": "a lookup by family and question kind"}
-COSTS = {"visual_tokens": "visual tokens", "flops": "FLOPs", "flops_7b": "FLOPs at 7B"}
+COSTS = {
+    "visual_tokens": "visual tokens",
+    "flops": "FLOPs",
+    "flops_7b": "FLOPs at 7B",
+    "ms_7b": "ms at 7B",
+}
+"""Costs of a report, in their order -> what tables call them."""
 
 
 def percent(share: float, digits: int = 1) -> str:
@@ -61,11 +69,21 @@ def headline(report: Report) -> str:
             f"{percent(e.oracle.accuracy)} with {number(e.oracle_costs[TOKENS]['smallest'])}."
         )
     saved, lost, gain = operating.saved[TOKENS], operating.versus_best, operating.gain_over[HULL]
+    others = [
+        f"{percent(abs(operating.saved[cost].value))} {_less(operating.saved[cost].value, *words)}"
+        for cost, words in (("flops_7b", ("fewer", "FLOPs")), ("ms_7b", ("less", "time")))
+        if cost in operating.saved
+    ]
+    at_7b = f", {' and '.join(others)} at 7B," if others else ""
     return (
-        f"{percent(abs(saved.value))} {'fewer' if saved.value >= 0 else 'more'} visual tokens than {best} "
-        f"({percent_range(saved)}) at {points(lost.value)} points of accuracy ({points_range(lost)}), "
+        f"{percent(abs(saved.value))} {_less(saved.value, 'fewer', 'visual tokens')} than {best} "
+        f"({percent_range(saved)}){at_7b} at {points(lost.value)} points of accuracy ({points_range(lost)}), "
         f"{points(gain.value)} points ({points_range(gain)}) against fixed scales mixed to equal tokens."
     )
+
+
+def _less(saved: float, less: str, what: str) -> str:
+    return f"{less if saved >= 0 else 'more'} {what}"
 
 
 def sentences(report: Report) -> list[str]:
@@ -76,11 +94,12 @@ def sentences(report: Report) -> list[str]:
         alone = f"There is no router in this report: {others} alone."
         return [alone] if e.reachable is None else [alone, reachable(report)]
     found = [
-        f"The router, {_SETTINGS[operating.role]}, reaches {percent(operating.accuracy.value)} with "
+        f"The router, {_at_setting(report, operating)}, reaches {percent(operating.accuracy.value)} with "
         f"{number(operating.cost[TOKENS].value)} visual tokens per question; scale {e.best_scale}, the best "
         f"fixed one, reaches {percent(e.fixed.accuracy[e.best])} with {number(e.fixed.cost[TOKENS][e.best])}."
         " Intervals in brackets are 95%, by image.",
         verdict(report),
+        certificate(report),
         f"At equal tokens, at this setting, it is {_gains(operating.gain_over)}.",
     ]
     if e.mean_gain:
@@ -89,7 +108,59 @@ def sentences(report: Report) -> list[str]:
             f"Over its whole frontier, averaged over log tokens from {number(low)} to {number(high)}, "
             f"it is {_gains(e.mean_gain)}."
         )
-    return [*found, headroom(report)]
+    return [*found, *hybrid(report), headroom(report)]
+
+
+def _at_setting(report: Report, operating: PolicyResult) -> str:
+    asked = report.inputs.asked
+    if operating.role != "accuracy_drop" or asked is None:
+        return _SETTINGS[operating.role]
+    return f"at the setting certified for a {asked.loss or LOSS} of {_points(asked.accuracy_drop or 0)}"
+
+
+def certificate(report: Report) -> str:
+    """What is promised of the router, and of which setting."""
+    full = report.evaluation.scales[-1]
+    router = report.inputs.router
+    if router is None or not router.bundle.certificates.accuracy:
+        return "No accuracy drop of this router is certified: m3-train certify does that."
+    if not report.certified:
+        return (
+            f"Certified is nothing cheaper than scale {full}: too few images, or too much lost, on certify."
+        )
+    first = report.certified[0].certificate
+    sure = (
+        f"with probability {percent(1 - first.delta, 0)} over the {first.n_images:,} images of certify, and "
+        f"for images like them, the mean loss against scale {full} is"
+    )
+    asked = report.inputs.asked
+    if asked is not None:
+        at = covering(router.bundle.certificates, asked)
+        return f"Certified: {sure} at most {_points(at.epsilon)} ({at.loss})."
+    told = [
+        f"at most {_points(c.certificate.epsilon)} ({c.certificate.loss}) with "
+        f"{number(c.visual_tokens.value)} visual tokens"
+        for c in report.certified
+        if c.certificate.loss == first.loss
+    ]
+    return f"Certified, each by itself: {sure} {', '.join(told)}. The setting above is not one of these."
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:g} point{'' if round(100 * share, 9) == 1 else 's'}"
+
+
+def hybrid(report: Report) -> list[str]:
+    """What a second look adds; nothing where the router has none."""
+    found = report.evaluation.result("hybrid", "default")
+    gain = None if found is None else found.gain_over.get("router")
+    if found is None or gain is None:
+        return []
+    return [
+        f"With a second look at its answers (the hybrid, every pass charged) it reaches "
+        f"{percent(found.accuracy.value)} with {number(found.cost[TOKENS].value)} visual tokens, "
+        f"{points(gain.value)} points ({points_range(gain)}) against the router alone at equal tokens."
+    ]
 
 
 _SETTINGS = {
@@ -104,6 +175,7 @@ def _gains(gains: Mapping[str, Estimate]) -> str:
         f"{abs(100 * gain.value):.1f} points {'below' if gain.value < 0 else 'above'} {RIVALS[name]} "
         f"({points_range(gain)})"
         for name, gain in gains.items()
+        if name in RIVALS
     )
 
 
@@ -127,6 +199,8 @@ def verdict(report: Report) -> str:
         return ""
     by_signs: dict[tuple[int, int], list[str]] = {}
     for name, gain in report.operating.gain_over.items():
+        if name not in RIVALS:
+            continue
         whole = report.evaluation.mean_gain.get(name, gain)
         by_signs.setdefault((gain.sign, whole.sign), []).append(RIVALS[name])
     parts = [_VERDICTS[signs].format(" and ".join(names)) for signs, names in by_signs.items()]
@@ -191,9 +265,10 @@ def granularity(report: Report) -> str:
 def setting(result: PolicyResult) -> str:
     """What a policy at a setting is called in tables."""
     role = {
-        "default": "router, default",
+        "default": f"{result.name}, default",
         "budget": f"token budget {result.target:g}",
         "thrifty": f"{result.name}, within 0.5 points",
         "accurate": f"{result.name}, most accurate",
+        "accuracy_drop": f"router, drop of {100 * result.target:g} points",
     }[result.role]
     return role if result.chosen_on in ("tune", "bundle") else f"{role} (chosen on {result.chosen_on})"

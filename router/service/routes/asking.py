@@ -63,5 +63,11 @@ async def compare(request: Request, service: Annotated[Service, Depends(service_
         ),
     )
     chosen = compared.chosen
-    service.record(chosen.parts, chosen.timings_ms, endpoint="/v1/compare", request_id=ask.request_id)
+    service.record(
+        chosen.parts,
+        chosen.timings_ms,
+        endpoint="/v1/compare",
+        request_id=ask.request_id,
+        passes=chosen.passes,
+    )
     return compare_body(compared, service.pipeline, ask.request_id)

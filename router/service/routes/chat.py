@@ -12,7 +12,6 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from m3_backbone.types import TokenEvent
 from router.passes import cascades
 from router.service.bodies import ModelBody, ModelsBody
 from router.service.chat import Chat
@@ -21,7 +20,9 @@ from router.service.chat_constraints import naming_shares, scale_of_model
 from router.service.chat_replies import DONE, ChatReply, event
 from router.service.context import noted
 from router.service.failures import error_body
+from router.service.results import Run
 from router.service.routes.described import CHAT, ERRORS
+from router.service.showing import Shower
 from router.service.state import Service, owner_of, service_of, while_connected
 from router.service.stream import EventStream
 from router.service.timing import Stopwatch
@@ -85,7 +86,7 @@ def _model(name: str) -> ModelBody:
 async def _whole(
     request: Request, service: Service, chat: Chat, drawn: Drawn | None, deadline: float
 ) -> EventStream:
-    """A cascade as a stream: nothing is sent before it is certain which answer is given."""
+    """A cascade whose answers are all seen whole, as a stream: nothing is sent before the last is done."""
     request_id = request.state.request_id
     done = await service.pipeline.answer_each(
         chat.images,
@@ -106,12 +107,20 @@ async def _whole(
     return EventStream(request, events(), reply.headers)
 
 
+def _seen_whole(chat: Chat, buffer: int) -> bool:
+    """Whether a cascade sees all its answers whole: what is certified is of such ones."""
+    limits = chat.images[0][1]
+    return chat.sampling.max_new_tokens <= buffer or limits.accuracy_drop is not None
+
+
 async def _stream(
     request: Request, service: Service, chat: Chat, drawn: Drawn | None, deadline: float
 ) -> EventStream:
-    """A response that begins when the first token is there: what fails before that is a proper error."""
+    """A response that begins when a token may be shown: what fails before that is a proper error."""
     pipeline, watch, request_id = service.pipeline, Stopwatch(), request.state.request_id
-    if any(cascades(constraints) for _, constraints in chat.images):
+    decider, buffer = pipeline.decider, service.settings.stream_buffer
+    cascade = len(chat.images) == 1 and cascades(chat.images[0][1])
+    if cascade and _seen_whole(chat, buffer):
         return await _whole(request, service, chat, drawn, deadline)
     parts = await pipeline.route_each(
         chat.images,
@@ -119,32 +128,25 @@ async def _stream(
         watch=watch,
         deadline=deadline,
         owner=owner_of(request),
+        decider=decider,
     )
-    reply = ChatReply.now(pipeline, parts, request_id)
-    tokens = pipeline.tokens(
-        [part.slot for part in parts],
-        chat.turns,
-        chat.sampling,
-        deadline=deadline,
-        request_id=request_id,
-    )
-    try:
-        with watch.stage("generate"):
-            first = await anext(tokens)
-    except BaseException:
-        await tokens.aclose()
-        raise
+    shower = Shower(pipeline, decider, chat.turns, chat.sampling, watch, deadline, request_id)
+    if cascade:
+        showing = await shower.in_passes(parts[0], chat.images[0][1], buffer)
+    else:
+        showing = await shower.once(parts)
+    reply = ChatReply.now(pipeline, showing.parts, request_id)
 
-    async def chunks_of(token: TokenEvent) -> AsyncGenerator[dict[str, Any], None]:
+    async def chunks() -> AsyncGenerator[dict[str, Any], None]:
         yield reply.chunk({"role": "assistant", "content": ""})
         with watch.stage("generate"):
-            while True:
-                if token.text:
-                    yield reply.chunk({"content": token.text})
-                if token.generation is not None:
-                    break
-                token = await anext(tokens)
-        done = pipeline.answered(parts, token.generation, watch)
+            async with aclosing(showing.tokens()) as tokens:
+                async for token in tokens:
+                    if token.text:
+                        yield reply.chunk({"content": token.text})
+                    generation = token.generation
+        assert generation is not None  # the last one has it
+        done = pipeline.answered_in([*showing.before, Run(showing.parts, generation)], watch)
         service.count(done, endpoint=_PATH, request_id=request_id, drawn=drawn)
         yield reply.chunk({}, done)
         if chat.include_usage:
@@ -152,8 +154,8 @@ async def _stream(
 
     async def events() -> AsyncGenerator[bytes, None]:
         try:
-            async with aclosing(tokens), aclosing(chunks_of(first)) as chunks:
-                async for chunk in chunks:
+            async with aclosing(showing.rest), aclosing(chunks()) as made:
+                async for chunk in made:
                     yield event(chunk)
             yield DONE
         except Exception as error:  # in the stream: its status was sent long ago

@@ -1,0 +1,112 @@
+"""``m3-train compare``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from tests.comparing import Failing, Noisy, world
+from training.candidates.lookup import Lookup
+from training.cli.compare import command
+
+
+@pytest.fixture(autouse=True)
+def quick_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.candidates.candidates", lambda: (Noisy(), Lookup(), Failing()))
+
+
+def run(out: Path, *arguments: object) -> Any:
+    app = typer.Typer()
+    app.command()(command)
+    few = ["--seeds", "2", "--draws", "100", "--threads", "1"]
+    words = ["--outcomes", world(), "--out", out, *few, *arguments]
+    return CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "200"})
+
+
+def test_the_command_writes_three_files_and_says_who_failed(tmp_path: Path) -> None:
+    done = run(tmp_path)
+    assert done.exit_code == 0, done.output
+    assert "noisy, averaged over log tokens from 4 to 300, is above" in done.output
+    assert "Not fitted: failing, seed 0: RuntimeError: it went wrong" in done.output
+    assert {path.name for path in tmp_path.glob("compare.*")} == {
+        "compare.html",
+        "compare.md",
+        "compare.json",
+    }
+    assert len(list((tmp_path / "fits").iterdir())) == 4
+    said = json.loads((tmp_path / "compare.json").read_text())["provenance"]["command"]
+    assert said.startswith("m3-train compare --outcomes ")
+    assert "--seeds 2 --draws 100" in said
+
+
+def test_some_candidates_another_main_one_and_fits_elsewhere(tmp_path: Path) -> None:
+    chosen = ("--candidate", "noisy", "--candidate", "lookup", "--main", "lookup")
+    done = run(tmp_path / "out", *chosen, "--fits", tmp_path / "fits", "--folds", "2", "--learning-curve")
+    assert done.exit_code == 0, done.output
+    content = json.loads((tmp_path / "out" / "compare.json").read_text())
+    assert (content["main"], content["folds"], content["complete"]) == ("lookup", 2, True)
+    assert len(content["learning_curve"]) == 5
+    assert (
+        "--candidate noisy --candidate lookup --main lookup --learning-curve"
+        in content["provenance"]["command"]
+    )
+    assert not (tmp_path / "out" / "fits").exists()
+    assert list((tmp_path / "fits").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--candidate", "magic"], "'magic': take one of noisy"),
+        (["--main", "magic"], "'magic': take one of noisy"),
+        (["--refit", "magic"], "'magic': take one of noisy"),
+        (["--main", "failing"], "failing could not be fitted"),
+        (["--split", "test"], "--final"),
+        (["--split", "tune"], "compare them on dev"),
+        (["--folds", "1"], "One fold"),
+        (["--ablate", "--main", "lookup"], "no groups of features to switch off"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_an_exit_code(tmp_path: Path, arguments: list[str], said: str) -> None:
+    done = run(tmp_path, *arguments)
+    assert done.exit_code == 1
+    assert said in done.output
+    assert "Traceback" not in done.output
+    assert not list(tmp_path.glob("compare.*"))
+
+
+def test_final_logs_the_opening_before_it_compares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from training.report import openings
+
+    monkeypatch.setattr(openings, "PROJECT", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    done = run(Path("out"), "--final", "--main", "failing")
+    assert done.exit_code == 1  # an opening that fails has still been one
+    (line,) = (tmp_path / "docs" / "test_openings.jsonl").read_text().splitlines()
+    assert json.loads(line)["command"].startswith("m3-train compare")
+    assert run(Path("out"), "--final").exit_code == 0
+    assert json.loads((tmp_path / "out" / "compare.json").read_text())["split"] == "test"
+    assert len((tmp_path / "docs" / "test_openings.jsonl").read_text().splitlines()) == 2
+
+
+def test_an_interrupted_run_keeps_its_fits_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noisy = Noisy()
+
+    class Interrupting(Lookup):
+        def fit(self, *args: Any, **more: Any) -> Any:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("training.candidates.candidates", lambda: (noisy, Interrupting()))
+    done = run(tmp_path)
+    assert done.exit_code == 130
+    assert "Go on with the same command" in done.output
+    monkeypatch.setattr("training.candidates.candidates", lambda: (noisy, Lookup()))
+    assert run(tmp_path).exit_code == 0
+    assert noisy.fitted == [0, 1]

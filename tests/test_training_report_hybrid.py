@@ -1,0 +1,153 @@
+"""The hybrid in a report: replayed as it would be served, all its passes charged, drawn and told."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from m3_backbone.cost import Architecture
+from router.cascade import CONFIDENCE
+from router.constraints import Constraints
+from router.router import Router
+from tests.cascading import quick_hybrid, telling
+from tests.reporting import DRAWS
+from training.evaluation.pricing import encoding_flops, price
+from training.fit import fit
+from training.report.analysis import Report
+from training.report.inputs import Inputs, predict
+from training.report.markdown import markdown
+from training.report.own_cost import graph_flops, own_flops
+from training.report.page import html_page
+from training.report.rows import as_json
+from training.report.write import make_report
+
+PROVENANCE: dict[str, Any] = {
+    "command": "m3-train report",
+    "created": "",
+    "commit": None,
+    "uncommitted_changes": False,
+    "backbone": "made",
+    "backbone_fingerprint": "made",
+    "outcomes": {},
+    "bundle": None,
+    "seeds": {"bootstrap": 0},
+    "bootstrap_draws": DRAWS,
+    "python": "3",
+    "versions": {},
+}
+
+
+@functools.cache
+def inputs() -> Inputs:
+    train, tune, dev = telling(200), telling(100, split="tune"), telling(100, split="dev")
+    bundle = fit(train, tune, quick_hybrid().first, threads=1, escalation=True).bundle
+    router = Router.of(bundle)
+    return Inputs(dev, tune, train, router, predict(router, dev), {"dev": Path("dev")})
+
+
+@functools.cache
+def made() -> Report:
+    return make_report(inputs(), PROVENANCE, draws=DRAWS)
+
+
+def served(row: int) -> tuple[list[int], int]:
+    """(scales before the last, the last one) of one request, as the router itself goes on."""
+    router, table = inputs().router, inputs().table
+    assert router is not None
+    asked, request = Constraints(cascade=True), table.route_inputs(row)
+    tried: list[int] = []
+    decision = router.route(request, asked)
+    while True:
+        at = table.scales.index(decision.scale)
+        answer = {name: getattr(table, name)[row, at] for name in CONFIDENCE}
+        then = router.reconsider(decision, _Answer(**answer), request, asked, tried)  # type: ignore[arg-type]
+        if then.scale == decision.scale:
+            return tried, decision.scale
+        tried.append(decision.scale)
+        decision = then
+
+
+@dataclasses.dataclass(frozen=True)
+class _Answer:
+    """What the second look reads of an answer."""
+
+    mean_logprob: float
+    min_logprob: float
+    first_margin: float
+    answer_tokens: int
+
+    @property
+    def token_ids(self) -> tuple[int, ...]:
+        return (0,) * int(self.answer_tokens)
+
+
+def test_the_default_setting_does_what_serving_does_and_pays_for_every_pass() -> None:
+    result, table = made().evaluation.result("hybrid", "default"), inputs().table
+    assert result is not None
+    rows = range(0, len(table), 7)
+    passes = {row: served(row) for row in rows}
+    assert any(tried for tried, _ in passes.values())
+    assert [table.scales[result.choice[row]] for row in rows] == [last for _, last in passes.values()]
+    whole = [served(row) for row in range(len(table))]
+    at = {scale: s for s, scale in enumerate(table.scales)}
+    tokens = [
+        sum(table.visual_tokens[row, at[scale]] for scale in (*tried, last))
+        for row, (tried, last) in enumerate(whole)
+    ]
+    assert result.cost["visual_tokens"].value == pytest.approx(np.mean(tokens))
+    flops, once = price(table, Architecture.llava_7b()), encoding_flops(table, Architecture.llava_7b())
+    router = inputs().router
+    assert router is not None
+    assert router.second_look is not None
+    own = own_flops(router, table)[0]["flops_7b"] + 2 * graph_flops(router.second_look.escalation.onnx)
+    spent = [
+        flops[row, at[last]] + sum(flops[row, at[scale]] - once[row, 0] for scale in tried)
+        for row, (tried, last) in enumerate(whole)
+    ]
+    assert result.cost["flops_7b"].value == pytest.approx(np.mean(spent) + own)
+
+
+def test_the_hybrid_is_a_curve_like_the_others() -> None:
+    e = made().evaluation
+    assert list(e.curves) == ["fixed hull", "router", "lookup", "hybrid"]
+    assert set(e.curves["hybrid"].measured.cost) == {"visual_tokens", "flops", "flops_7b", "ms_7b"}
+    assert {p.role for p in e.policies if p.name == "hybrid"} >= {"default", "frontier", "accurate"}
+    default = e.result("hybrid", "default")
+    assert default is not None
+    assert set(default.gain_over) == {"fixed hull", "router", "lookup"}
+    # Answers tell a lot in this world: thinking again is worth more than predicting alone.
+    assert default.gain_over["router"].low > 0
+    assert all("hybrid" in row.gain for row in e.levels)
+    assert [m.name for m in made().field] == list(e.curves)
+
+
+def test_page_markdown_and_json_have_it() -> None:
+    page, text = html_page(made(), []), markdown(made())
+    for whole in (page, text):
+        assert "With a second look at its answers (the hybrid, every pass charged) it reaches" in whole
+        assert "hybrid, default" in whole
+    assert page.count(">hybrid<") >= 4  # a legend in every picture of cost, and tables
+    assert "Hybrid: from" in page
+    got = json.loads(json.dumps(as_json(made()), allow_nan=False))
+    assert any(p["name"] == "hybrid" and p["role"] == "default" for p in got["policies"])
+    assert "hybrid" in got["mean_gain"]["over"]
+
+
+def test_without_confidences_or_a_second_look_there_is_no_hybrid() -> None:
+    known = inputs()
+    assert known.router is not None
+    table = dataclasses.replace(known.table, manifest={**known.table.manifest, "confidences": "none"})
+    alone = Router.of(dataclasses.replace(known.router.bundle, escalation=None))
+    for changed in (
+        dataclasses.replace(known, table=table),
+        dataclasses.replace(known, router=alone),
+    ):
+        r = make_report(changed, PROVENANCE, draws=100)
+        assert "hybrid" not in r.evaluation.curves
+        assert "second look" not in markdown(r)

@@ -1,0 +1,193 @@
+"""All measurements of one run, the bars that they are held against, where they come from, and as JSON."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from training.bench.service import asks, overhead, overload, throughput
+from training.bench.service.cores import Cores
+from training.bench.service.overhead import Overhead
+from training.bench.service.overload import Overload
+from training.bench.service.throughput import Routed, Served
+from training.report.provenance import commit
+
+PARTS = ("overhead", "served", "routed", "overload")
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is measured. single: requests of the overhead to each endpoint. requests: of every round of
+    the throughputs. overload_s: seconds of it."""
+
+    rounds: int = 5
+    single: int = 1000
+    requests: int = 160
+    clients: int = 16
+    overload_s: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """What is asked for, what was measured, and whether that is enough."""
+
+    what: str
+    asked: str
+    got: str
+    met: bool
+
+    def json(self) -> dict[str, Any]:
+        return {"what": self.what, "asked": self.asked, "got": self.got, "met": self.met}
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """None: was not measured in this run."""
+
+    provenance: dict[str, Any]
+    overhead: Overhead | None = None
+    served: Served | None = None
+    routed: Routed | None = None
+    overload: Overload | None = None
+
+    @property
+    def bars(self) -> list[Bar]:
+        return [
+            *([] if self.overhead is None else _overhead(self.overhead)),
+            *([] if self.served is None else _served(self.served)),
+            *([] if self.routed is None else _routed(self.routed)),
+            *([] if self.overload is None else _overload(self.overload)),
+        ]
+
+    def json(self) -> dict[str, Any]:
+        parts = {name: getattr(self, name) for name in PARTS}
+        return {
+            "bench": "m3-service",
+            "provenance": self.provenance,
+            "bars": [bar.json() for bar in self.bars],
+            **{name: part.json() for name, part in parts.items() if part is not None},
+        }
+
+
+def measure(
+    parts: Sequence[str],
+    size: Size,
+    *,
+    command: str,
+    settings: dict[str, Any],
+    on_progress: Callable[[str], None] = lambda what: None,
+) -> Results:
+    """The named ``parts`` (`PARTS`). settings: fields of `router.settings.Settings` that name the backbone.
+
+    Raises `ServerError` when a server does not start or refuses what it should answer.
+    """
+    cores = Cores.of_this_machine()
+    provenance = _provenance(command, settings, cores, size)
+    on_progress("drawing pictures")
+    drawn = asks.draw(size.requests)
+    found: dict[str, Any] = {}
+    if "overhead" in parts:
+        on_progress("overhead above a bare route")
+        found["overhead"] = overhead.measure(drawn, size.single, cores)
+    if "served" in parts:
+        on_progress("throughput against the engine alone")
+        found["served"] = throughput.measure_served(drawn, size.rounds, size.clients, cores, settings)
+    if "routed" in parts:
+        on_progress("routed against the full scale")
+        found["routed"] = throughput.measure_routed(drawn, size.rounds, size.clients, cores, settings)
+    if "overload" in parts:
+        on_progress(f"overload for {size.overload_s:g} s")
+        found["overload"] = overload.measure(drawn, size.overload_s, cores)
+    return Results(provenance, **found)
+
+
+def _overhead(of: Overhead) -> list[Bar]:
+    above = of.above_ms(asks.PATH)
+    return [
+        Bar(
+            "Median time above a bare route",
+            f"under {overhead.LIMIT_MS:g} ms",
+            f"{above:.2f} ms",
+            above < overhead.LIMIT_MS,
+        )
+    ]
+
+
+def _served(of: Served) -> list[Bar]:
+    return [
+        Bar(
+            "Throughput of the service over the engine's alone, at the worse scale",
+            f"at least {throughput.OF_OFFLINE:.0%}",
+            f"{of.least:.1%}",
+            of.least >= throughput.OF_OFFLINE,
+        )
+    ]
+
+
+def _routed(of: Routed) -> list[Bar]:
+    return [
+        Bar(
+            "Routed over always the full scale: gain in throughput, of what FLOPs promise",
+            f"at least {throughput.OF_FLOPS:.0%}",
+            f"{of.kept:.1%} ({of.pairs.ratio:.2f} of {of.promised:.2f})",
+            of.kept >= throughput.OF_FLOPS,
+        )
+    ]
+
+
+def _overload(of: Overload) -> list[Bar]:
+    p99 = of.accepted_s[1]
+    recovery = "not in 10 s" if of.recovery_s is None else f"{of.recovery_s:.2f} s"
+    return [
+        Bar("Overload: requests with a 500 or no answer", "0", str(of.faults), of.faults == 0),
+        Bar(
+            "Overload: p99 of what was accepted",
+            f"within {of.deadline_s:g} s",
+            f"{p99:.2f} s",
+            p99 <= of.deadline_s,
+        ),
+        Bar(
+            "Overload: the most that waited",
+            f"at most {overload.QUEUE_LIMIT}",
+            str(of.queued),
+            of.watched > 0 and of.queued <= overload.QUEUE_LIMIT,
+        ),
+        Bar(
+            "Overload: until it is as fast as before",
+            f"within {overload.RECOVERY_S:g} s",
+            recovery,
+            of.recovery_s is not None and of.recovery_s <= overload.RECOVERY_S,
+        ),
+    ]
+
+
+def _provenance(command: str, settings: dict[str, Any], cores: Cores, size: Size) -> dict[str, Any]:
+    head, changed = commit()
+    packages = ("m3-router", "torch", "fastapi", "uvicorn", "onnxruntime", "pillow")
+    return {
+        "command": command,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": head,
+        "uncommitted_changes": changed,
+        "backbone": settings["backbone"],
+        "machine": _machine(),
+        "cores": cores.json(),
+        "rounds": size.rounds,
+        "load_average": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in packages},
+    }
+
+
+def _machine() -> str:
+    """What it is called by people."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{len(names) or os.cpu_count()} x {names[0] if names else platform.machine()}"

@@ -1,0 +1,147 @@
+"""``m3-train compare``: every candidate on the same outcome tables, with intervals over images and seeds."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+
+def command(
+    out: Annotated[Path, typer.Option(help="Folder for compare.html, compare.md and compare.json.")],
+    outcomes: Annotated[
+        Path | None, typer.Option(help="Folder of outcome tables, one per split. Default: m3-tiny's.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Split to compare on.")] = "dev",
+    folds: Annotated[
+        int, typer.Option(min=0, help="Compare on this many folds by image of router-train instead.")
+    ] = 0,
+    final: Annotated[
+        bool, typer.Option("--final", help="Open the test split; the opening is logged for good.")
+    ] = False,
+    replicate: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table of the same samples, other pixels. Default: SPLIT+1 beside the table, if there."
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Training seeds per candidate, from 0 on.")] = 5,
+    candidate: Annotated[
+        list[str] | None, typer.Option(help="Compare these alone; may be given several times.")
+    ] = None,
+    main: Annotated[
+        str | None, typer.Option(help="Whom differences are to. Default: the shipped candidate.")
+    ] = None,
+    ablate: Annotated[
+        bool, typer.Option("--ablate", help="Fit that one without each group of route inputs, too.")
+    ] = False,
+    learning: Annotated[
+        bool, typer.Option("--learning-curve", help="Fit that one on fractions of router-train, too.")
+    ] = False,
+    simulate: Annotated[
+        bool,
+        typer.Option(
+            "--simulate",
+            help="Certify everyone on 1,000 calibration sets from the compared table, count errors.",
+        ),
+    ] = False,
+    fits: Annotated[
+        Path | None, typer.Option(help="Folder of the fits' results, to go on with. Default: OUT/fits.")
+    ] = None,
+    refit: Annotated[
+        list[str] | None,
+        typer.Option(help="Fit this candidate anew, because its code has changed; several times."),
+    ] = None,
+    tolerance: Annotated[
+        float, typer.Option(min=0.0, max=0.99, help="Score below the best that is still sufficient.")
+    ] = 0.0,
+    threads: Annotated[int, typer.Option(min=1, help="Fits that run side by side, one process each.")] = 2,
+    draws: Annotated[int, typer.Option(min=100, help="Bootstrap draws, by image and seed.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+) -> None:
+    """Compare candidates. Interrupt and call again: it goes on where it was, new candidates included."""
+    from training.candidates import candidates
+    from training.candidates.base import by_name
+    from training.certificates.simulate import DRAWS
+    from training.cli.report import shown
+    from training.comparing.comparison import Wanted, compare
+    from training.comparing.fits import Fits
+    from training.comparing.fitting import Fitter
+    from training.comparing.tables import load_tables
+    from training.comparing.words import headline
+    from training.comparing.write import write_comparison
+    from training.fit import shipped_outcomes
+    from training.report.openings import default_log, record_opening
+    from training.report.places import FINAL
+    from training.report.provenance import collect
+
+    start = time.monotonic()
+    console = Console(stderr=True, highlight=False)
+
+    def told(line: str) -> None:
+        console.print(f"{time.monotonic() - start:6.0f} s  {line}", markup=False, soft_wrap=True)
+
+    everyone = candidates()
+    words = ["m3-train", "compare"]
+    for option, path in (("--outcomes", outcomes), ("--replicate", replicate), ("--fits", fits)):
+        words += [] if path is None else [option, shown(path)]
+    words += ["--final"] if final else [] if split == "dev" else ["--split", split]
+    words += [word for name in candidate or () for word in ("--candidate", name)]
+    words += [] if main is None else ["--main", main]
+    words += ["--ablate"] * ablate + ["--learning-curve"] * learning + ["--simulate"] * simulate
+    for option, value, usual in (
+        ("--folds", folds, 0),
+        ("--seeds", seeds, 5),
+        ("--tolerance", tolerance, 0.0),
+        ("--draws", draws, 1000),
+        ("--seed", seed, 0),
+    ):
+        words += [] if value == usual else [option, str(value)]
+    try:
+        chosen = tuple(by_name(name, everyone) for name in dict.fromkeys(candidate or ())) or everyone
+        wanted = Wanted(
+            candidates=chosen,
+            main=by_name(main, chosen).name if main is not None else chosen[0].name,
+            seeds=seeds,
+            ablate=ablate,
+            learning=learning,
+            simulate=DRAWS if simulate else 0,
+            again=tuple(by_name(name, chosen).name for name in refit or ()),
+        )
+        tables = load_tables(
+            shipped_outcomes() if outcomes is None else outcomes,
+            FINAL if final else split,
+            final=final,
+            folds=folds,
+            replicate=replicate,
+        )
+        command = shlex.join([*words, "--out", shown(out)])
+        provenance = collect(tables.inputs, command=command, draws=draws, seed=seed)
+        if final:
+            # Logged before the numbers exist: an opening that then fails has still been one.
+            log = default_log()
+            times = record_opening(provenance, log)
+            told(f"Opening {times} of the test split, logged in {shown(log)}: commit that file.")
+        fitter = Fitter(
+            tables, Fits(out / "fits" if fits is None else fits), tolerance=tolerance, processes=threads
+        )
+        comparison = compare(fitter, wanted, provenance, draws=draws, seed=seed, told=told)
+        written = write_comparison(comparison, out)
+    except KeyboardInterrupt:
+        console.print("Stopped; finished fits are kept. Go on with the same command.")
+        raise typer.Exit(130) from None
+    except (ValueError, OSError) as error:  # RecordError is a ValueError; messages have the remedy
+        console.print(f"Error: {error}", markup=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+    for failure in comparison.failures:
+        console.print(f"Not fitted: {failure.label}: {failure.error}", markup=False, soft_wrap=True)
+    Console().print(
+        f"{headline(comparison)}\n{', '.join(map(str, written))} ({time.monotonic() - start:.0f} s)",
+        soft_wrap=True,
+        highlight=False,
+        markup=False,
+    )

@@ -1,0 +1,112 @@
+"""Makes the fits that are missing; a candidate that fails does not stop the others.
+
+Fits that run side by side do so in processes: Python's lock hardly lets small networks run in threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+
+from training.comparing.fits import Fit, Fits
+from training.comparing.jobs import Job
+from training.comparing.maker import Maker
+from training.comparing.tables import Tables
+
+Told = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A fit that could not be made: the candidate, the job's label, and the error in a line."""
+
+    name: str
+    label: str
+    error: str
+
+
+@dataclass
+class Fitter:
+    """Fits jobs on ``tables``, or takes their results from ``fits``.
+
+    tolerance: of `OutcomeTable.sufficient`. processes: fits side by side, which changes no result.
+    failures: what could not be fitted so far; it is tried again in the next run.
+    """
+
+    tables: Tables
+    fits: Fits
+    tolerance: float = 0.0
+    processes: int = 1
+    failures: list[Failure] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._fingerprint = self.tables.fingerprint
+
+    def run(self, jobs: Sequence[Job], told: Told, again: Sequence[str] = ()) -> list[Fit]:
+        """The fits of ``jobs`` in their order, without those that failed.
+
+        again: names of candidates that are fitted anew, because their code has changed. Raises `OSError`
+        where a result cannot be written.
+        """
+        names = [job.file_name(self._fingerprint, self.tolerance) for job in jobs]
+        found = [
+            None if job.candidate.name in again else self.fits.read(name)
+            for job, name in zip(jobs, names, strict=True)
+        ]
+        missing = [at for at, fit in enumerate(found) if fit is None]
+        failed: dict[int, Failure] = {}
+        for done, (which, made) in enumerate(self._made([jobs[at] for at in missing], told), 1):
+            at = missing[which]
+            job, which_of = jobs[at], f"{done} of {len(missing)}"
+            if isinstance(made, str):
+                failed[at] = Failure(job.candidate.name, job.label, made)
+                told(f"{which_of}: {job.label} failed: {made}")
+                continue
+            self.fits.write(names[at], made)
+            found[at] = made
+            told(f"{which_of}: {job.label}, {made.about.seconds:.0f} s of CPU time")
+        self.failures += [failed[at] for at in sorted(failed)]
+        return [fit for fit in found if fit is not None]
+
+    def _made(self, jobs: Sequence[Job], told: Told) -> Iterator[tuple[int, Fit | str]]:
+        """(place among ``jobs``, the fit or the error in a line), as they get ready."""
+        if self.processes < 2 or len(jobs) < 2:
+            maker = Maker(self.tables, self.tolerance)
+            for at, job in enumerate(jobs):
+                told(f"fitting {job.label}")
+                yield at, _attempt(maker, job)
+            return
+        told(f"fitting {len(jobs)}, {self.processes} at a time")
+        pool = ProcessPoolExecutor(
+            self.processes, get_context("spawn"), initializer=_begin, initargs=(self.tables, self.tolerance)
+        )
+        try:
+            places: dict[Future[Fit | str], int] = {
+                pool.submit(_work, job): at for at, job in enumerate(jobs)
+            }
+            for future in as_completed(places):
+                yield places[future], future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _attempt(maker: Maker, job: Job) -> Fit | str:
+    try:
+        return maker.make(job)
+    except Exception as error:  # whatever it is, it is this candidate's
+        told = " ".join(str(error).split())
+        return f"{type(error).__name__}: {told}" if told else type(error).__name__
+
+
+_maker: Maker  # of a process that fits; the one that asks has none
+
+
+def _begin(tables: Tables, tolerance: float) -> None:
+    global _maker
+    _maker = Maker(tables, tolerance)
+
+
+def _work(job: Job) -> Fit | str:
+    return _attempt(_maker, job)

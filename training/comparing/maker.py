@@ -1,0 +1,143 @@
+"""Makes one fit: the candidate on router-train, calibrated on tune, replayed over the compared table."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.features import Float32
+from training.calibrate import calibrated, fit_calibration
+from training.candidates.base import Charged, Examples, Fitted, Frontier
+from training.comparing.charges import charge_of
+from training.comparing.fits import About, Fit
+from training.comparing.jobs import Job, subset
+from training.comparing.tables import Tables
+from training.evaluation.settings import Settings, at_prices, by_expected_score, sweep
+from training.fit import build_spec
+from training.report.provenance import commit
+
+Rows = NDArray[np.int64]
+
+
+@dataclass
+class Maker:
+    """Makes fits on ``tables`` by one thread each. tolerance: of `OutcomeTable.sufficient`."""
+
+    tables: Tables
+    tolerance: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._kept: tuple[Any, tuple[Examples, Examples, Examples]] | None = None
+
+    def make(self, job: Job) -> Fit:
+        """Raises whatever the candidate raises."""
+        tables = self.tables
+        runs = [self._one(job, part, asked) for part, asked in tables.parts(job.seed)]
+        about = About(
+            name=job.candidate.name,
+            seed=job.seed,
+            variant=job.variant,
+            pairs=round(np.mean([len(run.rows) for run in runs])),
+            images=round(np.mean([len(np.unique(tables.train.image_index[run.rows])) for run in runs])),
+            seconds=round(float(np.mean([run.seconds for run in runs])), 2),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            commit=commit()[0],
+            charge={
+                cost: float(np.mean([run.charge[cost] for run in runs])) for cost in sorted(runs[0].charge)
+            },
+            notes=_plain(getattr(runs[0].fitted, "notes", {})),
+        )
+        if runs[0].own is not None:
+            tune_path, path = (_named(own, about) for own in runs[0].own)
+            return Fit(about, path, tune_path)
+        score = np.zeros(tables.table.scores.shape, np.float32)
+        for run in runs:
+            score[run.asked] = run.score
+        tokens, tune_tokens = (
+            tables.table.visual_tokens,
+            np.tile(tables.tune.visual_tokens, (len(runs), 1)),
+        )
+        path = sweep(about.name, by_expected_score(score, tokens), tokens, about.charge)
+        tune_replay = by_expected_score(np.concatenate([run.tune_score for run in runs]), tune_tokens)
+        return Fit(about, path, at_prices(about.name, tune_replay, path.targets, about.charge))
+
+    def _one(self, job: Job, part: Rows, asked: Rows) -> _Run:
+        """Fit on the rows ``part`` of router-train (or some of them), predict the rows ``asked``."""
+        candidate = job.candidate
+        rows = subset(self.tables.train, part, job.fraction, job.seed)
+        examples, tune, other = self._examples(candidate.groups, rows, asked)
+        start = time.process_time()
+        fitted = candidate.fit(examples, seed=job.seed, threads=1)
+        if isinstance(fitted, Frontier):
+            if self.tables.folds:
+                raise ValueError("it makes settings of its own, which folds cannot share: compare on a split")
+            own = fitted.frontier(tune, other)
+            seconds = time.process_time() - start
+            charge = charge_of(own[1].charge, candidate.groups, self.tables.table)
+            return _Run(rows, asked, fitted, seconds, charge, own=own)
+        raw = fitted.predict(tune)
+        maps = fit_calibration(raw, tune.sufficient, tune.scores, tune.groups, job.seed)
+        score = calibrated(maps, fitted.predict(other)).score
+        seconds = time.process_time() - start
+        alone = fitted.charge if isinstance(fitted, Charged) else {}
+        charge = charge_of(alone, candidate.groups, self.tables.table)
+        return _Run(rows, asked, fitted, seconds, charge, score, calibrated(maps, raw).score)
+
+    def _examples(
+        self, groups: tuple[str, ...], rows: Rows, asked: Rows
+    ) -> tuple[Examples, Examples, Examples]:
+        """Those fitted on, tune's and those asked about; the last ones are kept, for the next seed."""
+        key = (groups, rows.tobytes(), asked.tobytes())
+        if self._kept is None or self._kept[0] != key:
+            self._kept = None  # frees the memory of the last ones first
+            train = self.tables.train.take(rows)
+            spec = build_spec(train, groups)
+            tables = (train, self.tables.tune, self.tables.table.take(asked))
+            one, two, three = (Examples.of(table, spec, self.tolerance) for table in tables)
+            self._kept = key, (one, two, three)
+        return self._kept[1]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One fit: on one part of router-train. score: [asked, S]; tune_score: [m, S]; own: its own settings."""
+
+    rows: Rows
+    asked: Rows
+    fitted: Fitted
+    seconds: float
+    charge: Mapping[str, float]
+    score: Float32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    tune_score: Float32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    own: tuple[Settings, Settings] | None = None
+
+
+def _named(path: Settings, about: About) -> Settings:
+    """A candidate's own settings under its name, charged for what the route inputs and it itself cost.
+
+    They start at the smallest scale for all, which anyone can choose: without it a curve that starts late
+    would be read below its cheapest setting as if that were cheaper.
+    """
+    charge = dict(about.charge)
+    if not path.choices[0].any() and (path.tried is None or not path.tried[0].any()):
+        return replace(path, name=about.name, charge=charge)
+    choices = np.concatenate([np.zeros_like(path.choices[:1]), path.choices])
+    tried = None if path.tried is None else np.concatenate([np.zeros_like(path.tried[:1]), path.tried])
+    return Settings(about.name, path.target_is, (np.inf, *path.targets), choices, charge, tried)
+
+
+def _plain(value: Any) -> Any:
+    """``value`` as JSON types; what is none of them as text."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
