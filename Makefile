@@ -7,21 +7,25 @@ SOAK_MINUTES ?= 30
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install dev serve test test-slow test-gpu soak-labels fuzz soak check openapi clean
+.PHONY: install dev serve test test-slow test-gpu fuzz soak soak-labels soak-service check openapi clean
 
 install: $(VENV)/.installed ## the service and the command line
 dev: $(VENV)/.installed-dev ## everything that tests and training need
 
 # torch first and by its exact version: the plain name would pull gigabytes of CUDA where a CPU build is at hand.
 $(VENV)/.installed: pyproject.toml
+	@echo "Installing into $(VENV), which takes some minutes. Step 1 of 2: torch, the largest package."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q torch==2.13.0
+	@echo "Step 2 of 2: the other packages."
 	$(BIN)/python -m pip install -q -e .
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml
+	@echo "Installing into $(VENV), which takes some minutes. Step 1 of 2: torch, the largest package."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q torch==2.13.0
+	@echo "Step 2 of 2: the other packages, those of tests and training included."
 	$(BIN)/python -m pip install -q -e '.[dev]'
 	touch $(VENV)/.installed $@
 
@@ -52,7 +56,9 @@ soak-labels: dev ## labelling killed -9 a thousand times, or SOAK_KILLS
 fuzz: $(VENV)/.installed-fuzz ## Schemathesis over the HTTP API and Hypothesis on what reads bytes, FUZZ_EXAMPLES each
 	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest -m 'slow or not slow' --timeout 3600 tests/*_fuzzed.py
 
-soak: dev ## the service under mixed traffic for SOAK_MINUTES: memory, files, threads
+soak: soak-labels soak-service ## both, with all that SOAK_KILLS and SOAK_MINUTES ask for
+
+soak-service: dev ## the service under mixed traffic for SOAK_MINUTES: memory, files, threads
 	SOAK_MINUTES=$(SOAK_MINUTES) $(BIN)/python -m pytest -m slow tests/test_router_service_soak.py
 
 openapi: install ## docs/openapi.json, after a change of the HTTP API

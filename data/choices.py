@@ -19,7 +19,7 @@ def answer_and_choices(references: References) -> tuple[str, tuple[str, ...]]:
         answer, choices = references.get("answer"), references.get("choices")
         if isinstance(answer, str) and isinstance(choices, Sequence) and not isinstance(choices, str):
             return answer, tuple(str(choice) for choice in choices)
-    elif references and not isinstance(references, str):
+    elif references and not isinstance(references, str) and all(isinstance(r, str) for r in references):
         return references[0], tuple(references[1:])
     raise ValueError(f"Multiple choice needs a letter and the choices, got {references!r}.")
 

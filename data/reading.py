@@ -87,9 +87,10 @@ def read_manifest(folder: Path) -> Mapping[str, object]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
+        what = f"it has no {MANIFEST}" if folder.is_dir() else "there is no such folder"
+        again = "; an interrupted one continues when run again" if folder.is_dir() else ""
         raise RecordError(
-            f"{folder} is not an outcome table: it has no {MANIFEST}. "
-            "Make one with `m3-train label`; an interrupted one continues when run again."
+            f"{folder} is not an outcome table: {what}. Make one with `m3-train label`{again}."
         ) from None
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise RecordError(f"{path} is damaged: {error}.") from None

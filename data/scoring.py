@@ -10,7 +10,7 @@ Figures over a whole corpus (POPE's F1, MME's sums) are in `data.corpus`.
 from __future__ import annotations
 
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -84,7 +84,7 @@ def _vqa(prediction: str, references: Sequence[str], normalise: Callable[[str], 
 
 def textvqa_m4c(prediction: str, references: Sequence[str]) -> float:
     """M4C's TextVQA evaluator, which wants exactly ten answers."""
-    if len(references) != 10:
+    if len(_some(references)) != 10:
         raise ScoringError(f"textvqa_m4c needs exactly 10 references, got {len(references)}.")
     return vqa_lmms(prediction, references)
 
@@ -131,6 +131,11 @@ def anls_lmms(prediction: str, references: Sequence[str]) -> float:
         return edits / length if length else 0.0
 
     return _above_half(1 - min(distance(reference) for reference in _some(references)))
+
+
+def docvqa_task_m3_buggy(prediction: str, references: Sequence[str]) -> float:
+    """DocVQA as M3 was evaluated: 1 wherever ANLS is above 0 (lmms-eval issue 363), which flatters."""
+    return float(anls_lmms(prediction, references) > 0)
 
 
 def anls_m4c(prediction: str, references: Sequence[str]) -> float:
@@ -234,9 +239,13 @@ def _choices(references: letters.References) -> tuple[str, tuple[str, ...]]:
 
 
 def _some(references: Sequence[str]) -> Sequence[str]:
-    if not references or isinstance(references, str):
-        raise ScoringError(f"A metric needs a list of at least one reference, got {references!r}.")
+    if not references or isinstance(references, str | Mapping) or not all(map(_is_text, references)):
+        raise ScoringError(f"A metric needs a list of at least one reference text, got {references!r}.")
     return references
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 METRICS: dict[str, Metric] = {
@@ -253,6 +262,7 @@ METRICS: dict[str, Metric] = {
     "stvqa_acc_m4c": stvqa_acc_m4c,
     "chartqa_relaxed": chartqa_relaxed,
     "anls_lmms": anls_lmms,
+    "docvqa_task_m3_buggy": docvqa_task_m3_buggy,
     "anls_m4c": anls_m4c,
     "anls_mpdocvqa": anls_mpdocvqa,
     "pope_llava": pope_llava,

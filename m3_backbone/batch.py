@@ -1,10 +1,10 @@
 """Batches of requests of any mix of scales: prefill in groups, decode together.
 
 Requests that share everything up to their last image (the same image at the same scale) share one row:
-the prefix is computed and stored once, and each question attends to it and to itself. The text before the
-first image is computed once for all rows, where it is long. Tokens of all rows go through the linear layers
-as one flat list; padding exists in the attention of a group alone, and groups hold rows of about one length.
-Greedy ids in float32 equal single runs.
+the prefix is computed and stored once, and each question attends to it and to itself. A prompt that shares
+nothing goes through in one pass. The text before the first image is computed once for all rows, where it is
+long. Tokens of all rows go through the linear layers as one flat list; padding exists in the attention of a
+group alone, and groups hold rows of about one length. Greedy ids in float32 equal single runs.
 """
 
 from __future__ import annotations

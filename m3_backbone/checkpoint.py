@@ -19,6 +19,7 @@ from m3_backbone.filling import fill
 from m3_backbone.hub import local_folder, model_name
 from m3_backbone.modules import M3Modules, build_modules, official_names
 from m3_backbone.official_layout import official_source
+from m3_backbone.prompt import CONVERSATIONS
 from m3_backbone.scales import Ladder
 from m3_backbone.transformers_layout import is_transformers_config, transformers_source
 from m3_backbone.types import CheckpointError
@@ -68,7 +69,7 @@ def load_checkpoint(
     """Everything in the folder (or hub name) ``path``, checked, in ``dtype`` on ``device``.
 
     vision_tower: the CLIP folder, instead of the one that ``mm_vision_tower`` resolves to.
-    ladder: pools a plain LLaVA without training; refused where config.json names other scales.
+    ladder: of a plain LLaVA, which is pooled without training; refused where config.json names other scales.
     Raises `CheckpointError` naming every missing file, or all weights that are missing, surplus,
     misshapen or not finite.
     """
@@ -78,6 +79,10 @@ def load_checkpoint(
         source = transformers_source(folder, raw, vision_tower=vision_tower, ladder=ladder)
     else:
         source = official_source(folder, raw, vision_tower=vision_tower, ladder=ladder)
+    if (named := source.config.conversation) not in (None, *CONVERSATIONS):
+        raise CheckpointError(
+            f"config.json: m3_conversation is {named!r}; known are {', '.join(sorted(CONVERSATIONS))}."
+        )
     with torch.device("meta"):
         modules = build_modules(source.config, source.tower_config)
     image_size = int(modules.tower.config.image_size)

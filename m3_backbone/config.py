@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,9 @@ from m3_backbone.scales import Ladder, ScaleError
 from m3_backbone.types import CheckpointError
 
 DIVISOR_LADDER = (1, 9, 36, 144, 576)
-"""M3's scales for a 24 x 24 grid: pools a plain LLaVA without training, only when that is asked for."""
+"""M3's scales for a 24 x 24 grid, to which a plain LLaVA is pooled without training."""
+
+logger = logging.getLogger("m3_backbone")
 
 MERGE_TYPES = ("flat", "spatial", "spatial_unpad")
 
@@ -88,7 +91,7 @@ class M3Config:
     def parse(cls, raw: Mapping[str, Any], *, ladder: Ladder | None = None) -> M3Config:
         """Validates every key that changes what is computed; raises `CheckpointError` with key and value.
 
-        ladder: for a plain LLaVA checkpoint, whose config names no scales.
+        ladder: for a plain LLaVA checkpoint, whose config names no scales; else `DIVISOR_LADDER`.
         """
         kind = raw.get("model_type")
         if kind not in ("llava_llama", "llava"):
@@ -125,9 +128,21 @@ class M3Config:
         )
 
     @property
+    def names_scales(self) -> bool:
+        """False for a plain LLaVA: trained at the full scale alone."""
+        return self.raw.get("matryoshka_vis_token_scale") is not None
+
+    @property
+    def template(self) -> str:
+        """Name of the conversation template that the model was trained with."""
+        return self.conversation or "vicuna_v1"
+
+    @property
     def context_tokens(self) -> int:
         """Positions that the language model was made for."""
-        value = self.raw.get("max_position_embeddings", 2048)
+        value = self.raw.get("max_position_embeddings")
+        if value is None:  # Llama's own default
+            return 2048
         assert isinstance(value, int)
         return value
 
@@ -135,12 +150,12 @@ class M3Config:
 def _ladder(raw: Mapping[str, Any], asked: Ladder | None) -> Ladder:
     scales = raw.get("matryoshka_vis_token_scale")
     if scales is None:
-        if asked is None:
-            raise CheckpointError(
-                "config.json has no matryoshka_vis_token_scale: this is a plain LLaVA checkpoint. "
-                f"To pool it without training, name a ladder such as {','.join(map(str, DIVISOR_LADDER))}."
-            )
-        return asked
+        ladder = asked or Ladder(DIVISOR_LADDER)
+        logger.warning(
+            "config.json has no matryoshka_vis_token_scale: a plain LLaVA, pooled to %s without training.",
+            ",".join(map(str, ladder)),
+        )
+        return ladder
     if not isinstance(scales, list | str):
         raise CheckpointError(f"config.json: matryoshka_vis_token_scale is {scales!r}, not a list.")
     try:  # a string is the training script's flag, saved as it was typed

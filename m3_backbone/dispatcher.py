@@ -1,4 +1,7 @@
-"""The one task that hands work to a runner's thread: takes what waits, watches over it, tells the callers."""
+"""The one task that hands work to a runner's thread: takes what waits, watches over it, tells the callers.
+
+A runner that died, or hangs for good, is started again in a thread of its own (`revival`).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from m3_backbone.jobs import Call, Job, as_engine_error
+from m3_backbone.revival import Revival
 from m3_backbone.runner import Runner
 from m3_backbone.types import EngineError, EngineUnavailable, TokenEvent
 from m3_backbone.worker import Outcome, Worker
@@ -28,7 +32,9 @@ class Dispatcher:
 
     Made in the event loop whose callers it serves; used from that loop's thread alone.
 
-    called: is told every call that ended, with its value or None, before its callers are.
+    stall_s: of silence, after which a runner is taken for hung; after twice as long it is started again.
+    restart_s: before the first such start. called: is told every call that ended, with its value or None,
+    before its callers are.
     """
 
     def __init__(
@@ -38,9 +44,11 @@ class Dispatcher:
         name: str,
         batch_size: int,
         stall_s: float,
+        restart_s: float,
         called: Callable[[Call, Any], None],
     ) -> None:
         self._runner = runner
+        self._name = name
         self._batch_size = batch_size
         self._stall_s = stall_s
         self._called = called
@@ -48,7 +56,8 @@ class Dispatcher:
         self.waiting: deque[Job] = deque()
         self.running: list[Job] = []
         self.current: Call | None = None
-        self.dead = ""  # a fault that does not go away
+        self.dead = ""  # why the runner has to be started again
+        self._revival = Revival(restart_s)
         self._stalled = False
         self._work = asyncio.Event()
         self._idle = asyncio.Event()
@@ -63,6 +72,11 @@ class Dispatcher:
         if not self.dead and (self._stalled or silent >= self._stall_s):
             return f"the model has not moved for {silent:.0f} s"
         return self.dead
+
+    @property
+    def restarts(self) -> int:
+        """How often the runner was started again."""
+        return self._revival.restarts
 
     def add(self, work: Call | Job) -> None:
         if isinstance(work, Call):
@@ -84,17 +98,20 @@ class Dispatcher:
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _dispatch(self) -> None:
-        try:
-            while True:
+        while True:
+            try:
+                if self.dead:
+                    await self._revive()
+                    continue
                 await self._work.wait()
                 self._work.clear()
                 while (self.calls or self.waiting) and not self.dead:
                     await self._run_calls()
                     await self._run_batch()
                 self._idle.set()
-        except Exception as error:  # ours, not the runner's: better refused than waited for without end
-            logger.error("The dispatcher failed with %s.", type(error).__name__, exc_info=True)
-            self._die("its dispatcher failed")
+            except Exception as error:  # ours, not the runner's: better refused than waited for without end
+                logger.error("The dispatcher failed with %s.", type(error).__name__, exc_info=True)
+                self._die("its dispatcher failed")
 
     async def _run_calls(self) -> None:
         """Those that wait by now; then what comes meanwhile, until the next batch is full.
@@ -115,8 +132,8 @@ class Dispatcher:
     async def _run_call(self, call: Call) -> None:
         self.current = call
         outcome = await self._outcome(call.run)
-        self.current = None
         self._called(call, outcome.value)
+        self.current = None  # not before: a fault of what is called must not leave its callers waiting
         if outcome.error is None:
             call.succeed(outcome.value)
         else:
@@ -145,12 +162,14 @@ class Dispatcher:
     async def _answer(self, jobs: Sequence[Job], shown: set[Job]) -> BaseException | None:
         """Runs ``jobs`` as one batch; the exception of the batch as a whole, None when there is none."""
 
+        worker = self._worker  # a thread that was left behind must not speak for the next one
+
         def on_token(index: int, event: TokenEvent) -> None:
             shown.add(jobs[index])
-            self._worker.post(jobs[index].push, event)
+            worker.post(jobs[index].push, event)
 
         def cancelled(index: int) -> bool:
-            self._worker.beat()
+            worker.beat()
             return jobs[index].stopped
 
         requests = [job.request for job in jobs]
@@ -167,13 +186,17 @@ class Dispatcher:
         """What ``call`` gives in the runner's thread, which is watched over meanwhile."""
         future = self._worker.submit(call)
         while not future.done():
-            patience = None if self._stalled else max(0.001, self._stall_s - self._worker.silent_s)
-            await asyncio.wait({future}, timeout=patience)
+            patience = self._stall_s * (2 if self._stalled else 1)
+            await asyncio.wait({future}, timeout=max(0.001, patience - self._worker.silent_s))
             silent = self._worker.silent_s
-            if not future.done() and not self._stalled and silent >= self._stall_s:
-                logger.error("The model has not moved for %.0f s; requests are refused.", silent)
-                self._stalled = True
-                self._fail_all("The model does not respond.")
+            if future.done() or silent < patience:
+                continue
+            if self._stalled:
+                self._die("the model hangs")
+                return Outcome(error=EngineUnavailable(self.dead))
+            logger.error("The model has not moved for %.0f s; requests are refused.", silent)
+            self._stalled = True
+            self._fail_all("The model does not respond.")
         if self._stalled:
             logger.warning("The model moves again; requests are accepted.")
             self._stalled = False
@@ -181,8 +204,18 @@ class Dispatcher:
         if outcome.error is not None:
             logger.warning("The model failed with %s.", type(outcome.error).__name__)
             if isinstance(outcome.error, EngineUnavailable) or not isinstance(outcome.error, Exception):
-                self._die("the model died; the process must be restarted")
+                self._die("the model died")
         return outcome
+
+    async def _revive(self) -> None:
+        """Starts the runner again after a pause; `dead` says why not, when it does not come back."""
+        await self._revival.pause(self._worker.silent_s)
+        worker = self._revival.replace(self._worker, self._name)
+        if worker is None:
+            return
+        self._worker = worker
+        if await self._revival.revive(self._runner, worker, self._stall_s):
+            self.dead, self._stalled = "", False
 
     def _die(self, reason: str) -> None:
         self.dead = reason

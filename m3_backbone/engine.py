@@ -20,6 +20,7 @@ from m3_backbone.jobs import Call, Job
 from m3_backbone.runner import Runner
 from m3_backbone.scales import Ladder
 from m3_backbone.types import (
+    Aspect,
     Capacity,
     DeadlineExceeded,
     EncodedImage,
@@ -40,11 +41,15 @@ class QueueEngine:
     Encodings and summaries take turns with batches of generations, and come first: they are short, and
     feed the next batch.
 
+    aspect: how the runner makes pictures square.
     batch_size: requests that are answered together. queue_size: requests that may wait behind a full
         batch, and calls that may wait; one more raises `QueueFull`.
     image_cache_bytes: encoded images kept (see `ImageCache`); 0 keeps none.
     stall_s: a runner that shows no sign of life for so long is taken for hung: every request fails with
-        `EngineUnavailable`, and the engine is not ready until the runner comes back.
+        `EngineUnavailable`, and the engine is not ready until the runner comes back. After twice as long its
+        thread is left behind.
+    restart_s: before a runner that died, or was left behind, is started again; each further time in a row
+        after twice as long (`m3_backbone.revival`).
     drain_s: how long `close` waits for what was accepted.
     """
 
@@ -55,11 +60,13 @@ class QueueEngine:
         name: str,
         fingerprint: str,
         ladder: Ladder,
+        aspect: Aspect = "pad",
         batch_size: int = 8,
         queue_size: int = 64,
         context_tokens: int = 2048,
         image_cache_bytes: int = 256 * 2**20,
         stall_s: float = 120.0,
+        restart_s: float = 1.0,
         drain_s: float = 30.0,
     ) -> None:
         limits = {"batch_size": batch_size, "queue_size": queue_size, "context_tokens": context_tokens}
@@ -70,8 +77,10 @@ class QueueEngine:
         self._name = name
         self._fingerprint = fingerprint
         self._ladder = ladder
+        self._aspect = aspect
         self._capacity = Capacity(batch_size, queue_size, context_tokens)
         self._stall_s = stall_s
+        self._restart_s = restart_s
         self._drain_s = drain_s
         self._images = ImageCache(image_cache_bytes)
         self._encoding: dict[Key, Call] = {}
@@ -91,6 +100,10 @@ class QueueEngine:
         return self._ladder
 
     @property
+    def aspect(self) -> Aspect:
+        return self._aspect
+
+    @property
     def capacity(self) -> Capacity:
         return self._capacity
 
@@ -108,6 +121,7 @@ class QueueEngine:
             queued=len(work.waiting) + len(work.calls) if work else 0,
             running=len(work.running) + (work.current is not None) if work else 0,
             cached_images=len(self._images),
+            restarts=work.restarts if work else 0,
             details={"cached_image_bytes": str(self._images.nbytes)},
         )
 
@@ -119,6 +133,7 @@ class QueueEngine:
                 name=f"m3-{self._name}",
                 batch_size=self._capacity.batch_size,
                 stall_s=self._stall_s,
+                restart_s=self._restart_s,
                 called=self._called,
             )
             self._state = ""
@@ -186,7 +201,7 @@ class QueueEngine:
                 yield await job.next()
         finally:
             job.cancelled = True
-            with suppress(ValueError):
+            if job in work.waiting:  # the error of `remove` would hold all of the job's tensors in words
                 work.waiting.remove(job)
 
     async def abort(self, request_id: str) -> None:

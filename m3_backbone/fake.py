@@ -57,6 +57,7 @@ class FakeRunner:
         token_delay_s: float = 0.0,
         context_tokens: int = 2048,
         faults: Mapping[str, Fault] | None = None,
+        mortal: bool = False,
     ) -> None:
         self.ladder = ladder
         self.fingerprint = fingerprint
@@ -65,6 +66,7 @@ class FakeRunner:
         self.token_delay_s = token_delay_s
         self.context_tokens = context_tokens
         self.faults = dict(faults or {})
+        self.mortal = mortal
         self.released = threading.Event()  # set it to end a hang
         self.batches: list[int] = []  # sizes of the batches that were run
         self.encoded = 0
@@ -113,6 +115,10 @@ class FakeRunner:
                     results[index] = answer
             step += 1
         return [results[index] for index in range(len(requests))]
+
+    def revive(self) -> None:
+        if self.mortal:
+            raise EngineUnavailable("The device was lost for good (as asked).")
 
     def flops(self, *, views: int, visual_tokens: int, text_tokens: int, new_tokens: int) -> int:
         """Those of LLaVA-1.5-7B: plausible numbers."""
@@ -178,7 +184,9 @@ class FakeEngine(QueueEngine):
     token_delay_s: time that each step of a batch takes.
     faults: text -> fault. A turn that contains the text (or an image whose content hash does) has it:
         ``oom`` fails the request, ``exception`` the call of the runner, ``hang`` waits for
-        ``engine.fake.released``, ``death`` ends the engine, ``nan`` spoils the route inputs.
+        ``engine.fake.released``, ``death`` ends the runner, ``nan`` spoils the route inputs.
+    mortal: a runner that died does not come back however often it is started again, until
+        ``engine.fake.mortal`` is False.
     queue: the parameters of `QueueEngine`.
     """
 
@@ -193,6 +201,7 @@ class FakeEngine(QueueEngine):
         token_delay_s: float = 0.0,
         context_tokens: int = 2048,
         faults: Mapping[str, Fault] | None = None,
+        mortal: bool = False,
         **queue: Any,
     ) -> None:
         self.fake = FakeRunner(
@@ -203,12 +212,14 @@ class FakeEngine(QueueEngine):
             token_delay_s=token_delay_s,
             context_tokens=context_tokens,
             faults=faults,
+            mortal=mortal,
         )
         super().__init__(
             self.fake,
             name=name,
             fingerprint=fingerprint,
             ladder=ladder,
+            aspect="pad" if views == 1 else "anyres",
             context_tokens=context_tokens,
             **queue,
         )

@@ -8,6 +8,7 @@ import torch
 
 from m3_backbone.checkpoint import load_checkpoint
 from m3_backbone.compiling import require_compiler
+from m3_backbone.devices import require_device
 from m3_backbone.hub import local_folder
 from m3_backbone.machine import keep_freed_memory
 from m3_backbone.model import DTYPES, M3Model
@@ -35,8 +36,10 @@ def load_backbone(
     On a CPU the process keeps memory that it frees from now on (`m3_backbone.machine.keep_freed_memory`).
 
     vision_tower: the CLIP folder, where config.json's does not resolve.
-    conversation: name of the template; default is config.json's ``m3_conversation``, else vicuna_v1.
-    ladder: for a plain LLaVA, whose config.json names no scales: its grid is pooled without training.
+    conversation: name of the template; default is config.json's ``m3_conversation``, else vicuna_v1. To every
+        bundle another one is another backbone.
+    ladder: for a plain LLaVA, whose config.json names no scales: its grid is pooled to them without training,
+        or to 1, 9, 36, 144 and 576.
     reducer: a name of `m3_backbone.pooling.REDUCERS`: M3's average pooling, or the paper's baselines.
     kv_budget_bytes: bytes of keys and values cached at any time: a batch that needs more is run in portions,
         a request that needs more is refused (`KvBudgetExceeded`). None: no limit.
@@ -45,20 +48,22 @@ def load_backbone(
     compiled: torch.compile for what surrounds attention: the first requests are slow, and answers agree with
         those of the plain model to rounding only.
 
-    Raises `CheckpointError` naming everything that does not fit, ValueError for a parameter out of range.
+    Raises `DeviceError` for a device that cannot be used, before anything is fetched or read,
+    `CheckpointError` naming everything that does not fit, ValueError for a parameter out of range.
     """
     if dtype not in DTYPES:
         raise ValueError(f"dtype {dtype!r} is not known. Known: {', '.join(DTYPES)}.")
+    require_device(device)  # before gigabytes are fetched and read for it
+    if conversation is not None:
+        template_named(conversation)
+    if compiled:
+        require_compiler(torch.device(device))
     if str(path) == "tiny" and not Path(path).is_dir():
         from m3_backbone import embedded_path
 
         path = embedded_path()
     folder = local_folder(path)
     tokenizer = Tokenizer.load(folder)  # small things first: they fail before gigabytes are read
-    if conversation is not None:
-        template_named(conversation)
-    if compiled:
-        require_compiler(torch.device(device))
     if torch.device(device).type == "cpu":
         keep_freed_memory()
     checkpoint = load_checkpoint(
@@ -69,7 +74,7 @@ def load_backbone(
         raise CheckpointError(
             f"The tokenizer has {tokenizer.size} pieces, the model {vocabulary} embeddings."
         )
-    template = conversation or checkpoint.config.conversation or "vicuna_v1"
+    template = conversation or checkpoint.config.template
     return M3Model(
         checkpoint,
         tokenizer,

@@ -43,7 +43,7 @@ class M3Model:
     """A frozen M3 model. Made by `load_backbone`; not thread-safe: one thread at a time.
 
     model: the torch modules (tower, projector, language model). ladder, name, fingerprint: as served; what
-    is pooled in another way than the checkpoint was trained for has another fingerprint.
+    is pooled or prompted in another way than the checkpoint was trained for has another fingerprint.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class M3Model:
         self.checkpoint = checkpoint
         self.config = checkpoint.config
         self.name = checkpoint.name
-        self.fingerprint = _fingerprint(checkpoint, reducer)
+        self.fingerprint = _fingerprint(checkpoint, reducer, template)
         self.ladder = checkpoint.config.ladder
         self.tokenizer = tokenizer
         self.model = checkpoint.modules
@@ -269,10 +269,10 @@ def _content_ids(tokenizer: Tokenizer) -> Tensor:
     return torch.tensor([re.search(r"\w", piece) is not None for piece in tokenizer.pieces()])
 
 
-def _fingerprint(checkpoint: Checkpoint, reducer: str) -> str:
+def _fingerprint(checkpoint: Checkpoint, reducer: str, template: str) -> str:
     """The checkpoint's own for what it was trained for; else answers differ, and so must fingerprints."""
-    own = checkpoint.config.raw.get("matryoshka_vis_token_scale") is not None
-    ladder = "" if own else " ".join(map(str, checkpoint.config.ladder))
-    if reducer == "average" and not ladder:
+    ladder = "" if checkpoint.config.names_scales else " ".join(map(str, checkpoint.config.ladder))
+    prompted = "" if template == checkpoint.config.template else f"\0{template}"
+    if reducer == "average" and not ladder and not prompted:
         return checkpoint.fingerprint
-    return hashlib.sha256(f"{checkpoint.fingerprint}\0{reducer}\0{ladder}".encode()).hexdigest()
+    return hashlib.sha256(f"{checkpoint.fingerprint}\0{reducer}\0{ladder}{prompted}".encode()).hexdigest()

@@ -12,8 +12,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
+from transformers.activations import ACT2FN
 
 from m3_backbone.config import M3Config
+from m3_backbone.sizes import check_sizes
 from m3_backbone.types import CheckpointError
 
 _TOWER = "model.vision_tower.vision_tower.vision_model."
@@ -91,7 +93,11 @@ class M3Modules(nn.Module):
         Differentiable; runs no layer beyond the selected one.
         """
         core: Any = self.tower_core
-        hidden = core.pre_layrnorm(core.embeddings(pixels))
+        # CUDA rounds convolutions of float32 to TF32 unless told not to: 1e-3 off, where 1e-4 is asked.
+        flags: Any = torch.backends.cudnn.flags
+        with flags(enabled=True, allow_tf32=False):
+            embedded = core.embeddings(pixels)
+        hidden = core.pre_layrnorm(embedded)
         for layer in core.encoder.layers[: self.layers_run]:
             hidden = layer(hidden, attention_mask=None)
         return cast(Tensor, hidden[:, 1:])
@@ -119,9 +125,10 @@ def build_modules(config: Mapping[str, Any] | M3Config, tower_config: Mapping[st
     llama = llama_config(parsed.raw)
     side, rest = divmod(int(vision.image_size), int(vision.patch_size))
     if rest or side * side != parsed.ladder.full:
+        plain = "" if parsed.names_scales else " config.json names no scales: name a ladder for this grid."
         raise CheckpointError(
             f"The tower makes a grid of {side} x {side} patches (image {vision.image_size}, patch "
-            f"{vision.patch_size}) but the ladder's largest scale is {parsed.ladder.full}."
+            f"{vision.patch_size}) but the ladder's largest scale is {parsed.ladder.full}.{plain}"
         )
     declared = parsed.raw.get("mm_hidden_size", vision.hidden_size)
     if declared != vision.hidden_size:
@@ -159,12 +166,22 @@ def build_projector(kind: str, inner: int, outer: int) -> nn.Sequential:
 
 def llama_config(config: Mapping[str, Any]) -> LlamaConfig:
     """Llama's part of the config; the rotary keys of transformers 4 are translated."""
-    rope: dict[str, Any] = {"rope_type": "default", "rope_theta": float(config.get("rope_theta", 10000.0))}
+    check_sizes(config, "config.json")
+    theta = config.get("rope_theta")
+    rope: dict[str, Any] = {
+        "rope_type": "default",
+        "rope_theta": 10000.0 if theta is None else float(theta),
+    }
     scaling = config.get("rope_scaling") or config.get("rope_parameters")
     if isinstance(scaling, Mapping):
         rope |= {("rope_type" if key == "type" else key): value for key, value in scaling.items()}
     values = {key: config[key] for key in _LLAMA_KEYS if config.get(key) is not None}
-    return LlamaConfig(**values, pad_token_id=None, rope_parameters=rope)
+    try:
+        made = LlamaConfig(**values, pad_token_id=None, rope_parameters=rope)
+    except Exception as error:  # transformers' validators have kinds of their own
+        raise CheckpointError(f"config.json: {_reason(error)}") from error
+    _check_activation(made.hidden_act, "config.json")
+    return made
 
 
 def vision_config(tower_config: Mapping[str, Any]) -> CLIPVisionConfig:
@@ -172,7 +189,23 @@ def vision_config(tower_config: Mapping[str, Any]) -> CLIPVisionConfig:
     part = tower_config.get("vision_config", tower_config)
     if not isinstance(part, Mapping) or part.get("model_type") not in ("clip_vision_model", "clip", None):
         raise CheckpointError("The tower's config.json is not a CLIP vision config.")
-    return CLIPVisionConfig(**{key: part[key] for key in _CLIP_KEYS if key in part})
+    check_sizes(part, "The tower's config.json")
+    try:
+        made = CLIPVisionConfig(**{key: part[key] for key in _CLIP_KEYS if part.get(key) is not None})
+    except Exception as error:  # transformers' validators have kinds of their own
+        raise CheckpointError(f"The tower's config.json: {_reason(error)}") from error
+    _check_activation(made.hidden_act, "The tower's config.json")
+    return made
+
+
+def _check_activation(name: object, where: str) -> None:
+    if name not in ACT2FN:
+        raise CheckpointError(f"{where}: hidden_act is {name!r}, which transformers does not know.")
+
+
+def _reason(error: Exception) -> str:
+    """The last line of what a validator says: the key, and what is wrong with its value."""
+    return str(error).strip().splitlines()[-1].strip() if str(error) else type(error).__name__
 
 
 def official_names(modules: M3Modules) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from m3_backbone.types import EncodedImage, Generation, GenerationRequest, RouteInputs, TokenEvent
 
@@ -14,7 +14,8 @@ class Runner(Protocol):
     What a method raises: an `EngineError` reaches the caller as it is; `MemoryError` becomes
     `OutOfMemory`; anything else becomes an `EngineError` without the original text. One exception
     is more than that: `EngineUnavailable` (or a BaseException such as SystemExit) says that the runner
-    is dead - a lost device, a sticky CUDA error - and the engine is not ready any more.
+    is dead - a lost device, a sticky CUDA error - and the engine is not ready until it was started again
+    (`Revives`).
     """
 
     def encode(self, pixels: Any) -> EncodedImage:
@@ -45,4 +46,15 @@ class Runner(Protocol):
 
     def flops(self, *, views: int, visual_tokens: int, text_tokens: int, new_tokens: int) -> int:
         """FLOPs of the whole path for one request (see `m3_backbone.cost`). Called from any thread."""
+        ...
+
+
+@runtime_checkable
+class Revives(Protocol):
+    """A runner that can be started again after it died or hung."""
+
+    def revive(self) -> None:
+        """Makes ready what is left, weights kept, and proves it. Called in a new thread; what a thread that
+        hung does meanwhile is of no interest to anybody. Raises whatever shows that it does not work.
+        """
         ...

@@ -64,7 +64,10 @@ class Tokenizer:
         legacy = True
         try:
             settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-            legacy = settings.get("legacy") is not False
+            flag = settings.get("legacy")
+            if flag is not None and not isinstance(flag, bool):
+                raise ValueError(f"legacy is {flag!r}, not true or false")
+            legacy = flag is not False
         except FileNotFoundError:
             pass
         except (ValueError, AttributeError, OSError) as error:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from m3_backbone.engine import QueueEngine
 from m3_backbone.model import M3Model
 from m3_backbone.types import (
+    Aspect,
     EncodedImage,
     EngineUnavailable,
     Generation,
@@ -88,6 +89,15 @@ class TorchRunner:
         except RuntimeError as error:
             return [_fault(error)]
 
+    def revive(self) -> None:
+        """Answers a word, for nobody: the device either works or raises again."""
+        try:
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()  # what the batch that failed held
+            self.backbone.generate([GenerationRequest(("Ready?",), max_new_tokens=1)])
+        except RuntimeError as error:
+            raise _fault(error) from error
+
     def flops(self, *, views: int, visual_tokens: int, text_tokens: int, new_tokens: int) -> int:
         return self.backbone.flops(
             views=views, visual_tokens=visual_tokens, text_tokens=text_tokens, new_tokens=new_tokens
@@ -102,7 +112,7 @@ def _fault(error: RuntimeError) -> Exception:
             torch.cuda.empty_cache()
         return OutOfMemory("The request does not fit in memory. Choose a smaller scale or fewer images.")
     if "cuda error" in text:
-        return EngineUnavailable("The device was lost; the process has to be restarted.")
+        return EngineUnavailable("The device was lost.")
     return error
 
 
@@ -113,6 +123,7 @@ def torch_engine(backbone: M3Model, **settings: Any) -> QueueEngine:
         name=backbone.name,
         fingerprint=backbone.fingerprint,
         ladder=backbone.ladder,
+        aspect=cast(Aspect, backbone.config.aspect),
         context_tokens=backbone.context_tokens,
         **settings,
     )

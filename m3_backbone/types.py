@@ -17,6 +17,9 @@ from m3_backbone.scales import Ladder
 
 Float32 = NDArray[np.float32]
 FinishReason = Literal["stop", "length", "abort"]
+Aspect = Literal["pad", "anyres", "square"]
+"""How a picture becomes square views: padded to one; the whole of it squeezed into one, then parts; or its
+middle cut out. The words are those of ``image_aspect_ratio`` in a checkpoint."""
 
 SUMMARY_VERSION = 1
 """Version of the contents of `RouteInputs`; a bundle names the one that it was trained on."""
@@ -166,13 +169,17 @@ class Capacity:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """``ready`` is the truth: False while loading, after an unrecovered fault, or when shutting down."""
+    """``ready`` is the truth: False while loading, after an unrecovered fault, or when shutting down.
+
+    restarts: how often the model was started again since the engine was.
+    """
 
     ready: bool
     reason: str = ""
     queued: int = 0
     running: int = 0
     cached_images: int = 0
+    restarts: int = 0
     details: dict[str, str] = field(default_factory=dict)
 
 
@@ -223,6 +230,11 @@ class Engine(Protocol):
 
     @property
     def ladder(self) -> Ladder: ...
+
+    @property
+    def aspect(self) -> Aspect:
+        """How its pictures become square: where a grid of visual tokens lies on them."""
+        ...
 
     async def start(self) -> None: ...
 

@@ -55,10 +55,15 @@ class Worker:
         sign = self._last_sign
         return 0.0 if sign is None else time.monotonic() - sign
 
+    @property
+    def busy(self) -> bool:
+        """Whether a call runs: one that never ends is a hang."""
+        return self._last_sign is not None
+
     def stop(self, wait_s: float = 1.0) -> None:
         """Ends the thread after the calls that it has; one that hangs is left behind."""
         self._calls.put(None)
-        if self._last_sign is None:
+        if not self.busy:
             self._thread.join(wait_s)
 
     def _work(self) -> None:

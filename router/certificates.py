@@ -161,6 +161,20 @@ class Certificates:
         ]
         return max(safe, key=lambda c: (c.epsilon, c.delta), default=None)
 
+    def steps(self, *, cascade: bool = False) -> dict[LossName, tuple[tuple[float, ...], tuple[float, ...]]]:
+        """Per loss the epsilons and the deltas, ascending, that requests snap down to.
+
+        cascade: those of cascades instead of those of one pass.
+        """
+        found: dict[LossName, tuple[tuple[float, ...], tuple[float, ...]]] = {}
+        for loss in LOSSES:
+            known = self.cascade if cascade else self.accuracy
+            own = [c for c in known if c.loss == loss and not c.group]
+            if own:
+                epsilons, deltas = {c.epsilon for c in own}, {c.delta for c in own}
+                found[loss] = (tuple(sorted(epsilons)), tuple(sorted(deltas)))
+        return found
+
     def token_bounds(self, delta: float) -> TokenBounds | None:
         """Those of the largest delta that is not above this one."""
         return max((t for t in self.tokens if t.delta <= delta), key=lambda t: t.delta, default=None)

@@ -33,7 +33,8 @@ class Constraints:
     against the full scale, kept with probability 1 - ``delta``. delta beside a token_budget: the budget is
     kept with that probability, else it is the calibration's mean that is within it. cascade: whether the
     answer is looked at, and made again at a larger scale where that pays: True, by what the router has
-    learned of answers; a number, where the geometric mean of its tokens' probabilities is below that.
+    learned of answers, and within the target; a number, where the geometric mean of its tokens'
+    probabilities is below that, which goes with a price alone.
 
     greedy, kind, max_new_tokens: how the answer will be made. They choose no scale, but certificates speak of
     greedy answers to one question about one image (`router.certificates`). None: no limit to speak of.
@@ -97,12 +98,22 @@ class Constraints:
                 "A delta is that of an accuracy_drop or of a token_budget: give it with one of them.",
                 param="delta",
             )
-        if self.cascade is not False and (self.accuracy_drop is not None or self.delta is not None):
-            raise ConstraintError(
-                "No cascade is certified: leave out either the cascade, or accuracy_drop and delta.",
-                code="conflicting_constraints",
-                param="cascade",
+        self._check_cascade()
+
+    def _check_cascade(self) -> None:
+        """Of a threshold of the request's own nobody knows what all passes spend and lose."""
+        why = None
+        if type(self.cascade) is not bool and self.accuracy_drop is not None:
+            why = "No cascade with a threshold of its own is certified: give cascade true with accuracy_drop."
+        elif type(self.cascade) is not bool and self.token_budget is not None:
+            why = (
+                f"A token_budget would bound the first pass alone of a cascade below {self.cascade!r}: give "
+                "cascade true, which keeps it in all passes together, or leave out one of them."
             )
+        elif self.cascade is not False and self.token_budget is not None and self.delta is not None:
+            why = "No token_budget of a cascade is certified: leave out either the cascade or delta."
+        if why is not None:
+            raise ConstraintError(why, code="conflicting_constraints", param="cascade")
 
     def check(self, ladder: Ladder) -> None:
         """Raises `ConstraintError` when a scale named here is not on ``ladder``."""

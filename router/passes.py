@@ -13,6 +13,7 @@ import numpy as np
 
 from m3_backbone.scales import Ladder
 from m3_backbone.types import Generation
+from router import reasons
 from router.cascade import MOST_PASSES, confidence_of, mean_probability, next_when_unsure
 from router.certificates import NOTHING, Certificates, Setting
 from router.constraints import DELTA, LOSS, Constraints
@@ -20,6 +21,7 @@ from router.errors import ConstraintError
 from router.escalation import Escalation, SecondLook
 from router.policy import Decision, allowed_scales
 from router.predictor import Predictions
+from router.targets import resolve
 
 
 def cascades(constraints: Constraints) -> bool:
@@ -109,9 +111,12 @@ def reconsider(
         revise = look.revise(predictions, tokens, price, threshold=setting.threshold, allowed=allowed)
         then = int(revise(at, confidence)[0])
         score = look.expected(predictions, at, confidence)[0]
+        certified = first_certificates(constraints, certificates, look.escalation)
+        target = resolve(first_look(constraints, look.escalation), look.escalation.prices, certified)
         why = (
+            f"{reasons.promise(target, visual_tokens[-1])}"
             f"given the answer at scale {decision.scale}, the expected score is {score[then]:.3f} instead of "
-            f"{score[at[0]]:.3f}, worth {visual_tokens[then]} more visual tokens at {price:.3g} per token"
+            f"{score[at[0]]:.3f}, {reasons.worth(price, visual_tokens[then])}"
         )
     if then == at[0] or not allowed[0, then]:
         return decision

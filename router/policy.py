@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3_backbone.scales import Ladder
+from router import reasons
 from router.certificates import NOTHING, Certificates
 from router.constraints import Constraints, PolicyName
 from router.errors import ConstraintError
 from router.predictor import Predictions
 from router.prices import Prices
-from router.targets import Target, resolve
+from router.targets import resolve
 
 __all__ = [
     "Constraints",
@@ -196,8 +197,15 @@ def decide(
     elif fallback is not None:
         reason = f"fallback to the largest scale allowed: {fallback}"
     else:
-        trade = f"expected score {expected[0, index]:.3f} for {visual_tokens[index]} visual tokens"
-        reason = _reason(target, trade) + _limits(constraints)
+        allowed = allowed_scales(tokens.astype(np.float64), ladder, constraints)
+        reason = reasons.chosen(
+            target,
+            constraints,
+            score=float(expected[0, index]),
+            highest=float(expected[allowed].max()),
+            tokens=visual_tokens[index],
+            full=visual_tokens[-1],
+        )
     return Decision(
         scale=scale,
         policy=target.policy,
@@ -208,24 +216,6 @@ def decide(
         expected_scores={} if predictions is None else _per_scale(ladder, predictions.score),
         fallback=fallback,
     )
-
-
-def _reason(target: Target, trade: str) -> str:
-    asked = f"{target.asked}: " if target.asked else ""
-    if target.full is not None:
-        return f"{asked}the largest scale allowed, because {target.full}"
-    return f"{asked}{trade} is the best trade at {target.price:.3g} per token"
-
-
-def _limits(constraints: Constraints) -> str:
-    words = []
-    if constraints.min_scale is not None:
-        words.append(f"at least scale {constraints.min_scale}")
-    if constraints.max_scale is not None:
-        words.append(f"at most scale {constraints.max_scale}")
-    if constraints.max_visual_tokens is not None:
-        words.append(f"at most {constraints.max_visual_tokens} visual tokens")
-    return f", {' and '.join(words)}" if words else ""
 
 
 def _per_scale(ladder: Ladder, row: NDArray[np.float32]) -> dict[int, float]:

@@ -18,7 +18,7 @@ from router.constraints import Constraints
 from router.errors import BundleMismatch, PredictorError
 from router.escalation import SecondLook
 from router.features import Float32
-from router.passes import cascades, first_look, reconsider
+from router.passes import cascades, first_certificates, first_look, reconsider
 from router.policy import Decision, Index, choose, decide, spend
 from router.predictor import OnnxPredictor, Predictions, Predictor
 
@@ -97,7 +97,7 @@ class Router:
             first,
             self.bundle.prices,
             fallback=fallback,
-            certificates=self.bundle.certificates,
+            certificates=first_certificates(asked, self.bundle.certificates, self.bundle.escalation),
         )
         if not cascades(asked):
             return decision
@@ -116,7 +116,14 @@ class Router:
         tried: the scales before that one. Raises `PredictorError`.
         """
         return reconsider(
-            decision, generation, constraints, self.ladder, inputs.visual_tokens, self.second_look, tried
+            decision,
+            generation,
+            constraints,
+            self.ladder,
+            inputs.visual_tokens,
+            self.second_look,
+            tried,
+            self.bundle.certificates,
         )
 
     def predict(self, features: Float32) -> Predictions:

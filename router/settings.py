@@ -15,6 +15,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from m3_backbone.scales import Ladder
 from router.constraints import DELTA, LOSS, LossName
 from router.errors import M3Error
 from router.image_hosts import parse_image_hosts
@@ -44,7 +45,8 @@ class Settings(BaseSettings):
     compile: torch.compile; the first requests are slow, and answers agree with the plain model to rounding.
     kv_budget_bytes: keys and values cached at any time; larger batches run in portions, larger requests are
         refused. prompt_limit: tokens of a prompt; unset, what the checkpoint names.
-    reducer: how a grid becomes fewer tokens: M3's average pooling, or one of the paper's ablations, which is
+    ladder: scales with commas, to which a plain LLaVA is pooled without training; M3 names its own.
+    reducer: how a grid becomes fewer tokens: M3's average pooling, or one of the paper's baselines, which is
         another backbone to every bundle.
     api_keys: a list with commas; whoever asks must send one of them. Unset, anybody may ask.
     allowed_hosts: a list with commas of names that the header Host may hold, ``*`` for any. Unset: any, but
@@ -62,6 +64,9 @@ class Settings(BaseSettings):
     bundle has learned, or a number below which an answer's tokens are too unlikely (`router.constraints`).
     stream_buffer: tokens of an answer that a cascade's stream holds back at most (`router.service.showing`).
     delta, loss: of every accuracy drop that does not name its own (`router.constraints`).
+    keep_alive_s: a connection stays open for so long after an answer: longer than a proxy keeps it, which
+        else asks on one that is just being closed.
+    stall_s: a model that is silent for so long is taken for hung; after twice as long it is started again.
     give_up_s: the service ends when its engine was not ready for so long, for whoever starts it again; unset,
     it stays and refuses.
     watch_share: of the requests that ask for nothing, which are answered again at all scales in idle time.
@@ -83,6 +88,7 @@ class Settings(BaseSettings):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     conversation: str | None = None
     vision_tower: str | None = None
+    ladder: str | None = None
     compile: bool = False
     kv_budget_bytes: int | None = Field(default=None, ge=1)
     prompt_limit: int | None = Field(default=None, ge=1)
@@ -116,10 +122,12 @@ class Settings(BaseSettings):
     image_hosts: str | None = None
     image_fetch_timeout_s: float = Field(default=10.0, gt=0)
     head_timeout_s: float = Field(default=10.0, gt=0)
+    keep_alive_s: int = Field(default=65, ge=1, le=3600)
     body_timeout_s: float = Field(default=30.0, gt=0)
     request_timeout_s: float = Field(default=60.0, gt=0)
     route_timeout_s: float = Field(default=1.0, gt=0)
     drain_timeout_s: float = Field(default=30.0, gt=0)
+    stall_s: float = Field(default=120.0, gt=0)
     give_up_s: float | None = Field(default=None, gt=0)
 
     watch_share: float = Field(default=0.0, ge=0, le=1)
@@ -143,6 +151,13 @@ class Settings(BaseSettings):
         parse_image_hosts(value)
         return value
 
+    @field_validator("ladder")
+    @classmethod
+    def _sound_ladder(cls, value: str | None) -> str | None:
+        if value is not None:
+            Ladder.from_text(value)
+        return value
+
     @field_validator("cascade")
     @classmethod
     def _sound_cascade(cls, value: bool | float) -> bool | float:
@@ -162,8 +177,13 @@ class Settings(BaseSettings):
             *first, last = (PREFIX + name.upper() for name in named)
             both = "both" if len(named) == 2 else "all"
             raise ValueError(f"{', '.join(first)} and {last} are {both} set. Set one of them")
-        if self.cascade is not False and self.accuracy_drop is not None:
-            raise ValueError("M3_CASCADE and M3_ACCURACY_DROP are both set. No cascade is certified: set one")
+        if type(self.cascade) is not bool and (
+            self.accuracy_drop is not None or self.token_budget is not None
+        ):
+            raise ValueError(
+                "M3_CASCADE is a threshold, which keeps neither M3_ACCURACY_DROP nor M3_TOKEN_BUDGET. Set it "
+                "to true, or set one of them"
+            )
         return self
 
     @classmethod
@@ -183,7 +203,7 @@ def _sentence(error: Mapping[str, Any]) -> str:
     if not error["loc"]:
         return f"{error['msg'].removeprefix('Value error, ')}."
     name = PREFIX + str(error["loc"][0]).upper()
-    reason = error["msg"].removeprefix("Value error, ")
+    reason = error["msg"].removeprefix("Value error, ").rstrip(".")
     if str(error["loc"][0]) in _SECRET:
         return f"{name} cannot be used. {reason}."
     return f"{name} has value {str(error['input'])!r}. {reason}."

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from router.certificates import FULL_PRICE, Certificates
-from router.constraints import DELTA, LOSS, Constraints, PolicyName
+from router.certificates import FULL_PRICE, Certificate, Certificates
+from router.constraints import DELTA, LOSS, Constraints, LossName, PolicyName
 from router.prices import Prices
 
 
@@ -14,7 +15,7 @@ class Target:
     """price: per visual token; for a forced scale 0, which nobody pays. asked: the target in words, or "".
 
     full: why the largest scale allowed is taken instead, or None. certified: the price is that of a
-    certificate which speaks of such requests.
+    certificate which speaks of such requests. certificate: of an accuracy drop, the one whose price it is.
     """
 
     policy: PolicyName
@@ -22,6 +23,7 @@ class Target:
     asked: str = ""
     full: str | None = None
     certified: bool = False
+    certificate: Certificate | None = None
 
 
 def resolve(constraints: Constraints, prices: Prices, certificates: Certificates) -> Target:
@@ -64,15 +66,45 @@ def _accuracy_drop(epsilon: float, constraints: Constraints, certificates: Certi
         return full("certificates speak of one question about one image")
     found = certificates.covering(loss, epsilon, delta)
     if found is None:
-        return full("no certificate of this router covers that")
+        return full(f"no certificate of this router covers that{_known(certificates, loss)}")
+    asked += _snapped(epsilon, delta, found)
     if found.setting is None:
         n = f"{found.n_images} images"
         if found.refused:
-            return full(f"{n} cannot certify a drop of {found.epsilon:g}, {found.smallest_n} are needed")
+            lost = f"cannot certify a drop of {found.epsilon:g} even if they lose nothing"
+            return full(f"{n} {lost}, {found.smallest_n} are needed")
         return full(f"nothing cheaper passed for a drop of {found.epsilon:g} on {n}")
     if found.setting.threshold is not None:
-        return full("what is certified is a cascade, which is not served")
-    return Target("accuracy_drop", found.setting.price, asked, certified=speaks_of(certificates, constraints))
+        return full("what is certified is a cascade: ask for it with cascade true")
+    return Target(
+        "accuracy_drop",
+        found.setting.price,
+        asked,
+        certified=speaks_of(certificates, constraints),
+        certificate=found,
+    )
+
+
+def _snapped(epsilon: float, delta: float, found: Certificate) -> str:
+    """What became of the request's own numbers; "" where they are those of the certificate."""
+    steps = []
+    if found.epsilon != epsilon:
+        steps.append(f"from {epsilon:g} to {found.epsilon:g}")
+    if found.delta != delta:
+        steps.append(f"from delta {delta:g} to {found.delta:g}")
+    return f", snapped {' and '.join(steps)}" if steps else ""
+
+
+def _known(certificates: Certificates, loss: LossName) -> str:
+    """Which ones there are of that loss; "" for none."""
+    steps = certificates.steps().get(loss)
+    return "" if steps is None else f": it has them of {loss} for {told_steps(*steps)}"
+
+
+def told_steps(epsilons: Iterable[float], deltas: Iterable[float]) -> str:
+    """What drops are certified for, in words."""
+    of, at = (", ".join(f"{value:g}" for value in values) for values in (epsilons, deltas))
+    return f"{of} at delta {at}"
 
 
 def speaks_of(certificates: Certificates, constraints: Constraints) -> bool:

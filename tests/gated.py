@@ -48,5 +48,11 @@ def text(question: str, **more: Any) -> GenerationRequest:
     return GenerationRequest((question,), **more)
 
 
+def have_patience(engine: QueueEngine, stall_s: float) -> None:
+    """From now on a runner that is silent for ``stall_s`` is taken for hung."""
+    assert engine._dispatcher is not None
+    engine._dispatcher._stall_s = stall_s
+
+
 async def closed(stream: AsyncIterator[TokenEvent]) -> None:
     await stream.aclose()  # type: ignore[attr-defined]

@@ -32,8 +32,10 @@ def rewrite(folder: Path, name: str, change: Callable[[pa.Table], pa.Table]) -> 
 
 
 def test_a_folder_without_a_manifest_is_not_a_table(tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match=r"not an outcome table.*m3-train label"):
+    with pytest.raises(RecordError, match=r"it has no manifest.*label`; an interrupted one continues"):
         read_outcomes(tmp_path)
+    with pytest.raises(RecordError, match=r"there is no such folder\. Make one with `m3-train label`\.$"):
+        read_outcomes(tmp_path / "tune")
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,8 @@ def test_every_golden_record_of_a_known_metric_is_met() -> None:
             assert METRICS[name](prediction, references) == pytest.approx(score, abs=1e-9), (name, prediction)
         else:
             missing.add(name)
-    # a later parser, a known bug, and figures over a whole corpus (tests/test_data_corpus.py)
-    assert missing == {"mcq_extract_lmms", "docvqa_task_m3_buggy", "pope_llava_corpus", "pope_lmms_corpus"}
+    # a later parser, and figures over a whole corpus (tests/test_data_corpus.py)
+    assert missing == {"mcq_extract_lmms", "pope_llava_corpus", "pope_lmms_corpus"}
 
 
 def test_every_metric_has_golden_records_or_is_our_own() -> None:
@@ -72,8 +72,12 @@ def test_multiple_choice_takes_a_letter_followed_by_the_choices_too() -> None:
     ("name", "prediction", "references", "message"),
     [
         ("textvqa_m4c", "yes", ["yes"] * 9, "exactly 10 references, got 9"),
+        ("textvqa_m4c", "yes", None, "at least one reference"),
         ("exact_match", "yes", [], "at least one reference"),
-        ("exact_match", "yes", "yes", "list of at least one reference, got 'yes'"),
+        ("chartqa_relaxed", "yes", [None], r"one reference text, got \[None\]"),
+        ("pope_llava", "yes", {"answer": "yes"}, "list of at least one reference"),
+        ("ai2d_lmms", "A", [None, "cat"], "needs a letter and the choices"),
+        ("exact_match", "yes", "yes", "list of at least one reference text, got 'yes'"),
         ("vizwiz_lmms", "yes", [], "at least one reference"),
         ("anls_m4c", " ", ["a", ""], "empty prediction with an empty reference"),
         ("mmmu_parse_mc", "B", {"choices": "AB", "answer": "B"}, "needs a letter and the choices"),

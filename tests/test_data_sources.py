@@ -10,7 +10,7 @@ import pytest
 
 from data.sources import SourceError, load
 from data.sources.files import ImageFile
-from data.splits import SplitError
+from data.splits import SplitError, assign
 from tests.sources import lines, picture, read
 
 ROW = {"image": "a.png", "question": "What?", "answers": ["a", "b"]}
@@ -105,6 +105,17 @@ def test_a_data_set_without_samples_is_an_error_that_names_it_and_what_was_left_
     (tmp_path / "pets" / "cats" / "notes.txt").write_text("x")
     with pytest.raises(SourceError, match=r"pets has no samples\. 1 left out for a file that is no picture"):
         read(f"folder:{tmp_path / 'pets'}")
+
+
+def test_a_split_without_images_says_where_they_all_went(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    row = {"image": "a.png", "question": "What is it?", "answers": ["x"]}
+    path = lines(tmp_path / "mine.jsonl", row, {**row, "question": "What else?"})
+    (home,) = {sample.split for sample in assign(read(path))}
+    assert len(read(f"{path}@{home}")) == 2
+    other = "tune" if home != "tune" else "dev"
+    with pytest.raises(SourceError, match=rf"all 2 questions are of other splits \({home} 2\)\. More images"):
+        read(f"{path}@{other}")
 
 
 def test_images_that_are_missing_or_damaged_are_named(tmp_path: Path) -> None:

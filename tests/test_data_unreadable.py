@@ -27,13 +27,13 @@ def samples(*images: str) -> Iterator[Sample]:
         )
 
 
-def test_every_sample_of_a_bad_image_is_a_row_in_the_data_sets_order(tmp_path: Path) -> None:
-    assert write_unreadable(tmp_path, samples("a", "b", "a", "c"), {"a": "gone", "c": "torn"}) == 3
+def test_every_sample_of_a_bad_image_is_a_row_image_by_image(tmp_path: Path) -> None:
+    assert write_unreadable(tmp_path, samples("a", "b", "c", "a"), {"a": "gone", "c": "torn"}) == 3
     rows = [json.loads(line) for line in (tmp_path / NAME).read_text(encoding="utf-8").splitlines()]
     assert [(r["sample_id"], r["image_id"], r["error"]) for r in rows] == [
         ("s0", "a", "gone"),
-        ("s2", "a", "gone"),
-        ("s3", "c", "torn"),
+        ("s3", "a", "gone"),
+        ("s2", "c", "torn"),
     ]
     assert (rows[0]["question"], rows[0]["dataset"]) == ("Wö 0?", "mine")
 

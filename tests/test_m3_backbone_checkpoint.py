@@ -13,7 +13,16 @@ from safetensors.torch import load_file, save_file
 
 from m3_backbone import CheckpointError, Ladder, load_backbone
 from m3_backbone.checkpoint import load_checkpoint
-from tests.backbones import CONFIG, GOLDEN, PREPROCESSOR, TOWER_CONFIG, random_modules, write_checkpoint
+from tests.backbones import (
+    CLIP,
+    CONFIG,
+    GOLDEN,
+    PREPROCESSOR,
+    TOWER_CONFIG,
+    picture,
+    random_modules,
+    write_checkpoint,
+)
 
 TOWER = "model.vision_tower.vision_tower.vision_model."
 
@@ -189,7 +198,7 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
         ({"image_aspect_ratio": "stretch"}, "image_aspect_ratio is 'stretch'"),
         ({"matryoshka_vis_token_scale": [1, 9, 16]}, "Scale 9 does not divide"),
         ({"matryoshka_vis_token_scale": [1, 4, 16]}, "grid of 6 x 6"),
-        ({"matryoshka_vis_token_scale": None}, "plain LLaVA"),
+        ({"matryoshka_vis_token_scale": None}, "name a ladder for this grid"),
         ({"matryoshka_vis_token_scale": "one"}, "'one'"),
         ({"mm_vision_tower": None}, "mm_vision_tower is None"),
         ({"mm_vision_tower": "no-such-folder"}, "vision_tower="),
@@ -224,10 +233,10 @@ def test_another_patch_grid_is_refused(tmp_path: Path) -> None:
         load_checkpoint(folder)
 
 
-def test_a_plain_llava_is_pooled_only_when_a_ladder_is_asked_for(tmp_path: Path) -> None:
+def test_a_plain_llava_is_pooled_to_the_scales_asked_for_and_another_grid_needs_them(tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path / "a")
     edit(folder / "config.json", matryoshka_vis_token_scale=None)
-    with pytest.raises(CheckpointError, match="name a ladder such as 1,9,36,144,576"):
+    with pytest.raises(CheckpointError, match=r"grid of 6 x 6 patches.*names no scales: name a ladder"):
         load_backbone(folder)
     assert load_backbone(folder, ladder=Ladder((4, 36))).ladder.scales == (4, 36)
     with pytest.raises(CheckpointError, match="grid of 6 x 6 patches"):
@@ -285,3 +294,23 @@ def test_importing_the_package_imports_no_torch() -> None:
         "sys.exit(str(bad) if bad else 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=GOLDEN.parents[2])
+
+
+def test_a_plain_llava_of_m3s_grid_is_pooled_to_m3s_scales_and_is_another_backbone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As the reference does it: it asks the checkpoint for no scales."""
+    folder = Path(shutil.copytree(GOLDEN / "llava-v1.5-7b-m3", tmp_path / "llava"))
+    own = load_backbone(folder, vision_tower=CLIP)
+    config = json.loads((folder / "config.json").read_text())
+    del config["matryoshka_vis_token_scale"]
+    (folder / "config.json").write_text(json.dumps(config))
+    plain = load_backbone(folder, vision_tower=CLIP)
+    assert "a plain LLaVA, pooled to 1,9,36,144,576 without training" in caplog.text
+    assert plain.ladder == own.ladder
+    assert plain.fingerprint != own.fingerprint
+    asked = load_backbone(folder, vision_tower=CLIP, ladder=own.ladder)
+    assert plain.fingerprint == asked.fingerprint
+    images = [model.encode_image(picture()) for model in (own, plain)]
+    for scale in own.ladder:
+        assert torch.equal(images[0].tokens(scale), images[1].tokens(scale))

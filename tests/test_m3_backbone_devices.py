@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from m3_backbone import GenerationRequest, load_backbone
+from m3_backbone.devices import DeviceError, require_device
 from m3_backbone.model import M3Model
 from m3_backbone.pooling import REDUCERS
 from tests.backbones import CLIP, GOLDEN, LADDER, golden_arrays, golden_cases, picture
@@ -148,6 +149,18 @@ def test_compiled_for_cuda_the_answers_are_the_same() -> None:
 
 
 @pytest.mark.gpu
+@in_half
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_compiled_for_cuda_in_half_precision_logits_stay_near_the_plain_ones(dtype: str) -> None:
+    plain = backbone("cuda", dtype=dtype)
+    model = load_backbone(GOLDEN / PLAIN, dtype=dtype, device="cuda", vision_tower=CLIP, compiled=True)
+    for found, wanted in zip(requests(model), requests(plain), strict=True):
+        ours, theirs = model.prefill_logits(found).flatten(), plain.prefill_logits(wanted).flatten()
+        assert float(torch.cosine_similarity(ours, theirs, dim=0)) > 0.995
+    assert all(np.isfinite(answer.logprobs).all() for answer in model.generate(requests(model)))
+
+
+@pytest.mark.gpu
 def test_on_cuda_the_kv_cache_that_is_allocated_is_what_was_budgeted() -> None:
     budget = backbone("cuda").decoder.kv_bytes(900)
     model = load_backbone(GOLDEN / PLAIN, device="cuda", vision_tower=CLIP, kv_budget_bytes=budget)
@@ -158,3 +171,48 @@ def test_on_cuda_the_kv_cache_that_is_allocated_is_what_was_budgeted() -> None:
     model.generate(asked)
     layers_and_logits = 64 * 2**20  # activations of these small models
     assert torch.cuda.max_memory_allocated() - before < budget + layers_and_logits
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "gpu", "meta", "cpu:many"])
+def test_a_device_that_cannot_be_used_is_refused_before_anything_is_fetched_or_read(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def local_folder(path: object) -> None:
+        raise AssertionError("a checkpoint was looked for")
+
+    monkeypatch.setattr("m3_backbone.loading.local_folder", local_folder)
+    with pytest.raises(DeviceError, match=f"^device '{device}' cannot be used: ") as caught:
+        load_backbone("mucai/llava-v1.5-7b-m3", device=device)
+    assert "Traceback" not in str(caught.value)
+    with pytest.raises(AssertionError, match="a checkpoint was looked for"):
+        load_backbone("mucai/llava-v1.5-7b-m3", device="cpu:0")
+
+
+@pytest.mark.parametrize(
+    ("cuda", "count", "remedy"),
+    [
+        (None, 0, r"pip install .*cu130 torch==\d+\.\d+\.\d+`, or take cpu"),
+        ("13.0", 0, "torch sees no GPU"),
+        ("13.0", 2, r"This machine has 2 of them, counted from cuda:0"),
+    ],
+)
+def test_what_keeps_a_gpu_from_being_used_is_told_with_its_remedy(
+    cuda: str | None, count: int, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    with pytest.raises(DeviceError, match=remedy):
+        require_device("cuda:99")
+
+
+def test_convolutions_of_float32_are_not_rounded_to_tf32_on_any_device() -> None:
+    model = backbone("cpu")
+    seen: list[bool] = []
+    core: Any = model.model.tower_core
+    hook = core.embeddings.register_forward_pre_hook(lambda *_: seen.append(torch.backends.cudnn.allow_tf32))
+    try:
+        model.encode_image(picture())
+    finally:
+        hook.remove()
+    assert seen == [False]
+    assert not torch.backends.cuda.matmul.allow_tf32

@@ -16,7 +16,7 @@ from m3_backbone.types import (
     Engine,
     QueueFull,
 )
-from tests.engine_conformance import answer, during, picture, until
+from tests.engine_talk import answer, during, picture, until
 from tests.gated import Gate, engine_of, text
 
 # Batches
@@ -39,13 +39,14 @@ def test_what_waits_together_is_answered_together_up_to_the_batch_size() -> None
 
 
 def test_a_short_answer_does_not_wait_for_the_longest_of_its_batch() -> None:
-    engine = FakeEngine(answer_tokens=40, token_delay_s=0.005)
+    engine = FakeEngine(answer_tokens=1000, token_delay_s=0.005)
 
     async def talk(engine: Engine) -> None:
-        slow = asyncio.create_task(answer(engine, text("long", max_new_tokens=41)))
+        slow = asyncio.create_task(answer(engine, text("long", max_new_tokens=1000, request_id="long")))
         quick = asyncio.create_task(answer(engine, text("short", max_new_tokens=1)))
         await quick
         assert not slow.done()
+        await engine.abort("long")
         await slow
 
     during(engine, talk)
@@ -199,3 +200,17 @@ def test_an_image_that_is_not_rgb_is_refused() -> None:
 def test_limits_below_one_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
         engine_of(FakeRunner(), **{name: 0})
+
+
+class Wordless(str):
+    """Text that must not be put into words: what a job holds may be many megabytes of tensors."""
+
+    def __repr__(self) -> str:
+        raise AssertionError("put into words")
+
+
+def test_a_request_that_is_done_is_not_put_into_words() -> None:
+    async def talk(engine: Engine) -> None:
+        assert (await answer(engine, text(Wordless("What?")))).text
+
+    during(FakeEngine(), talk)

@@ -22,7 +22,7 @@ from m3_backbone.types import (
     RouteInputs,
     TokenEvent,
 )
-from tests.engine_conformance import answer, during, events_of, picture
+from tests.engine_talk import answer, during, events_of, picture
 from tests.gated import engine_of, text
 
 Step = Callable[[Sequence[GenerationRequest], Any, Any], Any]
@@ -97,7 +97,7 @@ def test_a_request_that_was_partly_streamed_is_not_run_again() -> None:
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), EngineUnavailable("lost")])
-def test_a_runner_that_dies_ends_the_engine(error: BaseException) -> None:
+def test_a_runner_that_dies_fails_everyone_and_nothing_is_accepted(error: BaseException) -> None:
     async def talk(engine: Engine) -> None:
         results = await asyncio.gather(*(answer(engine, text(q)) for q in "abc"), return_exceptions=True)
         assert [type(result) for result in results] == [EngineUnavailable] * 3
@@ -106,7 +106,7 @@ def test_a_runner_that_dies_ends_the_engine(error: BaseException) -> None:
         with pytest.raises(EngineUnavailable):
             await answer(engine, text("next"))
 
-    during(engine_of(Scripted([raises(error), good]), batch_size=2), talk)
+    during(engine_of(Scripted([raises(error), good]), batch_size=2, restart_s=3600), talk)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_faults_of_encoding_and_summaries_are_the_engines_errors(
         runner.fault = None
         assert engine.health().ready is (expected is not EngineUnavailable)
 
-    during(engine_of(runner), talk)
+    during(engine_of(runner, restart_s=3600), talk)
 
 
 def test_a_runner_that_gives_too_few_results_fails_its_requests() -> None:
@@ -160,3 +160,19 @@ def test_text_that_was_not_streamed_comes_with_the_last_event() -> None:
         assert events[-1].generation == whole
 
     during(engine_of(Scripted([holds_back])), talk)
+
+
+def test_what_cannot_be_kept_fails_its_callers_and_leaves_none_waiting() -> None:
+    class Runner(Scripted):
+        def encode(self, pixels: Any) -> Any:
+            return object()  # which has no size
+
+    async def talk(engine: Engine) -> None:
+        first, second = await asyncio.gather(
+            engine.encode(picture()), engine.encode(picture(1)), return_exceptions=True
+        )
+        assert isinstance(first, EngineUnavailable)
+        assert isinstance(second, EngineUnavailable)
+        assert "dispatcher failed" in engine.health().reason
+
+    during(engine_of(Runner([good]), restart_s=3600), talk)

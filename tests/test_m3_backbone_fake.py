@@ -21,7 +21,9 @@ from m3_backbone.types import (
     GenerationRequest,
     OutOfMemory,
 )
-from tests.engine_conformance import EngineConformance, Make, answer, asks, during, picture, until
+from tests.engine_conformance import EngineConformance, Make
+from tests.engine_talk import answer, asks, during, picture, until
+from tests.gated import have_patience
 
 
 class TestFakeEngine(EngineConformance):
@@ -146,20 +148,22 @@ def test_death_ends_the_engine_and_every_request() -> None:
         with pytest.raises(EngineUnavailable):
             await engine.encode(picture(1))
 
-    during(FakeEngine(faults=MARKERS), talk)
+    during(FakeEngine(faults=MARKERS, restart_s=3600), talk)
 
 
 def test_a_hang_is_noticed_and_the_engine_recovers_when_it_ends() -> None:
-    engine = FakeEngine(faults=MARKERS, stall_s=0.1)
+    engine = FakeEngine(faults=MARKERS)
 
     async def talk(engine_: Engine) -> None:
         image = await engine.encode(picture())
+        have_patience(engine, 1.0)
         with pytest.raises(EngineUnavailable, match="does not respond"):
             await answer(engine, asks(image, 1, "[hang]"))
         assert not engine.health().ready
         assert "not moved" in engine.health().reason
         with pytest.raises(EngineUnavailable):
             await answer(engine, asks(image, 1, "a"))
+        have_patience(engine, 60)
         engine.fake.released.set()
         await until(lambda: engine.health().ready)
         assert await answer(engine, asks(image, 1, "a"))

@@ -10,7 +10,7 @@ import pytest
 from m3_backbone.fake import FakeRunner
 from m3_backbone.image_cache import ImageCache
 from m3_backbone.types import EncodedImage
-from tests.engine_conformance import picture
+from tests.engine_talk import picture
 
 
 def image_of(n_bytes: int) -> EncodedImage:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,19 @@ def test_a_clip_may_have_more_tokens_than_the_model_was_trained_with() -> None:
     assert longer.generate([request, mixed, request])[1].token_ids == single.token_ids
 
 
+def test_more_views_than_the_model_was_trained_with_are_a_matter_of_its_config(tmp_path: Path) -> None:
+    """The paper's other zero-shot test: trained on 2 x 2 views, evaluated on 3 x 3 at 144 tokens each."""
+    folder = Path(shutil.copytree(GOLDEN / "llava-next-vicuna-7b-m3", tmp_path / "next"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"image_grid_pinpoints": [[1008, 1008]]}))
+    model = load_backbone(folder, vision_tower=CLIP)
+    image = model.encode_image(picture(size=(300, 300)))
+    (answer,) = model.generate([GenerationRequest(("What is it?",), ((image, 144),), max_new_tokens=2)])
+    assert image.views == 10
+    assert answer.visual_tokens == 144 + 36 * (36 + 1)  # the whole; 3 x 3 tiles as one picture, rows closed
+    assert answer.prompt_tokens > golden_backbone("llava-v1.5-7b-m3").ladder.full
+
+
 def test_encoding_many_images_equals_encoding_each(small: M3Model) -> None:
     images = [picture(seed, (40 + 7 * seed, 50)) for seed in range(4)]
     for alone, together in zip(map(small.encode_image, images), small.encode_images(images), strict=True):
@@ -190,6 +204,19 @@ def test_what_is_pooled_in_another_way_has_a_fingerprint_of_its_own(tmp_path: Pa
     (folder / "config.json").write_text(json.dumps(config | {"matryoshka_vis_token_scale": None}))
     pooled = {load_backbone(folder, ladder=Ladder(scales)).fingerprint for scales in ((4, 36), (1, 9, 36))}
     assert len({*pooled, load_backbone(folder, ladder=Ladder((4, 36)), reducer="spatial").fingerprint}) == 3
+
+
+def test_what_is_prompted_in_another_way_has_a_fingerprint_of_its_own(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "m3")
+    own = load_backbone(folder)
+    assert load_backbone(folder, conversation=own.conversation).fingerprint == own.fingerprint
+    other = load_backbone(folder, conversation="vicuna_v1")
+    assert other.conversation != own.conversation
+    spatial = load_backbone(folder, conversation="vicuna_v1", reducer="spatial")
+    assert len({own.fingerprint, other.fingerprint, spatial.fingerprint}) == 3
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"m3_conversation": None}))
+    assert load_backbone(folder, conversation="vicuna_v1").fingerprint == load_backbone(folder).fingerprint
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

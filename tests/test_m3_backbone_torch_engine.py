@@ -30,3 +30,7 @@ class TestTorchEngine(EngineConformance):
 
 def test_the_context_is_the_models(backbone: M3Model, tmp_path: Path) -> None:
     assert torch_engine(backbone).capacity.context_tokens == backbone.context_tokens
+
+
+def test_the_engine_says_how_pictures_become_square(backbone: M3Model) -> None:
+    assert torch_engine(backbone).aspect == backbone.config.aspect == "pad"

@@ -96,3 +96,17 @@ def test_an_encoding_that_does_not_fit_is_out_of_memory(
     monkeypatch.setattr(backbone, "encode_image", full)
     with pytest.raises(EngineError, match="does not fit in memory"):
         TorchRunner(backbone).encode(picture())
+
+
+def test_a_runner_is_started_again_when_its_device_answers_and_not_before(
+    backbone: M3Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner, asked = TorchRunner(backbone), requests(backbone, 1)
+    expected = runner.generate(asked, ignore, never)
+    runner.revive()
+    with monkeypatch.context() as broken:
+        limit_batches(backbone, broken, 0, "CUDA error: device-side assert triggered")
+        with pytest.raises(EngineUnavailable):
+            runner.revive()
+    runner.revive()
+    assert runner.generate(asked, ignore, never) == expected

@@ -153,9 +153,9 @@ def test_the_image_processor_is_found_among_all_processors(tmp_path: Path) -> No
     assert load_backbone(folder).checkpoint.conditioning.size == 48
 
 
-def test_a_plain_llava_is_pooled_only_when_a_ladder_is_asked_for(tmp_path: Path) -> None:
+def test_a_plain_llava_is_pooled_to_the_scales_asked_for(tmp_path: Path) -> None:
     folder = write(tmp_path / "m3", llava(matryoshka_vis_token_scale=None))
-    with pytest.raises(CheckpointError, match="plain LLaVA"):
+    with pytest.raises(CheckpointError, match="name a ladder for this grid"):
         load_backbone(folder)
     assert load_backbone(folder, ladder=Ladder((4, 36))).ladder.scales == (4, 36)
 

@@ -22,7 +22,7 @@ from m3_backbone.types import (
     PromptTooLong,
     QueueFull,
 )
-from tests.engine_conformance import picture
+from tests.engine_talk import picture
 
 
 def generation(*logprobs: float) -> Generation:

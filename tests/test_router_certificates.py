@@ -1,53 +1,26 @@
-"""Certificates at rest, which one covers a request, and what a decision says of it."""
+"""Which certificate covers a request, and what a decision says of it."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from m3_backbone.scales import Ladder
-from router.bundle import MANIFEST, Bundle
-from router.certificates import FULL_PRICE, Certificate, Certificates, Setting, TokenBounds
-from router.constraints import Constraints, LossName
-from router.errors import BundleCorrupt, ConstraintError
+from router.certificates import FULL_PRICE, Certificates, Setting
+from router.constraints import Constraints
+from router.errors import ConstraintError
 from router.policy import Decision, decide
 from router.predictor import Predictions
 from router.prices import Prices
-from tests.routing import small_fit
+from tests.certified import GRID, certificate
 
 LADDER = Ladder((1, 9, 36, 144, 576))
 PRICES = Prices(default=0.001, prices=(0.0, 0.001, 0.01, 1.0), mean_tokens=(400.0, 100.0, 20.0, 1.0))
 SCORE = np.array([[0.3, 0.5, 0.8, 0.9, 0.92]], np.float32)
 RISING = Predictions(SCORE, SCORE, np.zeros(1, np.float32))
-
-
-def certificate(
-    epsilon: float, delta: float, price: float | None, loss: LossName = "regret", group: str = ""
-) -> Certificate:
-    setting = None if price is None else Setting(price)
-    return Certificate(loss, epsilon, delta, 1000, 299, setting, min(epsilon, 0.004), 40.0, group)
-
-
-GRID = Certificates(
-    accuracy=(
-        certificate(0.01, 0.05, None),
-        certificate(0.02, 0.05, 0.0005),
-        certificate(0.02, 0.1, 0.002),
-        certificate(0.05, 0.05, 1.0),
-        certificate(0.05, 0.05, 0.0, "net"),
-        certificate(0.03, 0.05, 0.5, group="chart"),
-        replace(certificate(0.001, 0.05, None), smallest_n=2995),
-    ),
-    tokens=(TokenBounds(0.05, 1000, (450.0, 110.0, 25.0, 1.0)),),
-    max_new_tokens=16,
-    outcomes="abc",
-)
 
 
 def decided(constraints: Constraints, certificates: Certificates = GRID, **more: Any) -> Decision:
@@ -59,9 +32,64 @@ def test_a_request_gets_the_certified_price_and_says_so() -> None:
     decision = decided(Constraints(accuracy_drop=0.02, delta=0.1))
     assert (decision.scale, decision.policy, decision.certified) == (36, "accuracy_drop", True)
     assert decision.reason == (
-        "accuracy drop 0.02 (regret, delta 0.1): expected score 0.800 for 36 visual tokens is the best trade "
-        "at 0.002 per token"
+        "accuracy drop 0.02 (regret, delta 0.1): the certified setting (regret at most 0.004 on 1000 images, "
+        "40 visual tokens on average, 576 at the full scale); expected score 0.800 for 36 visual tokens is "
+        "the best trade at 0.002 per token"
     )
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "delta", "said"),
+    [
+        (0.02, 0.1, "accuracy drop 0.02 (regret, delta 0.1): "),
+        (0.03, 0.1, "(regret, delta 0.1), snapped from 0.03 to 0.02: the certified setting"),
+        (0.02, 0.3, "(regret, delta 0.3), snapped from delta 0.3 to 0.1: the certified setting"),
+        (0.03, 0.3, ", snapped from 0.03 to 0.02 and from delta 0.3 to 0.1: "),
+        (0.015, 0.05, ", snapped from 0.015 to 0.01: the largest scale allowed, because nothing cheaper"),
+    ],
+)
+def test_a_request_that_snaps_is_told_to_which_certificate(epsilon: float, delta: float, said: str) -> None:
+    assert said in decided(Constraints(accuracy_drop=epsilon, delta=delta)).reason
+
+
+def priced(price: float, scores: list[float]) -> Decision:
+    """What the certificate of that price decides about these expected scores."""
+    score = np.array([scores], np.float32)
+    return decided(
+        Constraints(accuracy_drop=0.02),
+        Certificates(accuracy=(certificate(0.02, 0.05, price),)),
+        predictions=Predictions(score, score, np.zeros(1, np.float32)),
+    )
+
+
+def test_a_certified_setting_without_a_price_is_not_called_a_trade() -> None:
+    for price in (0.0, -1e-5):
+        reason = priced(price, [0.3, 0.5, 0.8, 0.9, 0.92]).reason
+        assert reason.endswith(
+            "; no price: expected score 0.920 for 576 visual tokens is the highest expected score"
+        )
+    larger = priced(-1e-3, [0.3, 0.5, 0.8, 0.95, 0.92])
+    assert larger.scale == 576
+    assert larger.reason.endswith(
+        "; no price: expected score 0.920 for 576 visual tokens, as it prefers larger scales; a smaller one "
+        "is expected to score 0.950"
+    )
+    assert "per token" not in larger.reason
+
+
+def test_a_limit_of_the_request_takes_the_certificate_away_and_the_reason_says_so() -> None:
+    decision = decided(Constraints(accuracy_drop=0.02, delta=0.1, max_visual_tokens=144))
+    assert decision.certified is False
+    assert "a setting that is not certified of such requests (regret at most 0.004" in decision.reason
+    assert decision.reason.endswith(", at most 144 visual tokens")
+
+
+def test_the_steps_of_a_bundle_are_those_of_whole_certificates_by_loss() -> None:
+    assert GRID.steps() == {
+        "regret": ((0.001, 0.01, 0.02, 0.05), (0.05, 0.1)),
+        "net": ((0.05,), (0.05,)),
+    }
+    assert Certificates().steps() == {}
 
 
 @pytest.mark.parametrize(
@@ -98,8 +126,15 @@ def test_the_delta_and_the_loss_of_a_drop_have_defaults() -> None:
     ("constraints", "why"),
     [
         (Constraints(accuracy_drop=0.01), "nothing cheaper passed for a drop of 0.01 on 1000 images"),
-        (Constraints(accuracy_drop=0.001), "1000 images cannot certify a drop of 0.001, 2995 are needed"),
-        (Constraints(accuracy_drop=0.0005), "no certificate of this router covers that"),
+        (
+            Constraints(accuracy_drop=0.001),
+            "1000 images cannot certify a drop of 0.001 even if they lose nothing, 2995 are needed",
+        ),
+        (
+            Constraints(accuracy_drop=0.0005),
+            "no certificate of this router covers that: it has them of regret for 0.001, 0.01, 0.02, 0.05 at "
+            "delta 0.05, 0.1",
+        ),
         (Constraints(accuracy_drop=0.02, delta=0.01), "no certificate of this router covers that"),
         (Constraints(accuracy_drop=0.05, loss="agreement"), "no certificate of this router covers that"),
         (Constraints(accuracy_drop=0.05, kind="conversation"), "certificates speak of one question about"),
@@ -198,60 +233,6 @@ def test_a_drop_that_means_nothing_is_refused(values: dict[str, Any], param: str
     with pytest.raises(ConstraintError) as caught:
         Constraints(**values)
     assert (caught.value.param, caught.value.status) == (param, 400)
-
-
-def test_a_bundle_holds_its_certificates_and_its_version_changes_with_them(tmp_path: Path) -> None:
-    plain = small_fit().bundle
-    tokens = TokenBounds(0.05, 1000, plain.prices.mean_tokens)
-    bundle = replace(plain, certificates=replace(GRID, tokens=(tokens,)))
-    bundle.write(tmp_path / "b")
-    again = Bundle.load(tmp_path / "b")
-    assert again.certificates == bundle.certificates
-    assert again.version == bundle.version != plain.version
-
-
-def test_a_bundle_from_before_certificates_has_none_and_keeps_its_version(tmp_path: Path) -> None:
-    plain = small_fit().bundle
-    plain.write(tmp_path / "b")
-    assert json.loads((tmp_path / "b" / MANIFEST).read_text())["certificates"] == []
-    assert Bundle.load(tmp_path / "b").certificates == Certificates()
-    assert not Bundle.load(tmp_path / "b").certificates
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda c: c.pop("accuracy"),
-        lambda c: c.update(accuracy={}, tokens=[1]),
-        lambda c: c.update(max_new_tokens=1.5),
-        lambda c: c.update(outcomes=None),
-        lambda c: c["accuracy"][0].update(loss="harm"),
-        lambda c: c["accuracy"][0].update(epsilon=0),
-        lambda c: c["accuracy"][0].update(epsilon="0.01"),
-        lambda c: c["accuracy"][0].update(delta=1.0),
-        lambda c: c["accuracy"][0].update(n_images=0),
-        lambda c: c["accuracy"][0].update(n_images=True),
-        lambda c: c["accuracy"][0].update(bound=0.2),
-        lambda c: c["accuracy"][0].update(visual_tokens=-1),
-        lambda c: c["accuracy"][0].update(group=1),
-        lambda c: c["accuracy"][1]["setting"].update(price="nan"),
-        lambda c: c["accuracy"][1]["setting"].pop("threshold"),
-        lambda c: c["accuracy"][1].update(setting=[1]),
-        lambda c: c["tokens"][0].update(delta=2),
-        lambda c: c["tokens"][0]["bounds"].pop(),
-        lambda c: c["tokens"][0]["bounds"].__setitem__(0, -1.0),
-        lambda c: c["tokens"][0]["bounds"].reverse(),
-    ],
-)
-def test_damaged_certificates_are_refused(tmp_path: Path, change: Callable[[Any], object]) -> None:
-    plain = small_fit().bundle
-    tokens = TokenBounds(0.05, 1000, plain.prices.mean_tokens)
-    replace(plain, certificates=replace(GRID, tokens=(tokens,))).write(tmp_path / "b")
-    manifest = json.loads((tmp_path / "b" / MANIFEST).read_text())
-    change(manifest["certificates"])
-    (tmp_path / "b" / MANIFEST).write_text(json.dumps(manifest))
-    with pytest.raises(BundleCorrupt, match=r"Fit|fit"):
-        Bundle.load(tmp_path / "b")
 
 
 def test_a_setting_must_be_finite() -> None:

@@ -64,6 +64,31 @@ def test_ask_without_comparison_runs_the_full_scale_only_if_it_is_chosen(run: Ru
     assert "full" not in body
 
 
+@pytest.mark.usefixtures("routed")
+def test_frames_of_a_clip_are_one_prompt_each_at_its_own_scale(run: Run, image: Path, tmp_path: Path) -> None:
+    frames = []
+    for number in range(3):
+        frames.append(tmp_path / f"frame-{number}.png")
+        frames[-1].write_bytes(picture(size=(40 + number, 30)))
+    more = [word for frame in frames for word in ("--image", frame)]
+    done = run("ask", image, "What happens?", *more, "--engine", "fake", "--json")
+    body = json.loads(done.out)
+    assert body["scales"] == [36] * 4
+    assert (body["scale"], body["visual_tokens"]) == (36, 4 * 36)
+    assert "full" not in body
+    shared = run("ask", image, "What?", *more, "--engine", "fake", "--json", "--max-visual-tokens", 44)
+    assert json.loads(shared.out)["scales"] == [9] * 4
+    forced = run("ask", image, "What?", *more, "--engine", "fake", "--scale", 144)
+    assert "scales   144, 144, 144, 144" in forced.out
+    assert "tokens   576 of 2304" in forced.out
+
+
+def test_one_image_of_several_that_cannot_be_read_is_named(run: Run, image: Path) -> None:
+    done = run("ask", image, "What?", "--image", image.with_name("nowhere.png"), "--engine", "fake")
+    assert is_one_line(done), done
+    assert "nowhere.png" in done.err
+
+
 def test_without_a_router_ask_says_why_the_full_scale_answered(run: Run, image: Path) -> None:
     done = run("ask", image, "What colour?", "--engine", "fake")
     assert "fallback to the largest scale allowed: no router is loaded" in done.out
@@ -121,17 +146,18 @@ def test_comparing_leaves_the_time_of_encoding_the_image_in_the_answer(
 ) -> None:
     engine = FakeEngine()
     monkeypatch.setattr("router.cli.loading.load_engine", lambda settings: engine)
-    encoded: list[int] = []
+    encoded: list[float] = []
     encode = engine.fake.encode
 
     def slow(pixels: Any) -> Any:
-        encoded.append(1)
+        begin = time.perf_counter()
         time.sleep(0.05)
+        encoded.append(1000 * (time.perf_counter() - begin))
         return encode(pixels)
 
     monkeypatch.setattr(engine.fake, "encode", slow)
     body = json.loads(run("ask", image, "What?", "--engine", "fake", "--json").out)
-    assert body["timings_ms"]["encode"] >= 50
+    assert body["timings_ms"]["encode"] >= encoded[-1] - 0.1  # it is rounded
     assert len(encoded) == 2  # the picture of the warm-up, and the one that was asked about
 
 
@@ -160,3 +186,10 @@ def test_a_cascade_prints_its_passes(
     done = run("ask", image, "What colour?", "--engine", "fake", "--no-compare", *how)
     assert done.code == 0, done.err
     assert "scale    144  (cascade: scripted)\npasses   36, then 144\ntokens   180 of 576" in done.out
+
+
+@pytest.mark.usefixtures("routed")
+def test_a_reason_that_begins_with_its_policy_names_it_once(run: Run, image: Path) -> None:
+    for verb in ("ask", "route"):
+        done = run(verb, image, "What colour?", "--engine", "fake", "--token-budget", 100)
+        assert "36  (token budget 100: expected score" in done.out, done

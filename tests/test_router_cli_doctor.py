@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
@@ -10,8 +11,21 @@ import pytest
 
 from m3_backbone.fake import FakeEngine
 from m3_backbone.types import EncodedImage, EngineError
+from router.certificates import Certificate, Certificates
+from router.constraints import LOSSES, LossName
 from tests.commandline import Run, runner
 from tests.routing import small_fit
+
+
+def _certificate(loss: LossName, epsilon: float) -> Certificate:
+    return Certificate(loss, epsilon, 0.05, 1250, 299, None, 0.0, 576.0)
+
+
+CERTIFICATES = Certificates(
+    accuracy=(*(_certificate(loss, epsilon) for loss in LOSSES[:2] for epsilon in (0.02, 0.01)),),
+    cascade=(_certificate("regret", 0.05),),
+    max_new_tokens=16,
+)
 
 
 @pytest.fixture
@@ -72,6 +86,19 @@ def test_defaults_that_the_router_cannot_keep_are_named(
     assert words in next(c["text"] for c in json.loads(done.out)["checks"] if c["name"] == "defaults")
 
 
+def test_the_steps_that_an_accuracy_drop_snaps_down_to_are_listed(run: Run, tmp_path: Path) -> None:
+    bundle = small_fit().bundle
+    for folder, certificates in (("bare", Certificates()), ("certified", CERTIFICATES)):
+        replace(bundle, certificates=certificates).write(tmp_path / folder)
+    bare = run("doctor", "--engine", "fake", "--bundle", tmp_path / "bare")
+    assert "None: with an accuracy_drop the full scale answers." in bare.out
+    told = run("doctor", "--engine", "fake", "--bundle", tmp_path / "certified").out
+    assert (
+        "An accuracy_drop snaps down to 0.01, 0.02 at delta 0.05 (regret, net); "
+        "to 0.05 at delta 0.05 (regret with a cascade)." in told
+    )
+
+
 def test_backbone_and_bundle_that_are_missing_are_both_named(run: Run, tmp_path: Path) -> None:
     done = run("doctor", "--backbone", tmp_path / "b", "--bundle", tmp_path / "c")
     assert done.code == 1
@@ -95,6 +122,8 @@ def test_a_package_that_is_missing_is_a_fault_only_when_serving_needs_it(
     monkeypatch.setattr("router.cli.doctor.version", version)
     done = run("doctor", "--engine", "fake", "--json")
     assert (states(done.out)["onnxruntime"], states(done.out)["lightgbm"]) == ("fault", "note")
+    for what in (".", "'.[train]'"):
+        assert f"Not installed. `.venv/bin/python -m pip install -e {what}` brings it." in done.out
     assert done.code == 1
 
 

@@ -11,6 +11,7 @@ import pytest
 
 import m3_backbone
 from m3_backbone.fake import FakeEngine
+from m3_backbone.scales import Ladder
 from m3_backbone.types import CheckpointError
 from router.bundle import PREDICTOR
 from router.certificates import NOTHING, Certificate, Certificates, Setting
@@ -73,7 +74,7 @@ def test_a_missing_package_is_named_with_the_command_that_brings_it(
     monkeypatch.setitem(vars(m3_backbone), "load_backbone", load_backbone)
     done = run("serve", "--port", 0)
     assert is_one_line(done), done
-    assert "missing (torch). Run `pip install m3-router` again" in done.err
+    assert "missing (torch). Run `.venv/bin/python -m pip install -e .` in the project's folder" in done.err
 
 
 def test_a_port_that_is_taken_is_refused_before_weights_are_loaded(run: Run) -> None:
@@ -153,7 +154,7 @@ def test_a_device_that_torch_does_not_have_is_named(run: Run, monkeypatch: pytes
 
 FLAGS = (
     *("--device", "cuda:1", "--dtype", "bfloat16", "--compile", "--kv-budget", 2**20),
-    *("--prompt-limit", 512, "--reducer", "spatial"),
+    *("--prompt-limit", 512, "--reducer", "spatial", "--ladder", "36,1,9", "--vision-tower", "clip"),
 )
 VARIABLES = {
     "M3_DEVICE": "cuda:1",
@@ -162,6 +163,8 @@ VARIABLES = {
     "M3_KV_BUDGET_BYTES": str(2**20),
     "M3_PROMPT_LIMIT": "512",
     "M3_REDUCER": "spatial",
+    "M3_LADDER": "36,1,9",
+    "M3_VISION_TOWER": "clip",
 }
 
 
@@ -191,7 +194,8 @@ def test_how_the_backbone_runs_is_asked_for_by_flags_or_variables(
         "kv_budget_bytes": 2**20,
         "prompt_limit": 512,
         "reducer": "spatial",
-        "vision_tower": None,
+        "ladder": Ladder((1, 9, 36)),
+        "vision_tower": "clip",
         "conversation": None,
     }
 
@@ -213,6 +217,8 @@ def test_a_limit_that_the_model_cannot_keep_is_one_line(run: Run, monkeypatch: p
         (("--kv-budget", 0), "M3_KV_BUDGET_BYTES has value '0'."),
         (("--prompt-limit", -1), "M3_PROMPT_LIMIT has value '-1'."),
         (("--dtype", "int8"), "M3_DTYPE has value 'int8'."),
+        (("--ladder", "1,8"), "M3_LADDER has value '1,8'. Scale 8 is not a square number"),
+        (("--ladder", "all"), "M3_LADDER has value 'all'. The ladder 'all' is not made of numbers"),
     ],
 )
 def test_flags_that_cannot_be_used_are_named(run: Run, flags: tuple[object, ...], message: str) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import socket
+import traceback
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -150,15 +153,17 @@ def test_a_service_that_is_not_ready_is_asked_again_after_the_time_that_it_names
 
 
 @pytest.mark.parametrize(
-    ("fault", "tries"),
+    ("fault", "tries", "said"),
     [
-        (httpx.ConnectError("refused"), 3),
-        (httpx.RemoteProtocolError("gone"), 3),
-        (httpx.ReadTimeout("late"), 1),
+        (httpx.ConnectError("refused"), 3, r"cannot be reached \(refused\)\. Start the service there"),
+        (httpx.RemoteProtocolError("gone"), 3, r"broke the connection off \(gone\)"),
+        (httpx.ConnectTimeout("slow"), 3, r"could not be reached within 10 s \(slow\)"),
+        (httpx.ReadTimeout("late"), 1, r"gave no reply within 7 s \(late\)\. Raise timeout_s"),
+        (httpx.ReadTimeout(""), 1, r"gave no reply within 7 s \(ReadTimeout\)"),
     ],
 )
 def test_no_response_is_unreachable_and_a_slow_one_is_not_waited_for_again(
-    kind: str, pauses: list[float], fault: Exception, tries: int
+    kind: str, pauses: list[float], fault: Exception, tries: int, said: str
 ) -> None:
     seen: list[httpx.Request] = []
 
@@ -166,9 +171,13 @@ def test_no_response_is_unreachable_and_a_slow_one_is_not_waited_for_again(
         seen.append(request)
         return fault
 
-    with talking(app_of()) as http, pytest.raises(Unreachable, match=str(fault)):
-        calling(kind, http, handle)("ready")
+    with talking(app_of()) as http, pytest.raises(Unreachable, match=rf"^http://test/ready {said}") as caught:
+        calling(kind, http, handle, timeout_s=7)("ready")
     assert len(seen) == tries
+    told = "".join(traceback.format_exception(caught.value))
+    assert "httpcore" not in told  # one error in the words of this client, no chain of those below
+    assert "During handling" not in told
+    assert "direct cause" not in told
     assert len(pauses) == tries - 1
     assert pauses == sorted(pauses)
 
@@ -212,21 +221,46 @@ def test_a_reply_that_is_none_of_ours_is_unreadable_and_new_fields_are_ignored(k
 def test_values_that_cannot_work_are_refused_before_anything_is_sent() -> None:
     with pytest.raises(ValueError, match="base_url has value 'localhost:8000'"):
         Client("localhost:8000")
+    with pytest.raises(ValueError, match="It names no host"):
+        Client("http://")
+    with pytest.raises(ValueError, match="It is no address"):
+        AsyncClient("http://[::1")
     with pytest.raises(ValueError, match="timeout_s has value 0"):
         AsyncClient(timeout_s=0)
     with pytest.raises(OSError, match="nowhere"):
         Ask("nowhere.png", QUESTION).fields()
 
 
+def test_a_port_where_nobody_listens_is_one_error_with_the_address(kind: str, pauses: list[float]) -> None:
+    with socket.socket() as taken:  # bound, and not listening: refused at once
+        taken.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+        async def awaited() -> None:
+            async with AsyncClient(address) as client:
+                await client.ready()
+
+        def waiting() -> None:
+            with Client(address) as client:
+                client.ready()
+
+        with pytest.raises(Unreachable, match=f"^{address}/ready cannot be reached") as caught:
+            waiting() if kind == "waiting" else asyncio.run(awaited())
+    assert "m3-router serve" in str(caught.value)
+    assert "httpcore" not in "".join(traceback.format_exception(caught.value))
+
+
 def test_every_error_is_one_of_a_family_and_pauses_grow() -> None:
     for error in (ServiceError, Unreachable, UnreadableReply):
         assert issubclass(error, ClientError)
-    attempts = Attempts(3)
+    attempts = Attempts(3, "http://test/ready", 90.0)
     fault = httpx.ConnectError("refused")
     waits = [attempts.wait_s(fault) for _ in range(3)]
     assert 0.3 < waits[0] < waits[1] < waits[2] < 3
     with pytest.raises(Unreachable):
         attempts.wait_s(fault)
+    with pytest.raises(Unreachable, match=r"^http://test/ready cannot"):
+        Attempts(0, "http://me:secret@test/ready", 90.0).wait_s(fault)
 
 
 def test_the_example_in_the_documentation_runs(

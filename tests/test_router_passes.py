@@ -177,7 +177,15 @@ def test_a_cascade_is_true_false_or_a_probability(value: Any) -> None:
         Constraints(cascade=value)
 
 
-@pytest.mark.parametrize("more", [{"accuracy_drop": 0.02}, {"token_budget": 36, "delta": 0.05}])
-def test_no_cascade_is_certified(more: dict[str, Any]) -> None:
-    with pytest.raises(ConstraintError, match="No cascade is certified"):
-        Constraints(cascade=True, **more)
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"cascade": 0.8, "accuracy_drop": 0.02}, "No cascade with a threshold of its own is certified"),
+        ({"cascade": 0.8, "token_budget": 36}, "would bound the first pass alone of a cascade below 0.8"),
+        ({"cascade": True, "token_budget": 36, "delta": 0.05}, "No token_budget of a cascade is certified"),
+    ],
+)
+def test_what_a_cascade_cannot_keep_is_refused(asked: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConstraintError, match=said) as caught:
+        Constraints(**asked)
+    assert (caught.value.code, caught.value.param) == ("conflicting_constraints", "cascade")

@@ -137,6 +137,14 @@ def test_a_decision_tells_the_scores_per_scale_and_the_reason_in_words() -> None
     assert (fallen.fallback, fallen.reason) == ("too new", "fallback to the largest scale allowed: too new")
 
 
+def test_without_a_price_the_reason_is_the_highest_expected_score() -> None:
+    decision = decide(RISING, tuple(LADDER), LADDER, Constraints(price=0.0, max_visual_tokens=144), PRICES)
+    assert decision.reason == (
+        "no price: expected score 0.900 for 144 visual tokens is the highest expected score, at most 144 "
+        "visual tokens"
+    )
+
+
 def test_any_cost_can_take_the_place_of_visual_tokens() -> None:
     flat = (100.0, 101.0, 102.0, 103.0, 104.0)
     assert decided(Constraints(price=0.05), RISING)[0] == 1

@@ -183,6 +183,18 @@ def test_a_malformed_multipart_body_is_a_400(content_type: str, content: bytes) 
     error_of(response)
 
 
+@pytest.mark.parametrize(("charset", "text"), [("", b"caf\xe9"), ("; charset=utf-8", b"\xff\xfe")])
+def test_text_of_a_form_that_is_not_in_its_encoding_is_not_guessed_at(charset: str, text: bytes) -> None:
+    head = b'--x\r\nContent-Disposition: form-data; name="question"\r\n\r\n'
+    media = f"multipart/form-data; boundary=x{charset}"
+    with talking(app_of()) as http:
+        response = http.post(
+            "/v1/answer", content=head + text + b"\r\n--x--\r\n", headers={"content-type": media}
+        )
+    assert response.status_code == 400
+    assert (error_of(response)["code"], error_of(response)["param"]) == ("invalid_text", "question")
+
+
 @pytest.mark.parametrize(
     ("fields", "files", "code"),
     [

@@ -137,9 +137,10 @@ def test_every_item_counts_as_a_request_where_there_is_a_limit_per_minute() -> N
 
 
 def test_what_does_not_get_its_turn_in_time_is_told_so() -> None:
-    engine = FakeEngine(batch_size=1, token_delay_s=0.1, answer_tokens=4)
-    with talking(app_of(engine, config=settings(request_timeout_s=1.2))) as http:
+    engine = FakeEngine(batch_size=1, faults={"is 1?": "hang"})
+    with talking(app_of(engine, config=settings(request_timeout_s=3))) as http:
         results = batch(http, *(good(question=f"What is {i}?") for i in range(6)))
+        engine.fake.released.set()
     assert results[0]["status"] == 200
     assert results[-1]["status"] == 504
     assert results[-1]["error"]["code"] == "deadline_exceeded"

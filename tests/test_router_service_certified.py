@@ -23,6 +23,7 @@ CERTIFICATES = Certificates(
     tokens=(TokenBounds(0.05, 1250, (576.0, 60.0, 1.0)),),
     max_new_tokens=16,
 )
+REGRET = ": it has them of regret for 0.01, 0.02 at delta 0.05"
 ROUTER = ScriptedRouter(certificates=CERTIFICATES)
 
 
@@ -39,7 +40,10 @@ def test_a_drop_that_is_certified_is_answered_with_its_setting_and_says_so() -> 
     assert body["scale"] == 36
     assert body["decision"]["policy"] == "accuracy_drop"
     assert body["decision"]["certified"] is True
-    assert body["decision"]["reason"].startswith("accuracy drop 0.03 (regret, delta 0.1): expected score ")
+    assert body["decision"]["reason"].startswith(
+        "accuracy drop 0.03 (regret, delta 0.1), snapped from 0.03 to 0.02 and from delta 0.1 to 0.05: the "
+        "certified setting (regret at most 0.01 on 1250 images, 40 visual tokens on average, "
+    )
     assert routed(accuracy_drop=0.05, loss="net")["scale"] == 9
 
 
@@ -47,8 +51,8 @@ def test_a_drop_that_is_certified_is_answered_with_its_setting_and_says_so() -> 
     ("fields", "why"),
     [
         ({"accuracy_drop": 0.01}, "nothing cheaper passed for a drop of 0.01 on 1250 images"),
-        ({"accuracy_drop": 0.001}, "no certificate of this router covers that"),
-        ({"accuracy_drop": 0.02, "delta": 0.01}, "no certificate of this router covers that"),
+        ({"accuracy_drop": 0.001}, f"no certificate of this router covers that{REGRET}"),
+        ({"accuracy_drop": 0.02, "delta": 0.01}, f"no certificate of this router covers that{REGRET}"),
         ({"accuracy_drop": 0.3, "loss": "agreement"}, "no certificate of this router covers that"),
     ],
 )

@@ -86,6 +86,6 @@ def test_a_comparison_that_takes_too_long_is_a_504_and_leaves_nothing_behind() -
 async def _idle(engine: FakeEngine) -> None:
     import asyncio
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while engine.health().running or engine.health().queued:
             await asyncio.sleep(0.02)

@@ -55,11 +55,14 @@ schema.app = Fresh()
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 def test_no_request_is_answered_in_an_undocumented_way(case: Any) -> None:
     with_picture(case)
-    names = (UNTOLD.get(path) for path in ("", case.operation.path))
+    names = {UNTOLD.get(path) for path in ("", case.operation.path)}
+    if case.media_type == "multipart/form-data":  # a form is text: 1 is "1", an empty list is no field
+        names.add("negative_data_rejection")
     response = case.call_and_validate(
-        excluded_checks=[getattr(schemathesis.checks, name) for name in names if name is not None]
+        excluded_checks=[getattr(schemathesis.checks, name) for name in sorted(filter(None, names))]
     )
-    assert "Traceback" not in response.text
+    # An error quotes what was sent, and Hypothesis sends the words that it finds in this file.
+    assert "Traceback" not in response.text or "Traceback" in f"{case.path_parameters} {case.body}"
     assert response.headers["x-request-id"]
 
 

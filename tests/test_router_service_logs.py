@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from router.service.logs import REQUEST_ID, JsonLines, TextLines
-from tests.serving import ScriptedRouter, Talk, app_of, good, picture, talking
+from tests.serving import ScriptedRouter, Talk, app_of, data_uri, good, picture, talking
 from tests.test_router_service_process import ENVIRONMENT, serving
 
 
@@ -116,3 +117,14 @@ def test_a_real_server_writes_nothing_but_lines_of_json(monkeypatch: pytest.Monk
     lines = [json.loads(line) for line in server.log]
     assert {"uvicorn.error", "m3_router", "m3_router.access"} <= {line["logger"] for line in lines}
     assert [line["status"] for line in lines if line.get("request_id") == "find-me"] == [200]
+
+
+def test_at_debug_level_libraries_do_not_quote_a_pictures_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
+    file, exif = io.BytesIO(), Image.Exif()
+    exif[0x013B] = "xyzzy-artist"
+    Image.new("RGB", (8, 8)).save(file, format="JPEG", exif=exif)
+    monkeypatch.setitem(ENVIRONMENT, "M3_LOG_LEVEL", "debug")
+    with serving() as server:
+        status, _ = server.post("/v1/answer", json.dumps(good(image=data_uri(file.getvalue()))).encode())
+    assert status == 200
+    assert "xyzzy" not in "".join(server.log)

@@ -39,6 +39,7 @@ def test_ready_says_what_is_served() -> None:
     assert body["engine"] == "fake"
     assert body["router"] == "scripted"
     assert body["scales"] == [1, 9, 36, 144, 576]
+    assert body["aspect"] == "pad"
     assert body["model"] == FakeEngine().name
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+import urllib.request
 
 import pytest
 
@@ -17,7 +19,7 @@ import router.cli.serve
 from m3_backbone.fake import MARKERS, FakeEngine
 from router.cli.main import main
 
-router.cli.serve.load_engine = lambda settings: FakeEngine(faults=MARKERS)
+router.cli.serve.load_engine = lambda settings: FakeEngine(faults=MARKERS, mortal=%s, restart_s=0.05)
 main()
 """
 
@@ -59,7 +61,7 @@ def test_a_server_whose_engine_died_refuses_and_then_ends_with_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(ENVIRONMENT, "M3_GIVE_UP_S", "0.5")
-    with serving(("-c", DYING)) as server:
+    with serving(("-c", DYING % True)) as server:
         well, _ = server.post("/v1/answer", json.dumps(good()).encode())
         dead, error = server.post("/v1/answer", json.dumps(good(question="[death]")).encode())
         assert server.process.wait(60) == 2
@@ -69,3 +71,19 @@ def test_a_server_whose_engine_died_refuses_and_then_ends_with_an_error(
     assert "The engine is not ready: the model died" in log
     assert "m3-router: The engine was not ready for 0.5 s (M3_GIVE_UP_S)." in log
     assert "Traceback" not in log
+
+
+def test_a_server_whose_engine_died_serves_again_in_the_same_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(ENVIRONMENT, "M3_GIVE_UP_S", "600")
+    with serving(("-c", DYING % False)) as server:
+        dead, error = server.post("/v1/answer", json.dumps(good(question="[death]")).encode())
+        end = time.monotonic() + 60
+        while (again := server.post("/v1/answer", json.dumps(good()).encode()))[0] != 200:
+            assert time.monotonic() < end, again
+            time.sleep(0.02)
+        with urllib.request.urlopen(server.address + "/metrics", timeout=60) as metrics:
+            assert b"m3_engine_restarts 1.0" in metrics.read()
+    assert dead == 503
+    assert "not_ready" in json.dumps(error)

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from m3_backbone.fake import FakeEngine
+from m3_backbone.types import Aspect
 from router.settings import Settings
 from tests.browsing import browsing, give, playing, press, until
 from tests.image_files import encoded, pixels
@@ -83,6 +84,21 @@ def test_padding_has_tokens_too_and_several_views_are_said_to_be_several(browser
         assert "for each of several views, here that of the whole picture" in page.inner_text("#caption")
         assert page.evaluate(LINES, [0, 1, 0.08]) == 0
         assert page.evaluate(LINES, [0, 1, 0.28]) > 1
+
+
+def test_of_a_model_that_sees_the_middle_of_pictures_the_grid_lies_there(browser: Browser) -> None:
+    class Cropping(FakeEngine):
+        @property
+        def aspect(self) -> Aspect:
+            return "square"
+
+    with playing(browser, app_of(Cropping(), ScriptedRouter())) as page:
+        give(page, encoded(pixels(400, 200), "PNG"))
+        page.evaluate("stage.show(gridOf(36, 36, ''))")
+        assert "the model sees the middle" in page.inner_text("#caption")
+        assert page.evaluate(LINES, [0, 1, 0.08]) == 0  # above the picture
+        assert page.evaluate(LINES, [0, 0.24, 0.28]) == 0  # what is cut off
+        assert page.evaluate(LINES, [0.24, 0.76, 0.28]) == 7
 
 
 def test_a_slider_forces_a_scale_and_shows_its_grid_before_anything_is_asked(browser: Browser) -> None:

@@ -131,7 +131,7 @@ def test_a_question_that_the_service_refuses_marks_its_field(browser: Browser) -
 
 
 def test_stopping_ends_the_request_in_the_service_too(browser: Browser) -> None:
-    engine = FakeEngine(token_delay_s=0.2, answer_tokens=30)
+    engine = FakeEngine(token_delay_s=1, answer_tokens=30)
     with playing(browser, app_of(engine, ScriptedRouter())) as page:
         page.get_by_role("button", name="Ask", exact=True).click()
         until(page, "fetch('ready').then((r) => r.json()).then((b) => b.running === 1)")
@@ -146,10 +146,12 @@ def test_stopping_ends_the_request_in_the_service_too(browser: Browser) -> None:
 
 
 def test_an_answer_about_a_picture_that_was_replaced_goes_to_the_history_alone(browser: Browser) -> None:
-    engine = FakeEngine(token_delay_s=0.1, answer_tokens=10)
+    engine = FakeEngine(faults=MARKERS)
     with playing(browser, app_of(engine, ScriptedRouter())) as page:
+        page.fill("#question", "What is this? [hang]")
         page.get_by_role("button", name="Ask", exact=True).click()
         give(page, picture())
+        engine.fake.released.set()
         settled(page)
         page.wait_for_selector("#history button")
         assert page.is_hidden("#reply")

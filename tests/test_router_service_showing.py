@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from m3_backbone.fake import FakeEngine, FakeRunner
-from m3_backbone.types import Generation, GenerationRequest, OutOfMemory
+from m3_backbone.types import Generation, GenerationRequest, OutOfMemory, TokenEvent
 from tests.chatting import chat, events_of
 from tests.serving import Talk, app_of, good, settings, talking
 from tests.test_router_service_answer import counter
@@ -23,23 +24,46 @@ UNSURE = 0.999
 
 
 class Counting(FakeRunner):
-    """Notes how many tokens each request got before it was done; fails at the scales that it is told."""
+    """Notes how many tokens each request got before it was done; fails at the scales that it is told.
 
-    def __init__(self, fails_at: Sequence[int] = (), **more: Any) -> None:
+    cut_at: scales at which the next pass will be cut off, however late the word comes: it waits for it.
+    """
+
+    def __init__(self, fails_at: Sequence[int] = (), cut_at: Sequence[int] = (), **more: Any) -> None:
         super().__init__(**more)
         self.fails_at = fails_at
+        self.cut_at = list(cut_at)
         self.made: list[tuple[int, int, str]] = []
         self.prompts: list[int] = []
 
     def generate(self, requests: Sequence[GenerationRequest], on_token: Any, cancelled: Any) -> Any:
-        if requests[0].images[0][1] in self.fails_at:
+        scale = requests[0].images[0][1]
+        if scale in self.fails_at:
             return [OutOfMemory("as asked")] * len(requests)
+        if scale in self.cut_at:
+            self.cut_at.remove(scale)
+            cancelled = waiting_for(cancelled)
         results = super().generate(requests, on_token, cancelled)
         for request, result in zip(requests, results, strict=True):
             if isinstance(result, Generation):
                 self.made.append((request.images[0][1], len(result.token_ids), result.finish_reason))
                 self.prompts.append(result.prompt_tokens)
         return results
+
+
+def waiting_for(cancelled: Callable[[int], bool]) -> Callable[[int], bool]:
+    """``cancelled``, which from the 20th time on is asked until it is true."""
+    asked: list[int] = []
+
+    def ask(index: int) -> bool:
+        asked.append(index)
+        end = time.monotonic() + 60
+        while not (stop := cancelled(index)) and len(asked) >= 20:
+            assert time.monotonic() < end
+            time.sleep(0.005)
+        return stop
+
+    return ask
 
 
 def engine_of(**more: Any) -> tuple[FakeEngine, Counting]:
@@ -74,7 +98,7 @@ def at(http: Talk, scale: int) -> str:
 
 
 def test_unsure_first_tokens_cut_a_pass_off_and_none_of_it_is_shown() -> None:
-    engine, runner = engine_of()
+    engine, runner = engine_of(cut_at=(36, 144))
     with talking(app_of(engine, Thinking(climb={}), config())) as http:
         response = streamed(http, m3={"cascade": UNSURE})
         made = list(runner.made)
@@ -97,7 +121,7 @@ def test_unsure_first_tokens_cut_a_pass_off_and_none_of_it_is_shown() -> None:
 
 
 def test_a_pass_that_is_cut_off_is_charged_for_what_it_made_and_the_picture_once() -> None:
-    engine, runner = engine_of()
+    engine, runner = engine_of(cut_at=(144,))
     with talking(app_of(engine, Thinking(climb={}, score=(0.1, 0.1, 0.1, 0.9, 0.9)), config())) as http:
         routing = routing_of(events_of(streamed(http, m3={"cascade": UNSURE})))
     first, last = routing["passes"]
@@ -140,7 +164,7 @@ def test_an_answer_within_the_buffer_is_looked_at_as_a_whole_as_without_a_stream
 def test_a_larger_scale_that_fails_leaves_the_answer_at_hand_and_one_cut_off_is_made_again(
     tokens: int,
 ) -> None:
-    engine, _ = engine_of(answer_tokens=tokens, fails_at=(144,))
+    engine, _ = engine_of(answer_tokens=tokens, fails_at=(144,), cut_at=(36,) if tokens == LONG else ())
     with talking(app_of(engine, Thinking(climb={}), config())) as http:
         response = streamed(http, m3={"cascade": UNSURE})
         shown = at(http, 36)
@@ -193,9 +217,24 @@ def test_passes_are_in_the_log_and_in_the_metrics_with_the_time_to_the_first_tok
 
 
 def test_the_time_to_the_first_token_is_of_the_answer_that_is_given() -> None:
-    engine, _ = engine_of(answer_tokens=2, token_delay_s=0.05)
+    class Timed(FakeRunner):
+        def __init__(self) -> None:
+            super().__init__(answer_tokens=2, token_delay_s=0.05)
+            self.instants: list[float] = []
+
+        def generate(self, requests: Sequence[GenerationRequest], on_token: Any, cancelled: Any) -> Any:
+            def note(index: int, event: TokenEvent) -> None:
+                self.instants.append(time.perf_counter())
+                on_token(index, event)
+
+            return super().generate(requests, note, cancelled)
+
+    engine, runner = FakeEngine(), Timed()
+    engine.runner = runner
     with talking(app_of(engine, Thinking(), config())) as http:
         http.answer(cascade=True)
         metrics = http.get("/metrics").text
-    # The first pass has three steps of 50 ms, and the second one's first token is one more.
-    assert counter(metrics, "m3_first_token_seconds_sum") >= 0.2
+    # The first pass has three tokens; the fourth is the second one's first.
+    assert len(runner.instants) == 6
+    took = runner.instants[3] - runner.instants[0]
+    assert counter(metrics, "m3_first_token_seconds_sum") >= took - 0.001  # it is rounded

@@ -42,14 +42,14 @@ PROGRAM = """
 import router.cli.serve
 from m3_backbone.fake import MARKERS, FakeEngine
 from router.cli.main import main
-from tests.serving import ScriptedRouter
+from tests.test_router_service_cascade import Thinking
 
 def engine(settings):
     faults = {text: fault for text, fault in MARKERS.items() if fault not in ("hang", "death")}
     return FakeEngine(faults=faults, token_delay_s=0.002, image_cache_bytes=settings.image_cache_bytes)
 
 router.cli.serve.load_engine = engine
-router.cli.serve.load_router = lambda settings, engine: ScriptedRouter()
+router.cli.serve.load_router = lambda settings, engine: Thinking(climb={})
 main()
 """
 
@@ -94,6 +94,11 @@ def chat(i: int) -> tuple[str, Any]:
     return "/v1/chat/completions", asked(stream=i % 2 == 0)
 
 
+def thought_over(i: int) -> tuple[str, Any]:
+    """Passes of which some are cut off: streams hold one token back."""
+    return "/v1/chat/completions", asked(stream=i % 3 != 0, m3={"cascade": 0.9}, max_tokens=8)
+
+
 def batch(i: int) -> tuple[str, Any]:
     return "/v1/answers", {"items": [good(image=image(i)), good(scale=37), good(question="[oom]")]}
 
@@ -115,7 +120,7 @@ def wrong(i: int) -> tuple[str, Any]:
 
 
 KINDS: Sequence[Callable[[int], tuple[str, Any]]] = (
-    *(plain, plain, plain, chat, chat, batch, compared, new_picture, wrong, wrong),
+    *(plain, plain, plain, chat, chat, thought_over, batch, compared, new_picture, wrong, wrong),
 )
 
 
@@ -173,6 +178,7 @@ def test_nothing_grows_after_the_warm_up(
         "M3_WATCH_MIN_AGREEMENT": "0.5",
         "M3_DECISION_LOG": str(tmp_path),
         "M3_IMAGE_CACHE_BYTES": str(2**20),
+        "M3_STREAM_BUFFER": "1",
     }.items():
         monkeypatch.setitem(ENVIRONMENT, name, value)
     samples: list[Sample] = []

@@ -24,13 +24,17 @@ def test_calls_run_beside_the_loop_and_give_values_and_exceptions() -> None:
 
 
 def test_a_call_that_hangs_keeps_neither_the_process_nor_the_others_for_ever() -> None:
-    release = threading.Event()
+    started, release = threading.Event(), threading.Event()
     ran: list[int] = []
+
+    def stick() -> None:
+        started.set()
+        release.wait()
 
     async def hang() -> None:
         threads = Threads(1, waiting=2, name="test")
-        stuck = asyncio.ensure_future(threads.run(release.wait))
-        await asyncio.sleep(0.05)
+        stuck = asyncio.ensure_future(threads.run(stick))
+        assert await asyncio.to_thread(started.wait, 60)
         waiting = [asyncio.ensure_future(threads.run(ran.append, i)) for i in range(2)]
         await asyncio.sleep(0)
         with pytest.raises(Busy):
@@ -50,7 +54,7 @@ def test_behind_a_router_that_hangs_every_request_is_answered_and_the_queue_stay
     release = threading.Event()
 
     def hang() -> None:
-        release.wait(60)
+        release.wait(600)
 
     router = ScriptedRouter(before=hang)
     app = app_of(router=router, config=settings(route_timeout_s=0.01))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +16,12 @@ from typer.testing import CliRunner
 
 from m3_backbone.images import decode
 from tests.test_router_service_process import serving as serving_service
-from training.bench.service import asks, overload, report, results, servers
+from training.bench.service import asks, offline, overload, report, results, servers
 from training.bench.service.bare import bare_app
 from training.bench.service.clients import Load, coming, waiting
 from training.bench.service.cores import Cores, staying_on
-from training.bench.service.overhead import BARE, Overhead
+from training.bench.service.offline import engine_alone
+from training.bench.service.overhead import ANEW, BARE, Overhead
 from training.bench.service.overload import Overload
 from training.bench.service.pairs import Pairs
 from training.bench.service.results import Results, Size
@@ -119,6 +121,27 @@ def test_a_connection_is_opened_again_after_the_server_closed_it() -> None:
     assert (first, last) == (200, 200)
 
 
+def test_a_connection_that_the_server_gave_up_while_it_was_idle_is_opened_again() -> None:
+    async def closing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        writer.close()
+
+    async def twice() -> list[int]:
+        async with await asyncio.start_server(closing, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            connection, found = Connection(f"http://127.0.0.1:{port}"), []
+            for _ in range(3):
+                found.append((await connection.get("/health")).status)
+                assert connection._streams is not None
+                while not connection._streams[0].at_eof():
+                    await asyncio.sleep(0.01)
+            connection.close()
+        return found
+
+    assert asyncio.run(twice()) == [200, 200, 200]
+
+
 def test_a_server_that_does_not_start_says_why() -> None:
     with (
         pytest.raises(servers.ServerError, match="M3_PORT has value '99999999'"),
@@ -179,6 +202,27 @@ def test_under_overload_what_was_accepted_must_be_in_time_and_nothing_may_fail()
     assert an_overload(*fine).json()["statuses"] == {"200": 99, "503": 900}
 
 
+def test_the_engine_alone_makes_summaries_only_where_that_is_asked_for() -> None:
+    drawn = asks.draw(3)
+    with engine_alone(None, FAKE) as alone:
+        _, plain = alone.answer(drawn, 36)
+        made = alone.pool.submit(_summaries_counted, drawn).result()
+    assert len(plain) == 3
+    assert made == [0, 3]
+
+
+def _summaries_counted(drawn: Sequence[asks.Asked]) -> list[int]:
+    """How many summaries the engine of this process makes without and with them."""
+    engine, counts = offline._STATE["engine"], []
+    summarise = engine.fake.summarise
+    for summary in (False, True):
+        seen: list[object] = []
+        engine.fake.summarise = lambda *work, seen=seen: (seen.append(work), summarise(*work))[1]
+        offline._answer(drawn, 36, summary)
+        counts.append(len(seen))
+    return counts
+
+
 def test_settings_become_variables_of_a_server_that_keeps_no_encoding() -> None:
     assert variables({"backbone": "tiny"}) == {"M3_BACKBONE": "tiny", "M3_IMAGE_CACHE_BYTES": "0"}
 
@@ -199,9 +243,11 @@ def test_all_of_it_runs_on_the_fake_engine_and_is_written_with_where_it_comes_fr
     assert len(said) == 1 + len(results.PARTS)
     assert summary["bench"] == "m3-service"
     assert len(summary["bars"]) == 7
-    assert set(summary["overhead"]["median_ms"]) == {BARE, "/v1/answer", "/v1/route", "/v1/chat/completions"}
+    endpoints = {BARE, "/v1/answer", ANEW, "/v1/route", "/v1/chat/completions"}
+    assert set(summary["overhead"]["median_ms"]) == endpoints
     assert summary["served"]["differing_answers"] == 0
     assert set(summary["served"]["scales"]) == {"36", "576"}
+    assert set(summary["served"]["scales_with_summaries"]) == {"36", "576"}
     assert summary["routed"]["flops_ratio"] == 1  # the fake engine has no router
     told = summary["overload"]
     assert told["offered_over_capacity"] > 2
@@ -220,5 +266,5 @@ def test_an_unknown_part_is_one_line() -> None:
     app = typer.Typer()
     app.command()(command)
     done = CliRunner().invoke(app, ["--part", "speed"])
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "--part 'speed' is not known. Known: overhead, served, routed, overload." in done.stderr

@@ -202,8 +202,9 @@ def test_what_runs_beside_the_backbone_is_charged_and_route_inputs_are_free() ->
     for name, published in (("cares", encoder_flops(table)), ("avg_llava", published_flops(table))):
         fitted_ = fitted(name)
         assert isinstance(fitted_, Charged)
-        assert fitted_.charge["flops_7b"] == published
-        assert fitted(f"{name}_routed").charge == {}
+        own = fitted(f"{name}_routed").charge["flops_7b"]  # of the network alone: route inputs are free
+        assert 0 < own < 1e-4 * published
+        assert published <= fitted_.charge["flops_7b"] < 1.0001 * published
         assert frontier(name)[1].charge == fitted_.charge
         # Of a request at the full scale the backbone's charge is the share that the 7B model's is.
         assert 0 < fitted_.charge["flops"] < 0.1 * table.flops[:, -1].mean()

@@ -13,11 +13,15 @@ from data.records import OutcomeTable, RecordError, long_texts
 from router import Constraints, Router
 from router.certificates import FULL, Certificates
 from router.errors import BundleMismatch
+from router.predictor import Predictions
 from tests.routing import SCALES, outcomes, small_fit
-from training.certificates.certify import certify, predict, replays
+from training.certificates.certify import certify
 from training.certificates.grid import Grid
 from training.certificates.losses import at_scales, image_means
-from training.certificates.path import price_path
+from training.certificates.ordering import Order, as_given, learned
+from training.certificates.path import pareto, price_path
+from training.certificates.played import Played
+from training.certificates.policies import policies, predict
 from training.certificates.replay import Replay
 from training.certificates.simulate import clopper_pearson, reversed_scales, simulate
 from training.certificates.testing import cheapest, passed
@@ -45,9 +49,10 @@ def certified() -> Certificates:
     return certify(router(), table(), GRID, outcomes="abc")
 
 
-def along_prices() -> Replay:
-    (replay,) = replays(router(), table(), predict(router(), table())).values()
-    return replay
+def along_prices(predictions: Predictions | None = None) -> Replay:
+    known = predict(router(), table()) if predictions is None else predictions
+    (policy,) = policies(router(), known, table(), GRID)
+    return policy.replay
 
 
 def test_losses_are_against_the_full_scale() -> None:
@@ -83,6 +88,52 @@ def test_the_path_goes_from_the_full_scale_to_the_smallest_and_knows_nothing_of_
     assert tokens[0] == 576
     assert (np.diff(tokens) <= 1e-9).all()
     assert tokens[-1] < 12  # the few novel images keep the full scale
+
+
+SIMULATED = Grid(losses=("regret", "net"), epsilons=(0.05, 0.2), deltas=(0.1, 0.3))
+
+
+def ordered(replay: Replay) -> tuple[Played, Order]:
+    return replay, as_given(replay, SIMULATED)
+
+
+def test_of_all_settings_those_stay_that_nothing_beats_in_both() -> None:
+    lost = np.array([0.0, 0.2, 0.1, 0.1, 0.3, 0.15])
+    spent = np.array([600.0, 10.0, 50.0, 60.0, 20.0, 5.0])
+    # The first one spends more than the full scale; the last loses less than the two that spend more.
+    assert pareto(lost, spent, 576.0) == [2, 5]
+    assert pareto(lost, spent, 5.0) == []
+
+
+def test_what_will_most_likely_pass_is_tested_first_and_then_ever_cheaper_settings() -> None:
+    """A smaller scale is better by far, the one between is not: by price, testing would stop there."""
+    n = 400
+    made = table().take(np.arange(n))
+    right = np.random.default_rng(3).random((n, 3)) < np.array([0.95, 0.75, 0.8])
+    scores = np.zeros((n, 5))
+    scores[:, [2, 3, 4]] = right
+    world = replace(made, scores=scores)
+    choices = np.stack([np.full(n, scale, np.int8) for scale in (4, 3, 2, 0)])
+    tokens = np.stack([np.full(n, spent) for spent in (576.0, 144.0, 36.0, 1.0)])
+    grid = Grid(losses=("net",), epsilons=(0.01,), deltas=(0.05,))
+    order = learned(Played(world, choices, tokens), grid)
+    assert list(order["net", 0.01]) == [0, 2, 3]  # 144 tokens are beaten in both
+    assert list(as_given(Played(world, choices, tokens), grid)["net", 0.01]) == [0, 1, 2, 3]
+
+
+def test_an_order_that_is_learned_certifies_as_much_as_prices_do() -> None:
+    tune = outcomes(200, split="tune")
+    grid = Grid(losses=("regret", "net"), epsilons=(0.05, 0.1), deltas=(0.1,))
+    by_learning, by_price = (certify(router(), table(), grid, tune=t, families=False) for t in (tune, None))
+    for loss in grid.losses:
+        pairs = zip(whole(by_learning, loss).values(), whole(by_price, loss).values(), strict=True)
+        assert all(one.visual_tokens <= 1.2 * other.visual_tokens for one, other in pairs)
+
+
+def test_an_order_is_not_learned_on_the_images_that_it_is_tested_on() -> None:
+    again = replace(outcomes(30, split="tune"), image_ids=table().image_ids[:30])
+    with pytest.raises(RecordError, match="share 30 images"):
+        certify(router(), table(), GRID, tune=again)
 
 
 def test_testing_stops_at_the_first_failure() -> None:
@@ -186,10 +237,10 @@ def test_certificates_of_a_good_and_of_a_bad_router_are_wrong_no_more_often_than
     predictions = predict(router(), table())
     rows = simulate(
         {
-            "router": along_prices(),
-            "reversed": replays(router(), table(), reversed_scales(predictions))["lightgbm_per_scale"],
+            "router": ordered(along_prices()),
+            "reversed": ordered(along_prices(reversed_scales(predictions))),
         },
-        Grid(losses=("regret", "net"), epsilons=(0.05, 0.2), deltas=(0.1, 0.3)),
+        SIMULATED,
         n_images=150,
         draws=100,
     )
@@ -213,9 +264,9 @@ def test_a_test_that_refuses_too_easily_is_found_out(monkeypatch: pytest.MonkeyP
         p: Floats = (sets.counts @ losses / sets.n > epsilon).astype(np.float64)
         return p
 
-    monkeypatch.setattr(module, "BOUNDS", {"regret": Bound(by_the_mean, 0.0)})
-    rows = simulate({"router": along_prices()}, Grid(("regret",), (0.1,), (0.05,)), n_images=100, draws=200)
-    assert not rows[0].holds
+    monkeypatch.setattr(module, "BOUNDS", dict.fromkeys(SIMULATED.losses, Bound(by_the_mean, 0.0)))
+    rows = simulate({"router": ordered(along_prices())}, SIMULATED, n_images=100, draws=200)
+    assert not all(row.holds for row in rows)
 
 
 def test_clopper_pearson_is_the_interval_of_the_tables() -> None:

@@ -49,11 +49,13 @@ def test_tables_come_first_and_one_json_line_last(app: typer.Typer, tmp_path: Pa
     ("arguments", "message"),
     [
         (["--backbone", "nowhere"], "nowhere is neither a folder nor a hub name"),
+        (["--device", "gpu"], "device 'gpu' cannot be used: Expected one of"),
+        (["--random", "llava-7b", "--device", "cuda:99"], "device 'cuda:99' cannot be used: "),
         (["--dtype", "int8"], "dtype 'int8' is not known"),
         (["--random", "gpt-2"], "--random 'gpt-2' is not known. Known: llava-7b"),
     ],
 )
 def test_what_cannot_be_measured_is_one_line(app: typer.Typer, arguments: list[str], message: str) -> None:
     done = CliRunner().invoke(app, arguments)
-    assert done.exit_code == 1
-    assert f"Error: {message}" in done.stderr
+    assert done.exit_code == 2
+    assert f"m3-train: {message}" in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,32 @@ def test_a_simulation_changes_no_bundle_and_says_whether_the_certificates_hold(h
     assert Bundle.load(home / "bundle").certificates == Certificates()
 
 
+def test_a_simulation_is_written_with_its_command_and_nothing_printed_is_cut_off(home: Path) -> None:
+    given = (
+        "--bundle", home / "bundle", "--outcomes", home / "outcomes" / "dev", "--simulate", "--draws", 20,
+        "--epsilon", 0.2, "--delta", 0.1, "--out", home / "out",
+    )  # fmt: skip
+    app = typer.Typer()
+    app.command()(command)
+    done = CliRunner().invoke(app, [str(a) for a in given], env={"COLUMNS": "60"})
+    assert done.exit_code == 0, done.output
+    for words in ("violations", "epsilon", "lightgbm_per_scale"):
+        assert words in done.output
+    content = json.loads((home / "out" / "simulation.json").read_text())
+    assert content["holds"] is True
+    assert len(content["certificates"]) == 4
+    assert content["certificates"][0]["policy"] == "lightgbm_per_scale"
+    command_line = content["provenance"]["command"]
+    assert command_line.startswith("m3-train certify --simulate --bundle bundle --outcomes dev --epsilon 0.2")
+    assert command_line.endswith("--delta 0.1 --draws 20 --out out")
+    page = (home / "out" / "simulation.md").read_text()
+    assert "All 4 hold" in page
+    assert str(home) not in page + json.dumps(content)
+    refused = run("--bundle", home / "bundle", "--outcomes", home / "outcomes", "--out", home / "out")
+    assert refused.exit_code == 2
+    assert "--out is of --simulate" in refused.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -85,7 +112,7 @@ def test_what_is_wrong_is_one_line_and_leaves_the_bundle_as_it_is(
 ) -> None:
     given = [str(a).replace("OUTCOMES", str(home / "outcomes")) for a in arguments]
     done = run("--bundle", home / "bundle", "--outcomes", home / "outcomes", *given)
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert said in done.output
     assert "Traceback" not in done.output
     assert Bundle.load(home / "bundle").certificates == Certificates()

@@ -74,7 +74,7 @@ def test_some_candidates_another_main_one_and_fits_elsewhere(tmp_path: Path) -> 
 )
 def test_what_is_wrong_is_one_line_and_an_exit_code(tmp_path: Path, arguments: list[str], said: str) -> None:
     done = run(tmp_path, *arguments)
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert said in done.output
     assert "Traceback" not in done.output
     assert not list(tmp_path.glob("compare.*"))
@@ -86,7 +86,7 @@ def test_final_logs_the_opening_before_it_compares(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(openings, "PROJECT", tmp_path)
     monkeypatch.chdir(tmp_path)
     done = run(Path("out"), "--final", "--main", "failing")
-    assert done.exit_code == 1  # an opening that fails has still been one
+    assert done.exit_code == 2  # an opening that fails has still been one
     (line,) = (tmp_path / "docs" / "test_openings.jsonl").read_text().splitlines()
     assert json.loads(line)["command"].startswith("m3-train compare")
     assert run(Path("out"), "--final").exit_code == 0

@@ -17,7 +17,15 @@ import m3_backbone
 from data.records import read_outcomes
 from data.unreadable import NAME
 from m3_backbone.prompt import CONVERSATIONS, Conversation
-from m3_backbone.types import CheckpointError, Generation, GenerationRequest, OutOfMemory
+from m3_backbone.scales import Ladder
+from m3_backbone.types import (
+    CheckpointError,
+    Generation,
+    GenerationRequest,
+    KvBudgetExceeded,
+    OutOfMemory,
+    PromptTooLong,
+)
 from tests.labelling import FakeBackbone
 from tests.sources import lines, picture
 from training.cli.label import command
@@ -78,7 +86,7 @@ def test_a_table_is_written_and_summed_up(run: Run, tmp_path: Path) -> None:
     code, text = run()
     assert code == 0, text
     assert "6 samples of 1 images" in text
-    assert "1 images could not be opened" in text
+    assert "1 image could not be opened" in text
     table = read_outcomes(tmp_path / "out")
     assert len(table) == 6
     assert table.manifest["prompt"] == "m3_tiny"
@@ -108,28 +116,53 @@ def test_the_limit_holds_and_may_be_raised(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "model", "message"),
+    ("arguments", "model", "exit_code", "message"),
     [
-        ({"data": "nothing"}, None, "Error: Data set 'nothing' is not known."),
-        ({"data": "none.jsonl"}, None, "Error: none.jsonl cannot be read"),
-        ({}, CheckpointError("config.json is missing"), "Error: config.json is missing"),
-        ({}, Loaded(fails=OutOfMemory("does not fit")), "Stopped: does not fit Finished shards are in"),
-        ({}, Loaded(fails=OSError(28, "No space left")), "No space left Finished shards are in"),
+        ({"data": "nothing"}, None, 2, "m3-train: Data set 'nothing' is not known."),
+        ({"data": "none.jsonl"}, None, 2, "m3-train: none.jsonl cannot be read"),
+        ({}, CheckpointError("config.json is missing"), 2, "m3-train: config.json is missing"),
+        ({}, Loaded(fails=OutOfMemory("does not fit")), 1, "Stopped: does not fit Finished shards are in"),
+        ({}, Loaded(fails=OSError(28, "No space left")), 1, "No space left Finished shards are in"),
     ],
 )
 def test_what_goes_wrong_is_one_line_and_an_exit_code(
-    run: Run, arguments: dict[str, str], model: object, message: str
+    run: Run, arguments: dict[str, str], model: object, exit_code: int, message: str
 ) -> None:
     code, text = run(model=model, **arguments)
-    assert code == 1
+    assert code == exit_code
     assert message in text
     assert "Traceback" not in text
+
+
+@pytest.mark.parametrize(
+    ("options", "fault", "remedy"),
+    [
+        (["--kv-budget", "9999"], KvBudgetExceeded("700 bytes."), "give a larger --kv-budget, or none, and"),
+        (
+            ["--prompt-limit", "64"],
+            PromptTooLong("700 tokens."),
+            "give a larger --prompt-limit, or none, and",
+        ),
+        (["--prompt-limit", "64"], KvBudgetExceeded("700 bytes."), "give a larger --kv-budget"),
+        ([], PromptTooLong("700 tokens."), "leave that question out of the data set, or label the scales"),
+    ],
+)
+def test_a_question_that_does_not_fit_names_the_option_to_change_and_not_the_same_command(
+    run: Run, options: list[str], fault: Exception, remedy: str
+) -> None:
+    code, text = run(*options, model=Loaded(fails=fault))
+    assert code == 2
+    assert f"m3-train: {fault} Every scale is labelled" in text
+    assert remedy in text
+    assert "same command" not in text
+    code, text = run(*options)  # what was finished is continued
+    assert code == 0, text
 
 
 def test_labels_of_another_checkpoint_are_refused(run: Run) -> None:
     assert run()[0] == 0
     code, text = run(model=Loaded(fingerprint="other"))
-    assert code == 1
+    assert code == 2
     assert "backbone_fingerprint was 'fake-1' and is now 'other'" in text
 
 
@@ -188,7 +221,7 @@ def test_some_scales_are_labelled_and_others_are_refused(run: Run, tmp_path: Pat
         ("9-36", "as in 9,36,576"),
     ):
         code, text = run("--scales", scales)
-        assert code == 1
+        assert code == 2
         assert message in text
 
 
@@ -197,7 +230,7 @@ def test_rows_with_an_id_that_came_before_are_left_out_when_asked_for(run: Run, 
     row = {"image": "0.png", "question": "q", "answers": ["yes"], "id": 1}
     data = str(lines(tmp_path / "twice.jsonl", row, row))
     code, text = run(data=data)
-    assert code == 1
+    assert code == 2
     assert "twice.jsonl, line 2: id 'twice/1' was already used by row 1" in text
     assert not (tmp_path / "out").exists()
     code, text = run("--skip-duplicates", data=data)
@@ -210,17 +243,20 @@ def test_rows_with_an_id_that_came_before_are_left_out_when_asked_for(run: Run, 
 
 def test_how_the_backbone_runs_is_asked_for_by_flags_and_part_of_the_labels(run: Run, tmp_path: Path) -> None:
     got: dict[str, Any] = {}
-    code, text = run("--compile", "--kv-budget", "99999", "--prompt-limit", "512", options=got)
+    how = ("--compile", "--kv-budget", "99999", "--prompt-limit", "512")
+    code, text = run(*how, "--ladder", "1,9,36", "--vision-tower", "clip", options=got)
     assert code == 0, text
     assert [got[key] for key in ("compiled", "kv_budget_bytes", "prompt_limit", "reducer")] == [
         *(True, 99999, 512),
         "average",
     ]
+    assert (got["ladder"], got["vision_tower"]) == (Ladder((1, 9, 36)), "clip")
     assert read_outcomes(tmp_path / "out").manifest["compiled"] is True
     for flags, message in (
         ((), "compiled was True and is now None"),
         (("--reducer", "spatial"), "labels of"),
+        (("--ladder", "1,8"), "Scale 8 is not a square number"),
     ):
         code, text = run(*flags)
-        assert code == 1
+        assert code == 2
         assert message in text

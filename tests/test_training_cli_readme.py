@@ -46,7 +46,7 @@ def test_a_readme_without_the_blocks_is_one_line_and_an_exit_code(tmp_path: Path
     path = tmp_path / "README.md"
     path.write_text("# Nothing\n", encoding="utf-8")
     done = run("--readme", path, "--no-examples")
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "no block for families" in done.output
     assert path.read_text(encoding="utf-8") == "# Nothing\n"
     assert set(blocks(README.read_text(encoding="utf-8"))) >= {"families", "examples"}

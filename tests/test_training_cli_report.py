@@ -50,7 +50,7 @@ def test_the_command_writes_the_report_and_says_the_headline(tmp_path: Path) -> 
 def test_what_is_wrong_is_one_line_and_an_exit_code(tmp_path: Path, arguments: list[str], said: str) -> None:
     home = world()
     done = run("--outcomes", home / "outcomes", "--bundle", home / "bundle", "--out", tmp_path, *arguments)
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert said in done.output
     assert "Traceback" not in done.output
     assert not list(tmp_path.iterdir())
@@ -131,7 +131,7 @@ def test_times_and_drops_and_candidates_are_options_named_in_the_provenance(tmp_
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--accuracy-drop", "0.01"], "The bundle has no certificate that covers a regret of 0.01"),
+        (["--accuracy-drop", "0.01"], "The bundle has no certificate that covers an accuracy drop of 0.01"),
         (["--accuracy-drop", "0.01", "--loss", "bleu"], "--loss has value 'bleu'. Valid: regret, net"),
         (["--delta", "0.1"], "--delta and --loss are those of an --accuracy-drop"),
         (["--times", "nowhere.json"], "nowhere.json cannot be read"),
@@ -144,6 +144,6 @@ def test_options_that_cannot_be_met_are_one_line(tmp_path: Path, arguments: list
         *("--outcomes", home / "outcomes", "--bundle", home / "bundle", "--out", tmp_path / "out"),
         *("--draws", 100, *arguments),
     )
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert said in done.output
     assert "Traceback" not in done.output

@@ -16,6 +16,7 @@ from tests.routing import outcomes
 from training.candidates.base import Candidate, Examples, Frontier
 from training.candidates.lookup import FittedLookup, Lookup
 from training.comparing.comparison import ComparisonError
+from training.comparing.fits import Fits
 from training.comparing.jobs import Job
 from training.comparing.markdown import markdown
 from training.comparing.page import html_page
@@ -48,21 +49,20 @@ def test_a_run_that_was_killed_goes_on_with_the_fits_that_it_lacks(tmp_path: Pat
     assert noisy.fitted == [1, 2]
 
 
-def test_fits_that_run_side_by_side_are_those_of_one_after_the_other(tmp_path: Path) -> None:
-    noisy, said = Noisy(), list[str]()
-    alone = compared(tmp_path / "one", noisy, Failing(first=1), Lookup())
-    assert noisy.fitted == [0, 1]
-    fits = fitter(tmp_path / "two")
-    fits.processes = 2
-    beside = compared(tmp_path / "two", noisy, Failing(first=1), Lookup(), fits=fits, told=said.append)
-    assert noisy.fitted == [0, 1]  # not in this process
-    assert "fitting 6, 2 at a time" in said
-    written = [{**as_json(each), "provenance": None} for each in (alone, beside)]
-    for each in written:
-        for row in each["candidates"]:
-            row.pop("cpu_seconds_to_fit")
-    assert written[0] == written[1]
-    assert [f.label for f in beside.failures] == ["failing, seed 1"]
+def test_a_fit_whose_file_was_damaged_anywhere_is_made_again(tmp_path: Path) -> None:
+    compared(tmp_path, Noisy(), seeds=1)
+    (file,) = (tmp_path / "fits").iterdir()
+    fits, whole = Fits(tmp_path / "fits"), file.read_bytes()
+    expected = fits.read(file.name)
+    assert expected is not None
+    unread = 0
+    for at in range(0, len(whole), 3):
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 0x5A]) + whole[at + 1 :])
+        found = fits.read(file.name)
+        unread += found is None
+        assert found is None or found.about == expected.about
+        assert found is None or np.array_equal(found.path.choices, expected.path.choices)
+    assert unread > len(whole) / 6
 
 
 def test_a_new_candidate_is_added_without_refitting_the_others(tmp_path: Path) -> None:
@@ -83,6 +83,11 @@ def test_other_settings_other_tables_and_changed_code_are_fitted_anew(tmp_path: 
     assert noisy.fitted == [0, 0, 0]
     compared(tmp_path, noisy, seeds=1, again=("noisy",))
     assert noisy.fitted == [0] * 4
+    noisy.fitted.clear()
+    compared(tmp_path, noisy, seeds=1, learning=True)
+    assert len(noisy.fitted) == 4  # the fractions; all labels were there
+    compared(tmp_path, noisy, seeds=1, learning=True, again=("noisy",))
+    assert len(noisy.fitted) == 4 + 5  # with all labels once, although it is in both
     one, two = (Job(noisy, 0).key(tables, 0.0) for tables in ("a", "b"))
     assert one != two
 
@@ -223,7 +228,6 @@ def test_a_replicate_beside_the_table_gives_headroom_up_to_the_reachable_oracle(
         again, mean_logprob=again.mean_logprob * 2, scores=np.where(again.scores > 0, 1.0, 0.0)
     )
     write_outcomes(tmp_path / "dev+1", changed)
-    from training.comparing.fits import Fits
     from training.comparing.fitting import Fitter
 
     tables = load_tables(tmp_path)

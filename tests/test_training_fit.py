@@ -214,12 +214,12 @@ def test_what_is_wrong_with_tables_or_disk_is_one_line_and_an_exit_code(
     def run(*arguments: str) -> str:
         out = ["--outcomes", str(tmp_path / "tables"), "--out", str(tmp_path / "bundle")]
         result = CliRunner().invoke(app, [*out, *arguments])
-        assert result.exit_code == 1, result.output
+        assert result.exit_code == 2, result.output
         assert "Traceback" not in result.output
         assert isinstance(result.exception, SystemExit)
         return " ".join(result.output.split())
 
-    assert "Error: " in run()
+    assert "m3-train: " in run()
     write_outcomes(tmp_path / "tables" / "router-train", outcomes(60))
     write_outcomes(tmp_path / "tables" / "tune", outcomes(2, split="tune"))
     assert "2 images cannot be put into 5 folds: label more images" in run()

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from data.records import OutcomeTable, RecordError, read_outcomes, write_outcomes
 from data.sources import SourceError
+from data.unreadable import NAME
 from tests.routing import outcomes
 from tests.sources import SHARED, lines
 from training.candidates.lookup import Lookup
@@ -187,6 +188,15 @@ def test_the_command_imports_a_file_per_scale_with_fields_elsewhere(tmp_path: Pa
     assert read_outcomes(out).scores.tolist() == [[0.0, 1.0]]
 
 
+def test_rows_of_unreadable_images_of_a_table_that_is_replaced_do_not_stay(tmp_path: Path) -> None:
+    out, path = tmp_path / "out", lines(tmp_path / "log.jsonl", ROW)
+    lines(out / NAME, {"sample_id": "old", "image_id": "gone.png"})
+    code, text = run("--file", path, "--model", "m", "--metric", "exact_match", "--out", out)
+    assert code == 0, text
+    assert read_outcomes(out).sample_ids == ("a",)
+    assert not (out / NAME).exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -203,7 +213,7 @@ def test_the_command_says_what_is_wrong_in_one_line(
     path = lines(tmp_path / "log.jsonl", ROW)
     base = ["--model", "m", "--metric", "exact_match", "--file", str(path), "--out", str(tmp_path / "out")]
     code, text = run(*base, *arguments)
-    assert code == 1
+    assert code == 2
     assert message in text
     assert not (tmp_path / "out").exists()
 

@@ -106,7 +106,7 @@ def test_pope_whose_ids_are_others_needs_the_question_file(tmp_path: Path, pope:
     ]
     files = ("--file", f"36={lines(tmp_path / 'answers.jsonl', *answers)}", "--references", f"pope:{pope}")
     code, text = run(tmp_path, *files)
-    assert code == 1
+    assert code == 2
     for words in ("question '0'", "is not in the data set", "--questions"):
         assert words in text
     questions = ("--questions", lines(tmp_path / "llava_pope_test.jsonl", *asked))
@@ -180,7 +180,7 @@ def test_what_is_missing_is_said(tmp_path: Path, pope: Path) -> None:
     ):
         files = () if "--file" in arguments else ("--file", path)
         code, text = run(tmp_path, *files, *arguments)
-        assert code == 1
+        assert code == 2
         assert message in text
     assert not (tmp_path / "out").exists()
     twice = lines(tmp_path / "twice.jsonl", *[{"question_id": 5, "image": "x.jpg", "text": "?"}] * 2)

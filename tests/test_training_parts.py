@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from data.records import RecordError, read_outcomes, write_outcomes
+from data.records import OutcomeTable, RecordError, read_outcomes, write_outcomes
+from data.unreadable import NAME, write_unreadable
 from tests.labelling import SETTINGS, FakeBackbone, content, samples, table
 from training.cli.merge import command
-from training.label import label
+from training.label import Settings, label
 from training.parts import Part, merge
 from training.shards import LabelError
 
@@ -21,9 +24,17 @@ def label_parts(home: Path, n: int, of: int, shard_images: int = 4) -> list[Path
     folders = []
     for number in range(1, of + 1):
         settings = replace(SETTINGS, part=Part(number, of), shard_images=shard_images)
-        label(FakeBackbone(), samples(n, 3, broken=[1, 8]), home / f"part-{number}", settings)
         folders.append(home / f"part-{number}")
+        whole_label(n, folders[-1], settings)
     return folders
+
+
+def whole_label(n: int, out: Path, settings: Settings = SETTINGS) -> OutcomeTable:
+    """What `m3-train label` leaves in ``out``."""
+    made = label(FakeBackbone(), samples(n, 3, broken=[1, 8]), out, settings)
+    faults: Any = made.manifest["unreadable_images"]
+    write_unreadable(out, samples(n, 3, broken=[1, 8]), faults)
+    return made
 
 
 @pytest.mark.parametrize(("n", "of"), [(11, 3), (10, 2), (5, 5), (6, 1)])
@@ -31,7 +42,7 @@ def test_merged_parts_are_the_table_of_one_machine_to_the_byte(tmp_path: Path, n
     if of == 5:
         n = 12  # part 2 of 5 would be the unreadable image alone
     folders = label_parts(tmp_path, n, of)
-    whole = label(FakeBackbone(), samples(n, 3, broken=[1, 8]), tmp_path / "whole", SETTINGS)
+    whole = whole_label(n, tmp_path / "whole")
     merged = merge(folders[::-1], tmp_path / "merged")
     assert merged.sample_ids == whole.sample_ids
     assert content(tmp_path / "merged") == content(tmp_path / "whole")
@@ -40,9 +51,43 @@ def test_merged_parts_are_the_table_of_one_machine_to_the_byte(tmp_path: Path, n
 
 def test_parts_may_be_cut_into_shards_of_their_own_size(tmp_path: Path) -> None:
     (first, _), (_, second) = label_parts(tmp_path / "a", 11, 2, 2), label_parts(tmp_path / "b", 11, 2, 5)
-    label(FakeBackbone(), samples(11, 3, broken=[1, 8]), tmp_path / "whole", SETTINGS)
+    whole_label(11, tmp_path / "whole")
     merge([first, second], tmp_path / "merged")
     assert content(tmp_path / "merged") == content(tmp_path / "whole")
+
+
+def test_rows_of_unreadable_images_come_along_each_once(tmp_path: Path) -> None:
+    whole_label(11, tmp_path / "whole")
+    wanted = (tmp_path / "whole" / NAME).read_bytes()
+    assert wanted.count(b"\n") == 6  # two images of three questions
+    merge(label_parts(tmp_path, 11, 3)[::-1], tmp_path / "merged")
+    assert (tmp_path / "merged" / NAME).read_bytes() == wanted
+    first, second = label_parts(tmp_path / "again", 11, 2)
+    shutil.copy(tmp_path / "whole" / NAME, second / NAME)  # that has the rows of the first too
+    merge([first, second], tmp_path / "twice")
+    assert (tmp_path / "twice" / NAME).read_bytes() == wanted
+
+
+def test_a_row_that_is_none_is_named_and_nothing_is_written(tmp_path: Path) -> None:
+    first, second = label_parts(tmp_path, 11, 2)
+    for torn in ('{"sample_id": "a"', "[]", '{"sample_id": 1, "image_id": "a"}'):
+        (second / NAME).write_text(f'{{"sample_id": "x", "image_id": "y"}}\n{torn}')
+        with pytest.raises(RecordError, match=r"part-2.unreadable\.jsonl, row 2 is no row"):
+            merge([first, second], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_says_for_how_many_images_rows_are_missing(tmp_path: Path) -> None:
+    app = typer.Typer()
+    app.command()(command)
+    first, second = label_parts(tmp_path, 11, 2)
+    for gone, said in ((None, "has the questions."), (second, "has the questions of 1 of them")):
+        if gone is not None:
+            (gone / NAME).unlink()
+        done = CliRunner().invoke(
+            app, [str(first), str(second), "--out", str(tmp_path / "out")], env={"COLUMNS": "200"}
+        )
+        assert f"2 images could not be opened; {NAME} {said}" in " ".join(done.output.split())
 
 
 def test_a_part_is_continued_as_that_part_alone(tmp_path: Path) -> None:
@@ -99,5 +144,5 @@ def test_the_command_merges_and_says_what_is_wrong_in_one_line(tmp_path: Path) -
     assert done.exit_code == 0, done.output
     assert len(read_outcomes(tmp_path / "out")) == 15
     wrong = CliRunner().invoke(app, [folders[0], "--out", str(tmp_path / "other")])
-    assert wrong.exit_code == 1
+    assert wrong.exit_code == 2
     assert "Missing parts: 2/2" in " ".join(wrong.output.split())

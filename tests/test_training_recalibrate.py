@@ -152,6 +152,6 @@ def test_the_command_writes_a_bundle_and_says_what_it_buys(watched: Path, tmp_pa
 def test_the_command_fails_in_one_line(tmp_path: Path) -> None:
     arguments = ["calibrate", "--decisions", str(tmp_path), "--out", str(tmp_path / "new")]
     done = CliRunner().invoke(build(["calibrate"]), arguments)
-    assert done.exit_code == 1
-    assert done.stderr.startswith("Error: ")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("m3-train: ")
     assert not (tmp_path / "new").exists()

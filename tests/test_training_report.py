@@ -86,6 +86,18 @@ def test_markdown_holds_the_headline_and_tables_of_equal_width() -> None:
         assert len(widths) == 1
 
 
+def test_what_is_said_to_be_more_has_an_interval_of_more() -> None:
+    r = report()
+    assert r.operating is not None
+    for tokens, said in (
+        (Estimate(-0.5, -0.6, -0.4), "50.0% more visual tokens than scale 144 (40.0% to 60.0%)"),
+        (Estimate(0.5, 0.4, 0.6), "50.0% fewer visual tokens than scale 144 (40.0% to 60.0%)"),
+    ):
+        saved = {**r.operating.saved, "visual_tokens": tokens}
+        told = words.headline(dataclasses.replace(r, operating=dataclasses.replace(r.operating, saved=saved)))
+        assert told.startswith(said.replace("144", str(r.evaluation.best_scale)))
+
+
 def with_gains(hull: Estimate, lookup: Estimate) -> Report:
     """The report with other gains, at the operating point and over the frontier alike."""
     r = report()
@@ -129,6 +141,9 @@ def test_numbers_read_well() -> None:
     assert words.points(-0.0123) == "−1.2"
     assert words.points(-0.0001) == "0.0"
     assert words.percent(0.871) == "87.1%"
+    assert words.percent(0.5265) == words.percent(105.3 / 200) == "52.7%"
+    assert words.percent(-0.5265) == "−52.7%"
+    assert words.percent(-0.0004) == words.percent(-0.0) == "0.0%"
     assert words.percent(float("nan")) == "–"
     assert [words.number(v) for v in (1.0, 16.23, 576.0, 1234.5, 2.4e9, 8.36e12)] == [
         "1",
@@ -170,6 +185,8 @@ def test_a_table_without_families_and_with_graded_scores_is_one_family() -> None
     scores = report().inputs.table.scores * 0.3
     r = changed(families=blank, kinds=blank, scores=scores, questions=("<image>\n" + "long " * 200,) * 750)
     assert [f.name for f in r.families] == ["(all)"]
+    assert r.parts("family") == ()
+    assert "(all)" not in markdown(r)
     html = html_page(r, choose_examples(r, 4))
     assert ">0.30<" in html
     assert "&lt;image&gt;" in html

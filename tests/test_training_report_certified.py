@@ -92,7 +92,8 @@ def test_the_page_says_what_is_promised_and_what_came_of_it() -> None:
     page, text = html_page(made(), []), markdown(made())
     for whole in (page, text):
         assert "Certified, each by itself: with probability 95% over the 400 images of certify" in whole
-        assert "at most 5 points (regret) with" in whole
+        assert "a mean regret of at most 5 points with" in whole
+        assert "a mean net loss of at most 0.1 points with" in whole
         assert "The setting above is not one of these." in whole
         assert "1 lose more here than was promised" in whole
     got = json.loads(json.dumps(as_json(made()), allow_nan=False))["certified"]
@@ -119,7 +120,7 @@ def test_a_drop_that_is_asked_for_is_the_operating_point() -> None:
     text = markdown(asked)
     assert "at the setting certified for a regret of 7 points" in text
     assert "Certified: with probability 95%" in text
-    assert "is at most 5 points (regret)." in text
+    assert "for images like them, against scale 576 a mean regret of at most 5 points." in text
     assert "| **router, drop of 5 points** |" in text
     assert asked.confusion is not None
     assert asked.confusion.sum(axis=0).tolist() == np.bincount(expected, minlength=5).tolist()
@@ -142,9 +143,12 @@ def test_shifted_splits_are_routed_as_the_operating_point_is() -> None:
     [
         (
             Constraints(accuracy_drop=0.001),
-            r"no certificate that covers a regret of 0\.001 .*It has: net 0\.001",
+            r"no certificate that covers an accuracy drop of 0\.001 \(loss regret, .*It has: net 0\.001",
         ),
-        (Constraints(accuracy_drop=0.01), "Nothing cheaper than the full scale passed for a regret of 0.01"),
+        (
+            Constraints(accuracy_drop=0.01),
+            r"Nothing cheaper than the full scale passed for an accuracy drop of 0.01 \(loss regret, ",
+        ),
         (Constraints(accuracy_drop=0.05, delta=0.001), "no certificate that covers"),
     ],
 )

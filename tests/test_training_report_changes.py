@@ -176,7 +176,7 @@ def test_what_is_no_report_is_one_line_and_an_exit_code(tmp_path: Path, text: st
     with pytest.raises(ReportError, match=said):
         read_report(tmp_path if text is not None else file)
     done = CliRunner().invoke(app(), [str(file), str(file)])
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "Traceback" not in done.output
 
 

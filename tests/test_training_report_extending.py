@@ -13,6 +13,7 @@ from m3_backbone.cost import Architecture
 from tests.reporting import DRAWS, report
 from tests.test_training_report_replicates import perturbed
 from training.evaluate import Evaluation, evaluate
+from training.evaluation import resampling
 from training.evaluation.pricing import price
 from training.evaluation.results import FLOPS_7B
 from training.report.extending import with_cost
@@ -53,7 +54,11 @@ def same(a: Any, b: Any) -> bool:
 
 @pytest.mark.parametrize("router", [True, False])
 @pytest.mark.parametrize("replicate", [True, False])
-def test_a_cost_that_is_added_is_as_good_as_one_from_the_first(router: bool, replicate: bool) -> None:
+def test_a_cost_that_is_added_is_as_good_as_one_from_the_first(
+    router: bool, replicate: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In float32 what is tied may fall either way, by how a machine sums; ratios to next to nothing show it.
+    monkeypatch.setattr(resampling, "SUMS", np.float64)
     whole, extended = both(router=router, replicate=replicate)
     for field in dataclasses.fields(Evaluation):
         assert same(getattr(whole, field.name), getattr(extended, field.name)), field.name

@@ -102,6 +102,15 @@ def test_the_page_draws_difficulty_with_a_text_alternative_and_escapes_its_name(
     assert "What makes a question need more" not in html_page(report(), [])
 
 
+def test_measures_of_the_projects_own_data_set_are_explained() -> None:
+    assert "n: 750 questions" in html_page(drawn(), [])
+    r = drawn()
+    own = dataclasses.replace(r.inputs.table, datasets=np.full(len(r.inputs.table), "scalebench"))
+    page = html_page(dataclasses.replace(r, inputs=dataclasses.replace(r.inputs, table=own)), [])
+    assert "n, things to tell apart: 750 questions" in page
+    assert "height &lt;px&gt;: 650 questions" in page
+
+
 def test_the_json_has_granularity_and_difficulty() -> None:
     got = json.loads(json.dumps(as_json(drawn()), allow_nan=False))
     assert [(m["name"], m["n"], len(m["bins"])) for m in got["difficulty"]] == [

@@ -13,6 +13,7 @@ import pytest
 
 from m3_backbone.cost import Architecture
 from router.cascade import CONFIDENCE
+from router.certificates import Certificate, Certificates, Setting
 from router.constraints import Constraints
 from router.router import Router
 from tests.cascading import quick_hybrid, telling
@@ -151,3 +152,34 @@ def test_without_confidences_or_a_second_look_there_is_no_hybrid() -> None:
         r = make_report(changed, PROVENANCE, draws=100)
         assert "hybrid" not in r.evaluation.curves
         assert "second look" not in markdown(r)
+
+
+def test_certificates_of_the_cascade_are_shown_with_all_its_passes() -> None:
+    known = inputs()
+    assert known.router is not None
+    assert known.router.second_look is not None
+    escalation = known.router.second_look.escalation
+    price, threshold = escalation.prices.default, escalation.threshold
+    promise = Certificate(
+        loss="net",
+        epsilon=0.01,
+        delta=0.05,
+        n_images=300,
+        smallest_n=50,
+        setting=Setting(price, threshold),
+        bound=0.009,
+        visual_tokens=40.0,
+    )
+    bundle = dataclasses.replace(known.router.bundle, certificates=Certificates(cascade=(promise,)))
+    r = make_report(dataclasses.replace(known, router=Router.of(bundle)), PROVENANCE, draws=DRAWS)
+    (shown,) = r.certified
+    assert shown.cascade
+    default = r.evaluation.result("hybrid", "default")  # the same setting
+    assert default is not None
+    assert shown.visual_tokens.value == pytest.approx(default.cost["visual_tokens"].value)
+    text = markdown(r)
+    assert "the hybrid's mean net loss of at most 1 point with" in text
+    assert "| net ≤ 1, hybrid | 0.90 |" in text
+    table = dataclasses.replace(known.table, manifest={**known.table.manifest, "confidences": "none"})
+    blind = dataclasses.replace(known, router=Router.of(bundle), table=table)
+    assert make_report(blind, PROVENANCE, draws=100).certified == ()

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from data.joining import concat
 from data.records import OutcomeTable, RecordError, read_outcomes, write_outcomes
+from data.unreadable import read_unreadable, write_rows
 from training.shards import LabelError
 from training.some_scales import KEY as BACKBONE_LADDER
 from training.some_scales import check_alike, join_scales
@@ -64,7 +65,8 @@ class Part:
 def merge(folders: Sequence[Path], out: Path) -> OutcomeTable:
     """The table of all parts, or of all scales, written to ``out``; ``folders`` in any order.
 
-    Where both were divided, the parts of each choice of scales are merged first, then the scales.
+    Where both were divided, the parts of each choice of scales are merged first, then the scales. The rows
+    of images that could not be opened (`data.unreadable`) come along, each once.
     Raises `RecordError` when a part is missing, a part or scale comes twice, or one is of another run.
     """
     tables = [(folder, read_outcomes(folder)) for folder in folders]
@@ -76,8 +78,16 @@ def merge(folders: Sequence[Path], out: Path) -> OutcomeTable:
             "with --scales among themselves, parts before."
         )
     whole = join_scales(tables) if any(of_scales) else _join_parts(tables)
+    rows = read_unreadable([folder for folder, _ in sorted(tables, key=_number)])
     write_outcomes(out, whole)
+    write_rows(out, list(rows.values()))
     return whole
+
+
+def _number(part: tuple[Path, OutcomeTable]) -> int:
+    """For the order of parts; tables of some scales stay as they were given."""
+    said = part[1].manifest.get(KEY)
+    return int(said["number"]) if isinstance(said, Mapping) else 0
 
 
 def _join_parts(tables: Sequence[tuple[Path, OutcomeTable]]) -> OutcomeTable:

@@ -10,14 +10,24 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+MEASURES = {
+    "n": "things to tell apart",
+    "height": "height of the letters, pixels",
+    "size": "size of the thing asked about, pixels",
+    "contrast": "contrast of the letters, 0 to 1",
+    "gap": "difference of the values compared",
+    "distance": "distance to what it could be taken for, pixels",
+    "blur": "radius of the blur, pixels",
+    "noise": "grain, grey levels",
+}
+"""What the keys of `Question.difficulty` mean; pixels are those of the padded 336 x 336 frame."""
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
     """A question with its one right answer (lower case), its kind, and what decides its difficulty.
 
-    ``difficulty``: sizes and distances in pixels of the padded 336 x 336 frame, counts in units, contrast
-    from 0 to 1. The families share the names: height (of letters), size (of a thing), n (how many to tell
-    apart), contrast, gap (difference of two values), distance (to the nearest thing it could be taken for).
+    ``difficulty``: keys of `MEASURES`, which the families share.
     """
 
     text: str

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import importlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -70,7 +71,7 @@ def load(
     left_out = Skipped() if skipped is None else skipped
     samples = iter(reader(rest, data_dir, left_out))
     if split:
-        samples = _only(samples, split)
+        samples = _only(samples, split, spec)
     return islice(_some(samples, spec, left_out), limit)
 
 
@@ -101,8 +102,26 @@ def _some(samples: Iterator[Sample], spec: str, skipped: Skipped) -> Iterator[Sa
         raise SourceError(" ".join([f"{spec} has no samples.", *skipped.sentences()]))
 
 
-def _only(samples: Iterator[Sample], split: str) -> Iterator[Sample]:
+def _only(samples: Iterator[Sample], split: str, spec: str) -> Iterator[Sample]:
+    """Those of ``split``; raises `SourceError` where all samples are of others, saying how many of which."""
     from data.splits import assign, check_split
 
     check_split(split)
-    return (sample for sample in assign(samples) if sample.split == split)
+    return _those(assign(samples), split, spec)
+
+
+def _those(samples: Iterator[Sample], split: str, spec: str) -> Iterator[Sample]:
+    others: Counter[str] = Counter()
+    empty = True
+    for sample in samples:
+        if sample.split == split:
+            empty = False
+            yield sample
+        else:
+            others[sample.split] += 1
+    if empty and others:
+        found = ", ".join(f"{name} {n}" for name, n in sorted(others.items()))
+        raise SourceError(
+            f"{spec} has no samples: images are shared out by their content, and all "
+            f"{others.total()} questions are of other splits ({found}). More images are needed."
+        )

@@ -63,9 +63,8 @@ class Row:
                 return str(value)
             if value is not None:
                 raise SourceError(f"{self.where}: {name} is {value!r}, not a text.")
-        raise SourceError(
-            f"{self.where} has no {' or '.join(names)}; it has {', '.join(self.values) or 'nothing'}."
-        )
+        there = ", ".join(name for name, value in self.values.items() if value is not None)
+        raise SourceError(f"{self.where} has no {' or '.join(names)}; it has {there or 'nothing'}.")
 
     def texts(self, name: str) -> tuple[str, ...]:
         """A list of texts, or one text."""

@@ -94,7 +94,7 @@ def samples(dataset: str, rows: Iterable[Row], opener: Opener, skipped: Skipped)
             metric=named_metric(row, CHOICE_METRIC if choices else DEFAULT_METRIC),
             dataset=dataset,
             split="",
-            family=row.text("group") if row.values.get("group") else "",
+            family=row.text("group") if row.values.get("group") not in (None, "") else "",
             prompt=prompt,
         )
 

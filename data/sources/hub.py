@@ -16,7 +16,7 @@ from pathlib import Path
 from data.records import ImageSource, Sample
 from data.sources.files import Row, SourceError
 from data.sources.generic import samples
-from data.sources.parquet import NEEDED, parquet_rows
+from data.sources.parquet import NEEDED, opened_by, parquet_rows
 from data.sources.skipped import Skipped
 
 BRANCH = "refs/convert/parquet"
@@ -48,11 +48,9 @@ def read(where: str, skipped: Skipped) -> Iterator[Sample]:
 
 def _embedded(row: Row) -> tuple[str, ImageSource]:
     """An `data.sources.generic.Opener`: pictures are in the rows, or cannot be had."""
-    image = row.values.get("image")
-    if image is None:
-        raise SourceError(f"{row.where}: image is empty.")
-    if isinstance(image, str):
+    if isinstance(image := row.values.get("image"), str):
         raise SourceError(f"{row.where}: image is {image!r}; of a data set by name the pictures are inside.")
+    image = opened_by(row)
     if row.values.get("image_id") not in (None, ""):
         return row.text("image_id"), image
     return "/".join(Path(row.where).parts[-3:]), image  # CONFIG/SPLIT/0000.parquet, row 1

@@ -7,7 +7,8 @@ Hugging Face's data sets have: a struct of bytes and path. Only the row group in
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -42,14 +43,26 @@ def placed(where: str, data_dir: Path | None) -> Path:
 
 def embedded_or_beside(row: Row, path: Path) -> tuple[str, ImageSource]:
     """An `data.sources.generic.Opener` for rows whose image may be inside the file."""
-    image, home = row.values.get("image"), path if path.is_dir() else path.parent
-    if isinstance(image, str):
+    home = path if path.is_dir() else path.parent
+    if isinstance(row.values.get("image"), str):
         return beside(home)(row)
-    if image is None:
-        raise SourceError(f"{row.where}: image is empty.")
+    image = opened_by(row)
     if row.values.get("image_id") not in (None, ""):
         return row.text("image_id"), image
     return str(Path(row.where).relative_to(home)), image  # files of one name may be in several folders
+
+
+def opened_by(row: Row) -> ImageSource:
+    """What opens the one picture in a row; raises `SourceError` where there is none, or several."""
+    image: ImageSource | None = row.values.get("image")
+    if image is None:
+        raise SourceError(f"{row.where}: image is empty.")
+    if not callable(image):
+        raise SourceError(
+            f"{row.where}: image is a {type(image).__name__}; it must be one picture: a path, bytes, or a "
+            "struct of bytes and path."
+        )
+    return image
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +106,7 @@ def parquet_rows(path: Path, needed: Sequence[str], images: Sequence[str]) -> It
         raise SourceError(f"{path} cannot be read: {error}.") from None
     with file:
         names, inside = columns_of(file.schema_arrow, path, needed, images)
+        classes = class_names(file.schema_arrow)
         number = 0
         for group in range(file.num_row_groups):
             place = 0
@@ -100,7 +114,7 @@ def parquet_rows(path: Path, needed: Sequence[str], images: Sequence[str]) -> It
                 for values in batch.to_pylist():
                     number += 1
                     pictures = {name: ParquetImage(path, group, place, name) for name in inside}
-                    yield Row({**values, **pictures}, f"{path}, row {number}")
+                    yield Row({**named(values, classes), **pictures}, f"{path}, row {number}")
                     place += 1
 
 
@@ -114,6 +128,30 @@ def columns_of(
         raise SourceError(f"{path} has no column {missing[0]!r}; its columns are: {found}.")
     inside = [name for name in images if name in schema.names and _holds_pictures(schema.field(name).type)]
     return [name for name in schema.names if name not in inside], inside
+
+
+def class_names(schema: Any) -> dict[str, list[str]]:
+    """Columns that Hugging Face's library stores as numbers of classes (ClassLabel) -> the classes' names.
+
+    Format: its features, as JSON under the schema's key "huggingface".
+    """
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        return {
+            column: [str(name) for name in feature["names"]]
+            for column, feature in features.items()
+            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+        }
+    except (KeyError, TypeError, ValueError, AttributeError):  # not written by that library
+        return {}
+
+
+def named(values: dict[str, Any], classes: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """A row with the names of classes in place of their numbers; -1, which is no class, becomes None."""
+    for column, names in classes.items():
+        if isinstance(number := values.get(column), int):
+            values[column] = names[number] if 0 <= number < len(names) else None
+    return values
 
 
 def _holds_pictures(kind: Any) -> bool:

@@ -12,7 +12,7 @@ import typer
 from router.cli import options
 from router.cli.loading import deadline
 from router.cli.pictures import generated
-from router.cli.question import Posed, posed
+from router.cli.question import Posed, posed, why
 from router.service.replies import answer_body
 from router.service.results import Answered
 from router.settings import Settings
@@ -21,6 +21,7 @@ from router.settings import Settings
 def command(
     image: options.Image,
     question: options.Question,
+    more: options.MoreImages = None,
     scale: options.Scale = None,
     min_scale: options.MinScale = None,
     max_visual_tokens: options.MaxTokens = None,
@@ -43,8 +44,10 @@ def command(
     kv_budget: options.KvBudget = None,
     prompt_limit: options.PromptLimit = None,
     reducer: options.Reducer = None,
+    vision_tower: options.VisionTower = None,
+    ladder: options.Scales = None,
 ) -> None:
-    """Answer QUESTION about IMAGE at the scale that they need."""
+    """Answer QUESTION about IMAGE at the scale that they need; about several, each at its own scale."""
     settings = Settings.load(
         backbone=backbone,
         bundle=bundle,
@@ -55,12 +58,14 @@ def command(
         kv_budget_bytes=kv_budget,
         prompt_limit=prompt_limit,
         reducer=reducer,
+        vision_tower=vision_tower,
+        ladder=ladder,
     )
 
     async def run() -> dict[str, Any]:
         async with posed(
             settings,
-            image,
+            (image, *(more or ())),
             question,
             scale=scale,
             min_scale=min_scale,
@@ -79,6 +84,8 @@ def command(
 
 async def _answer(asked: Posed, compare: bool) -> dict[str, Any]:
     pipeline, request_id = asked.pipeline, uuid.uuid4().hex
+    if len(asked.images) > 1:
+        return await _answer_about_all(asked, request_id)
     full_scale = pipeline.engine.ladder.full
 
     def until() -> float:
@@ -95,6 +102,20 @@ async def _answer(asked: Posed, compare: bool) -> dict[str, Any]:
     if compare:
         full = await pipeline.answer_at(asked.image, asked.turns, full_scale, deadline=until())
         report["full"] = _full(done, full)
+    return report
+
+
+async def _answer_about_all(asked: Posed, request_id: str) -> dict[str, Any]:
+    """Several images in one prompt; at the full scale they might not fit, so nothing is compared."""
+    pipeline = asked.pipeline
+    done = await pipeline.answer_each(
+        [(image, asked.constraints) for image in asked.images],
+        asked.turns,
+        deadline=deadline(pipeline.settings),
+        request_id=request_id,
+    )
+    report = answer_body(done, pipeline, request_id).model_dump()
+    report["scales"] = [part.decision.scale for part in done.parts]
     return report
 
 
@@ -127,7 +148,8 @@ def _words(report: dict[str, Any]) -> str:
     lines = [
         _printable(report["answer"]),
         "",
-        f"scale    {report['scale']}  ({decision['policy']}: {decision['reason']})",
+        f"scale    {report['scale']}  ({why(decision)})",
+        *([f"scales   {', '.join(map(str, report['scales']))}"] if "scales" in report else []),
         *([f"passes   {passes}"] if len(report["passes"]) > 1 else []),
         *saved,
     ]

@@ -25,7 +25,7 @@ from rich.table import Table
 
 from m3_backbone.images import decode
 from router.cli.loading import MADE_UP, deadline, running
-from router.cli.options import Backbone, BundleOption, EngineOption
+from router.cli.options import Backbone, BundleOption, Device, Dtype, EngineOption
 from router.cli.pictures import from_folder, generated
 from router.cli.router_speed import router_times, told
 from router.constraints import Constraints
@@ -69,9 +69,13 @@ def command(
     backbone: Backbone = None,
     bundle: BundleOption = None,
     engine: EngineOption = None,
+    device: Device = None,
+    dtype: Dtype = None,
 ) -> None:
     """Time every fixed scale and the router; prints a table, then one JSON line."""
-    loaded = Settings.load(backbone=backbone, bundle=bundle, engine=engine, image_cache_bytes=0)
+    loaded = Settings.load(
+        backbone=backbone, bundle=bundle, engine=engine, device=device, dtype=dtype, image_cache_bytes=0
+    )
     settings = loaded.model_copy(update={"queue_size": max(loaded.queue_size, concurrency)})
     pictures = generated(n) if images is None else from_folder(images)
     items = [

@@ -17,12 +17,13 @@ import typer
 from m3_backbone.types import Engine, EngineError
 from router import Router, embedded_bundle
 from router.cli.loading import check_usual, deadline, load_engine, unproven
-from router.cli.options import Backbone, BundleOption, EngineOption
+from router.cli.options import Backbone, BundleOption, Device, Dtype, EngineOption
 from router.cli.pictures import generated
 from router.constraints import Constraints
 from router.errors import M3Error
 from router.service.pipeline import Pipeline
 from router.settings import Settings, unknown_variables
+from router.targets import told_steps
 
 _SERVING = ("torch", "transformers", "onnxruntime", "numpy", "pillow", "fastapi", "uvicorn", "pydantic")
 _TRAINING = ("lightgbm", "scikit-learn", "skl2onnx", "onnxmltools")
@@ -43,9 +44,11 @@ def command(
     backbone: Backbone = None,
     bundle: BundleOption = None,
     engine: EngineOption = None,
+    device: Device = None,
+    dtype: Dtype = None,
 ) -> None:
     """Check the installation, the backbone, the bundle, and that one question is answered."""
-    settings = Settings.load(backbone=backbone, bundle=bundle, engine=engine)
+    settings = Settings.load(backbone=backbone, bundle=bundle, engine=engine, device=device, dtype=dtype)
     checks = list(findings(settings))
     faults = sum(check.state == "fault" for check in checks)
     if as_json:
@@ -92,6 +95,7 @@ def findings(settings: Settings) -> Iterator[Check]:
     if router is not None:
         matching = _match(router, engine)
         yield matching
+        yield _certificates(router)
         yield _usual(settings, router)
         router = router if matching.state == "ok" else None
     yield _try_out(settings, engine, router)
@@ -101,8 +105,8 @@ def _package(name: str, missing: str) -> Check:
     try:
         return Check(name, "ok", version(name))
     except PackageNotFoundError:
-        extra = "m3-router" if missing == "fault" else "'m3-router[train]'"
-        return Check(name, missing, f"Not installed. `pip install {extra}` brings it.")
+        what = "." if missing == "fault" else "'.[train]'"
+        return Check(name, missing, f"Not installed. `.venv/bin/python -m pip install -e {what}` brings it.")
 
 
 def _match(router: Router, engine: Engine) -> Check:
@@ -111,6 +115,19 @@ def _match(router: Router, engine: Engine) -> Check:
     except M3Error as error:
         return Check("match", "fault", error.message)
     return Check("match", "ok", "The bundle was made for this backbone.")
+
+
+def _certificates(router: Router) -> Check:
+    """The steps of accuracy_drop: a request gets the certificate at or below what it asks for."""
+    certificates = router.bundle.certificates
+    of: dict[str, list[str]] = {}
+    for cascade, suffix in ((False, ""), (True, " with a cascade")):
+        for loss, steps in certificates.steps(cascade=cascade).items():
+            of.setdefault(told_steps(*steps), []).append(f"{loss}{suffix}")
+    if not of:
+        return Check("certificates", "note", "None: with an accuracy_drop the full scale answers.")
+    told = [f"{steps} ({', '.join(names)})" for steps, names in of.items()]
+    return Check("certificates", "ok", f"An accuracy_drop snaps down to {'; to '.join(told)}.")
 
 
 def _usual(settings: Settings, router: Router) -> Check:

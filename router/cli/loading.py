@@ -8,9 +8,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from m3_backbone.devices import DeviceError
+from m3_backbone.scales import Ladder
 from m3_backbone.types import CheckpointError, Engine
 from router import embedded_bundle
 from router.errors import BundleMismatch, ConstraintError, M3Error
+from router.passes import first_certificates, first_look
 from router.router import Router
 from router.service.pipeline import Pipeline
 from router.service.schemas import constraints_of
@@ -29,6 +32,7 @@ def load_engine(settings: Settings) -> Engine:
         "queue_size": settings.queue_size,
         "image_cache_bytes": settings.image_cache_bytes,
         "drain_s": settings.drain_timeout_s,
+        "stall_s": settings.stall_s,
     }
     if settings.engine == "fake":
         from m3_backbone.fake import FakeEngine
@@ -42,6 +46,7 @@ def load_engine(settings: Settings) -> Engine:
             dtype=settings.dtype,
             device=settings.device,
             vision_tower=settings.vision_tower,
+            ladder=None if settings.ladder is None else Ladder.from_text(settings.ladder),
             conversation=settings.conversation,
             reducer=settings.reducer,
             kv_budget_bytes=settings.kv_budget_bytes,
@@ -52,10 +57,12 @@ def load_engine(settings: Settings) -> Engine:
         if error.name not in _TORCH_PACKAGES:
             raise
         raise M3Error(
-            f"The torch engine needs a package that is missing ({error.name}). Run `pip install m3-router` "
-            "again, or take --engine fake.",
+            f"The torch engine needs a package that is missing ({error.name}). Run "
+            "`.venv/bin/python -m pip install -e .` in the project's folder, or take --engine fake.",
             code="missing_package",
         ) from error
+    except DeviceError as error:
+        raise M3Error(f"M3_DEVICE (--device): {error}", code="invalid_device") from error
     except (CheckpointError, OSError) as error:
         raise M3Error(
             f"The backbone '{settings.backbone}' cannot be loaded. {error}", code="invalid_checkpoint"
@@ -112,7 +119,8 @@ def unproven(settings: Settings, router: Router) -> str | None:
     if settings.accuracy_drop is None:
         return None
     bundle, usual = router.bundle, constraints_of({}, router.ladder, settings)
-    target = resolve(usual, bundle.prices, bundle.certificates)
+    certificates = first_certificates(usual, bundle.certificates, bundle.escalation)
+    target = resolve(first_look(usual, bundle.escalation), bundle.prices, certificates)
     if target.full is not None:
         return (
             f"M3_ACCURACY_DROP has value '{settings.accuracy_drop:g}', and {target.full}: requests that ask "

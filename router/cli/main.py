@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-
 import typer
 
 from m3_backbone.images import ImageError
 from m3_backbone.types import CheckpointError, EngineError
 from router.cli import ask, bench, doctor, openapi, route, serve
+from router.cli.refusal import refuse
 from router.errors import M3Error
 from router.service.failures import as_m3_error
-
-EXIT_DOMAIN_ERROR = 2
 
 
 def build() -> typer.Typer:
@@ -26,10 +23,10 @@ def build() -> typer.Typer:
         rich_markup_mode=None,
     )
     app.command("serve")(serve.command)
-    app.command("ask")(ask.command)
-    app.command("route")(route.command)
-    app.command("bench")(bench.command)
-    app.command("doctor")(doctor.command)
+    app.command("ask", short_help="Answer a question about an image.")(ask.command)
+    app.command("route", short_help="Say which scale would be chosen.")(route.command)
+    app.command("bench", short_help="Time fixed scales and the router.")(bench.command)
+    app.command("doctor", short_help="Check what is installed and loads.")(doctor.command)
     app.command("openapi")(openapi.command)
     return app
 
@@ -39,14 +36,9 @@ def main() -> None:
     try:
         build()()
     except (ImageError, EngineError) as error:
-        _fail(as_m3_error(error).message)
+        refuse("m3-router", as_m3_error(error).message)
     except (M3Error, CheckpointError) as error:
-        _fail(str(error))
-
-
-def _fail(message: str) -> None:
-    typer.echo(f"m3-router: {' '.join(message.split())}", err=True)
-    sys.exit(EXIT_DOMAIN_ERROR)
+        refuse("m3-router", error)
 
 
 if __name__ == "__main__":

@@ -40,14 +40,34 @@ KvBudget = Annotated[
 PromptLimit = Annotated[
     int | None, typer.Option(help="Tokens of a prompt at most.", show_default="the checkpoint's")
 ]
+VisionTower = Annotated[
+    str | None,
+    typer.Option(help="Folder or hub name of the vision tower.", show_default="the checkpoint's"),
+]
+Scales = Annotated[
+    str | None,
+    typer.Option(
+        "--ladder",
+        help="Scales that a plain LLaVA checkpoint is pooled to without training, as in 1,9,36,144,576.",
+        show_default="the checkpoint's",
+    ),
+]
 Reducer = Annotated[
     str | None,
     typer.Option(
-        help="How a grid is reduced: average (M3's), spatial or sequential (the paper's ablations).",
+        help="How a grid is reduced: average (M3's), spatial or sequential (the paper's baselines).",
         show_default="average",
     ),
 ]
 Image = Annotated[Path, typer.Argument(help="A JPEG, PNG, WEBP or GIF file.", metavar="IMAGE")]
+MoreImages = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--image",
+        help="One more image of the same prompt, such as the next frame of a clip. May be repeated.",
+        metavar="IMAGE",
+    ),
+]
 Question = Annotated[str, typer.Argument(help="What to ask about it.", metavar="QUESTION")]
 Scale = Annotated[int | None, typer.Option(help="Force this scale instead of routing.")]
 MinScale = Annotated[int | None, typer.Option(help="Never below this scale.")]
@@ -57,7 +77,11 @@ MaxTokens = Annotated[
 Budget = Annotated[float | None, typer.Option("--token-budget", help="Mean visual tokens per request.")]
 Drop = Annotated[
     float | None,
-    typer.Option("--accuracy-drop", help="Expected loss against the full scale, as certified."),
+    typer.Option(
+        "--accuracy-drop",
+        help="Expected loss against the full scale, as certified; a fraction, 0.01 is one point. Snaps "
+        "down to a step that `m3-router doctor` lists.",
+    ),
 ]
 Delta = Annotated[
     float | None,
@@ -79,7 +103,8 @@ CascadeBelow = Annotated[
     float | None,
     typer.Option(
         "--cascade-below",
-        help="The same without a model: where the answer's tokens are less likely than this on average.",
+        help="The same without a model: where the answer's tokens are less likely than this on average, a "
+        "probability.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]

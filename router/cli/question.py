@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import typer
 
 from router.cli.loading import MADE_UP, running
 from router.constraints import Constraints
 from router.errors import InvalidRequest
+from router.service.chat_constraints import SHARED, share_of
 from router.service.pipeline import Pipeline
 from router.service.schemas import constraints_of, question_of
 from router.settings import Settings
@@ -22,25 +24,40 @@ class Posed:
     """A question, checked as the service checks it, and the pipeline that answers it."""
 
     pipeline: Pipeline
-    image: bytes
+    images: tuple[bytes, ...]
     turns: tuple[str]
     constraints: Constraints
+
+    @property
+    def image(self) -> bytes:
+        return self.images[0]
 
 
 @asynccontextmanager
 async def posed(
-    settings: Settings, image: Path, question: str, **constraints: float | str | None
+    settings: Settings, images: Sequence[Path], question: str, **constraints: float | str | None
 ) -> AsyncIterator[Posed]:
-    """Reads ``image``, loads what ``settings`` name, and checks the rest. Raises `M3Error`.
+    """Reads ``images``, loads what ``settings`` name, and checks the rest. Raises `M3Error`.
 
-    constraints: the fields of a request of that name, None where they are not given.
+    constraints: the fields of a request of that name, None where they are not given. What limits the tokens
+        of all of several images is each one's in equal shares.
     """
-    data = read_image(image, settings.max_body_bytes)
+    data = tuple(read_image(image, settings.max_body_bytes) for image in images)
     async with running(settings) as pipeline:
-        checked = constraints_of(constraints, pipeline.engine.ladder, settings)
+        ladder = pipeline.engine.ladder
+        checked = constraints_of(constraints, ladder, settings)
+        if len(data) > 1:
+            given = tuple(name for name in SHARED if constraints.get(name) is not None)
+            checked = replace(share_of(checked, given, len(data), ladder), kind="conversation")
         yield Posed(pipeline, data, (question_of(question, settings),), checked)
     if settings.engine == "fake":
         typer.echo(MADE_UP, err=True)
+
+
+def why(decision: Mapping[str, Any]) -> str:
+    """The policy and its reason, which is named once."""
+    policy, reason = str(decision["policy"]), str(decision["reason"])
+    return reason if reason.startswith(policy.replace("_", " ")) else f"{policy}: {reason}"
 
 
 def read_image(path: Path, max_bytes: int) -> bytes:

@@ -11,7 +11,8 @@ import typer
 
 from router.cli import options
 from router.cli.loading import deadline
-from router.cli.question import posed
+from router.cli.question import posed, why
+from router.service.cascading import alone
 from router.service.replies import route_body
 from router.service.timing import Stopwatch
 from router.settings import Settings
@@ -31,14 +32,16 @@ def command(
     backbone: options.Backbone = None,
     bundle: options.BundleOption = None,
     engine: options.EngineOption = None,
+    device: options.Device = None,
+    dtype: options.Dtype = None,
 ) -> None:
     """Say at which scale QUESTION about IMAGE would be answered; nothing is generated."""
-    settings = Settings.load(backbone=backbone, bundle=bundle, engine=engine)
+    settings = Settings.load(backbone=backbone, bundle=bundle, engine=engine, device=device, dtype=dtype)
 
     async def run() -> dict[str, Any]:
         async with posed(
             settings,
-            image,
+            [image],
             question,
             scale=scale,
             min_scale=min_scale,
@@ -51,14 +54,14 @@ def command(
             routed = await asked.pipeline.route(
                 asked.image, asked.turns, asked.constraints, watch=Stopwatch(), deadline=deadline(settings)
             )
-            return route_body(routed, asked.pipeline, uuid.uuid4().hex).model_dump()
+            return route_body(alone(routed), asked.pipeline, uuid.uuid4().hex).model_dump()
 
     report = asyncio.run(run())
     if as_json:
         typer.echo(json.dumps(report))
         return
     decision = report["decision"]
-    typer.echo(f"scale {report['scale']}  ({decision['policy']}: {decision['reason']})")
+    typer.echo(f"scale {report['scale']}  ({why(decision)})")
     for each, chance in decision["probabilities"].items():
         mark = "  <- chosen" if int(each) == report["scale"] else ""
         typer.echo(f"{each:>6} tokens are enough with P = {chance:.3f}{mark}")

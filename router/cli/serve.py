@@ -8,7 +8,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from types import FrameType
 from typing import Annotated
@@ -31,6 +32,8 @@ from router.cli.options import (
     Loss,
     PromptLimit,
     Reducer,
+    Scales,
+    VisionTower,
 )
 from router.errors import M3Error
 from router.router import Router
@@ -58,6 +61,8 @@ def command(
     kv_budget: KvBudget = None,
     prompt_limit: PromptLimit = None,
     reducer: Reducer = None,
+    vision_tower: VisionTower = None,
+    ladder: Scales = None,
     accuracy_drop: Drop = None,
     delta: Delta = None,
     loss: Loss = None,
@@ -75,6 +80,8 @@ def command(
         kv_budget_bytes=kv_budget,
         prompt_limit=prompt_limit,
         reducer=reducer,
+        vision_tower=vision_tower,
+        ladder=ladder,
         accuracy_drop=accuracy_drop,
         delta=delta,
         loss=loss,
@@ -83,8 +90,7 @@ def command(
         names = ",".join(sorted({*LOOPBACK, settings.host}))
         settings = settings.model_copy(update={"allowed_hosts": names})
     logs.set_up(settings.log_level, settings.log_format)
-    # Before uvicorn takes the signals over, and again when it hands them back after its drain.
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, _leave)  # while the engine loads, and again after the drain
     terminal = _Terminal()
     signal.signal(signal.SIGHUP, lambda *_: sys.exit(0) if terminal.closed else None)  # nothing to reload yet
     for sentence in unknown_variables(os.environ):
@@ -119,14 +125,16 @@ def _serve(settings: Settings, terminal: _Terminal) -> None:
             access_log=False,
             server_header=False,
             lifespan="on",
-            http=_protocol(settings),
+            http=_protocol(settings, app.state.service.metrics.error),
             ws="none",
             h11_max_incomplete_event_size=HEAD_BYTES,
+            timeout_keep_alive=settings.keep_alive_s,
             timeout_graceful_shutdown=max(1, int(settings.drain_timeout_s)),
         )
         server = _Server(config, app.state.service.reloader.request, terminal)
         server.patience = Patience(loaded, settings.give_up_s)
-        server.run(sockets=[listener])
+        with server.heeding(signal.SIGINT, signal.SIGTERM):
+            server.run(sockets=[listener])
         if not server.started:
             raise M3Error("The service did not start; the lines above say why.", code="not_started")
         if server.patience.over:
@@ -171,6 +179,25 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._reload = reload
         self._terminal = terminal
+        self._asked_to_end = False
+
+    @contextmanager
+    def heeding(self, *signals: signal.Signals) -> Iterator[None]:
+        """``signals`` end the server at its first tick.
+
+        uvicorn takes signals over only when its loop runs. Before that they would be exceptions in the
+        midst of asyncio's making of the loop, which prints tracebacks of what is half made.
+        """
+
+        def ask(signum: int, frame: FrameType | None) -> None:
+            self._asked_to_end = True
+
+        before = {number: signal.signal(number, ask) for number in signals}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up)
@@ -178,7 +205,7 @@ class _Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second; whether to end."""
-        return await super().on_tick(counter) or self.patience.is_over()
+        return await super().on_tick(counter) or self._asked_to_end or self.patience.is_over()
 
     def _hang_up(self) -> None:
         if self._terminal.closed:
@@ -187,9 +214,10 @@ class _Server(uvicorn.Server):
             self._reload()
 
 
-def _protocol(settings: Settings) -> type[Protocol]:
-    """The class of connections, with this service's deadline."""
-    return type("Connection", (Protocol,), {"head_timeout_s": settings.head_timeout_s})
+def _protocol(settings: Settings, refused: Callable[[str], None]) -> type[Protocol]:
+    """The class of connections, with this service's deadline; ``refused`` counts what is no request."""
+    own = {"head_timeout_s": settings.head_timeout_s, "refused": staticmethod(refused)}
+    return type("Connection", (Protocol,), own)
 
 
 def _leave(signum: int, frame: FrameType | None) -> None:

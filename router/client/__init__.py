@@ -6,7 +6,8 @@
         reply = client.answer("photo.jpg", "What colour is the door?")
         print(reply.answer, reply.scale, reply.cost.flops)
 
-Replies are the classes of `router.service.bodies`. Needs httpx: ``pip install 'm3-router[client]'``.
+Replies are the classes of `router.service.bodies`. Needs httpx: ``pip install -e '.[client]'`` in the
+project's folder.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ try:
     import httpx  # noqa: F401
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-        "router.client needs httpx, which is not installed. Run `pip install 'm3-router[client]'`.",
+        "router.client needs httpx, which is not installed. Run `pip install -e '.[client]'` in the "
+        "project's folder.",
         name="httpx",
     ) from error
 

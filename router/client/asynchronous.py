@@ -30,7 +30,7 @@ class AsyncClient:
         self._http = httpx.AsyncClient(
             base_url=address, headers=headers, timeout=timeout, transport=transport
         )
-        self._retries = retries
+        self._address, self._timeout_s, self._retries = address, timeout_s, retries
 
     async def answer(self, image: ImageFile, question: str, **limits: Unpack[Limits]) -> AnswerBody:
         """The answer, at the scale that image and question need. limits: those of `Ask`."""
@@ -74,7 +74,7 @@ class AsyncClient:
     async def _send(
         self, kind: type[Body], method: str, path: str, fields: dict[str, Any] | None = None
     ) -> Body:
-        attempts = Attempts(self._retries)
+        attempts = Attempts(self._retries, f"{self._address}{path}", self._timeout_s)
         while True:
             outcome: httpx.Response | httpx.TransportError
             try:

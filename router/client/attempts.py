@@ -21,11 +21,19 @@ LONGEST_S = 30.0
 Body = TypeVar("Body", bound=BaseModel)
 
 
-class Attempts:
-    """The attempts at one request, of which there are at most ``retries`` after the first."""
+CONNECT_S = 10.0
 
-    def __init__(self, retries: int) -> None:
+
+class Attempts:
+    """The attempts at one request, of which there are at most ``retries`` after the first.
+
+    url: what is asked. timeout_s: how long a response is waited for. Both are for what errors say.
+    """
+
+    def __init__(self, retries: int, url: str, timeout_s: float) -> None:
         self._left = retries
+        self._url = str(httpx.URL(url).copy_with(userinfo=b""))  # no password in what is logged
+        self._timeout_s = timeout_s
         self._pause_s = 0.5
 
     def wait_s(self, outcome: httpx.Response | httpx.TransportError) -> float:
@@ -36,14 +44,35 @@ class Attempts:
         if isinstance(outcome, httpx.Response):
             wait = self._after(outcome)
             if self._left < 1 or wait is None:
-                raise _error(outcome)
+                raise _error(outcome, self._url)
         else:
             # Nothing was answered. What was sent may have been worked on, but asking twice does no harm.
             wait = self._pause()
             if self._left < 1 or isinstance(outcome, httpx.ReadTimeout):
-                raise Unreachable(f"No response came: {outcome or type(outcome).__name__}.") from outcome
+                # What httpx raised is told in one sentence; its own traceback helps nobody.
+                raise Unreachable(self._why(outcome)) from None
         self._left -= 1
         return wait
+
+    def _why(self, error: httpx.TransportError) -> str:
+        """What went wrong, where, and what to do about it."""
+        said = f"({f'{error}' or type(error).__name__})"
+        match error:
+            case httpx.ConnectTimeout():
+                what = f"could not be reached within {CONNECT_S:g} s {said}. Check address and network."
+            case httpx.TimeoutException():
+                what = (
+                    f"gave no reply within {self._timeout_s:g} s {said}. Raise timeout_s, or see in the "
+                    "service's log what it is busy with."
+                )
+            case httpx.ConnectError():
+                what = (
+                    f"cannot be reached {said}. Start the service there (`m3-router serve`), or give the "
+                    "address that it logs as base_url."
+                )
+            case _:
+                what = f"broke the connection off {said}. The service's log may say why."
+        return f"{self._url} {what}"
 
     def _after(self, response: httpx.Response) -> float | None:
         if response.status_code not in AGAIN or response.headers.get("x-should-retry") == "false":
@@ -72,13 +101,13 @@ def read(response: httpx.Response, kind: type[Body]) -> Body:
         ) from None
 
 
-def _error(response: httpx.Response) -> ServiceError:
+def _error(response: httpx.Response, url: str) -> ServiceError:
     request_id = response.headers.get("x-request-id", "")
     try:
         told = ErrorBody.model_validate_json(response.content).error
     except ValidationError:
         return ServiceError(
-            "Something that is not the service answered.",
+            f"Something that is not the service answered at {url}. Check base_url.",
             status=response.status_code,
             code="",
             param=None,
@@ -100,7 +129,13 @@ def options(
         raise ValueError(
             f"base_url has value {base_url!r}. Give an address that begins with http:// or https://."
         )
+    try:
+        host = httpx.URL(base_url).host
+    except httpx.InvalidURL as error:
+        raise ValueError(f"base_url has value {base_url!r}. It is no address ({error}).") from None
+    if not host:
+        raise ValueError(f"base_url has value {base_url!r}. It names no host, as http://127.0.0.1:8000 does.")
     if not (math.isfinite(timeout_s) and timeout_s > 0):
         raise ValueError(f"timeout_s has value {timeout_s!r}. Give a number of seconds above 0.")
     headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
-    return base_url.rstrip("/").removesuffix("/v1"), headers, httpx.Timeout(timeout_s, connect=10.0)
+    return base_url.rstrip("/").removesuffix("/v1"), headers, httpx.Timeout(timeout_s, connect=CONNECT_S)

@@ -19,8 +19,8 @@ class Client:
 
     base_url: where the service is. timeout_s: for one response. retries: further attempts after a response
     that says that they may help (busy, not ready), or none at all.
-    Every method raises `ServiceError` for what the service refuses, and otherwise `ClientError`; those that
-    take images OSError for a file that cannot be read.
+    Every method raises `ServiceError` for what the service refuses, `Unreachable` where no reply came, and
+    otherwise another `ClientError`; those that take images OSError for a file that cannot be read.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Client:
     ) -> None:
         address, headers, timeout = options(base_url, api_key, timeout_s)
         self._http = httpx.Client(base_url=address, headers=headers, timeout=timeout, transport=transport)
-        self._retries = retries
+        self._address, self._timeout_s, self._retries = address, timeout_s, retries
 
     def answer(self, image: ImageFile, question: str, **limits: Unpack[Limits]) -> AnswerBody:
         """The answer, at the scale that image and question need. limits: those of `Ask`."""
@@ -72,7 +72,7 @@ class Client:
         self.close()
 
     def _send(self, kind: type[Body], method: str, path: str, fields: dict[str, Any] | None = None) -> Body:
-        attempts = Attempts(self._retries)
+        attempts = Attempts(self._retries, f"{self._address}{path}", self._timeout_s)
         while True:
             outcome: httpx.Response | httpx.TransportError
             try:

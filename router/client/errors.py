@@ -8,7 +8,10 @@ class ClientError(Exception):
 
 
 class Unreachable(ClientError):
-    """No response came: the address is wrong, nobody listens there, or it took too long."""
+    """No response came: the address is wrong, nobody listens there, or it took too long.
+
+    The message names the address and what to do.
+    """
 
 
 class UnreadableReply(ClientError):

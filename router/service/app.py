@@ -22,6 +22,7 @@ from router.service.context import RequestContext
 from router.service.deciding import Routes
 from router.service.description import API_VERSION, DescribedApp
 from router.service.fetching import Fetcher
+from router.service.heads import HeadAsGet
 from router.service.hosts import HostCheck, parse_hosts
 from router.service.keys import ApiKeys, KeyCheck
 from router.service.metrics import Metrics
@@ -108,6 +109,7 @@ def create_app(
     app.state.service = Service(settings, pipeline, metrics, recorder, known, watch, reloader, fetcher)
     for group in (asking, batch, chat, operations, playground, quality):
         app.include_router(group.router)
+    app.add_middleware(HeadAsGet)  # added first: the innermost
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(InFlightLimit, limit=settings.max_in_flight)
     if settings.rate_limit is not None:

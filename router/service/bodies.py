@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from m3_backbone.types import Aspect
+
 _DECISION: dict[str, Any] = {
     "policy": "utility",
     "reason": "expected score 0.984 for 1 visual tokens is the best trade at 0.000762 per token",
@@ -207,7 +209,9 @@ class ModelsBody(BaseModel):
 class ReadyBody(BaseModel):
     """What is served, and how busy it is. Answered with 200 only when requests will be served.
 
-    engine: ``fake`` says that answers and costs are made up.
+    engine: ``fake`` says that answers and costs are made up. aspect: how pictures are made square, and so
+    where a grid of visual tokens lies on them: ``pad`` (centred on a square of one colour), ``anyres`` (the
+    whole picture squeezed into the first view, parts of it in the others) or ``square`` (its middle cut out).
     """
 
     ready: bool
@@ -215,6 +219,7 @@ class ReadyBody(BaseModel):
     model: str
     router: str | None
     scales: list[int]
+    aspect: Aspect
     queued: int
     running: int
     cached_images: int

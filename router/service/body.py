@@ -38,6 +38,22 @@ class UnsupportedType(InvalidRequest):
     status = 415
 
 
+class _Parser(MultiPartParser):
+    """Starlette's, which takes text that is not in its encoding for Latin-1: here it is an error."""
+
+    def on_part_end(self) -> None:
+        part = self._current_part
+        if part.file is None:
+            try:
+                part.data.decode(self._charset)
+            except (UnicodeDecodeError, LookupError):
+                name = clean(part.field_name)
+                raise InvalidRequest(
+                    f"The field '{name}' is not text in UTF-8.", code="invalid_text", param=name
+                ) from None
+        super().on_part_end()
+
+
 class BodyTimeout(InvalidRequest):
     code = "body_timeout"
     status = 408
@@ -108,7 +124,7 @@ async def _read_form(request: Request, settings: Settings) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     try:
         async with aclosing(request.stream()) as stream:
-            parser = MultiPartParser(
+            parser = _Parser(
                 request.headers,
                 stream,
                 max_files=_MAX_FILES,

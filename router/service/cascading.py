@@ -8,7 +8,8 @@ from typing import Protocol
 
 from m3_backbone.types import EngineError, Generation
 from router.constraints import Constraints
-from router.service.deciding import Decider
+from router.policy import Decision
+from router.service.deciding import Decider, unproven
 from router.service.results import Routed, Run, Slots, Turns
 from router.service.sampling import Sampling
 from router.service.timing import Stopwatch
@@ -45,7 +46,8 @@ async def in_passes(
 ) -> list[Run]:
     """The passes about one image, in order; the last one's answer is the one to give.
 
-    Raises `EngineError` when the first of them fails. When a later one does, the answer at hand stays.
+    Raises `EngineError` when the first of them fails. When a later one does, the answer at hand stays, and is
+    not certified.
     """
     runs: list[Run] = []
     part = first
@@ -59,11 +61,25 @@ async def in_passes(
             if not runs:
                 raise
             logger.warning("Another pass failed with %s; its first answer stays.", type(error).__name__)
-            return runs
+            (answered,) = runs[-1].parts
+            return [*runs[:-1], _with(runs[-1], unproven(answered.decision, "another pass failed"))]
         tried = [run.parts[0].decision.scale for run in runs]
         runs.append(Run((part,), generation))
         with watch.stage("route"):
             decision = await decider.reconsider(part.decision, generation, part.inputs, constraints, tried)
-        if decision is part.decision:
-            return runs
+        if decision.scale == part.decision.scale:
+            return [*runs[:-1], _with(runs[-1], decision)]
         part = replace(part, decision=decision)
+
+
+def alone(routed: Routed) -> Routed:
+    """As it is where nobody will think the answer over: a cascade's first decision alone is not certified."""
+    if routed.decision.policy != "cascade":
+        return routed
+    return replace(routed, decision=unproven(routed.decision, "no answer is thought over"))
+
+
+def _with(run: Run, decision: Decision) -> Run:
+    """``run`` about one image, with another ``decision`` at the same scale."""
+    (part,) = run.parts
+    return replace(run, parts=(replace(part, decision=decision),))

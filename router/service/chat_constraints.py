@@ -86,10 +86,14 @@ def constraints(
     return replace(asked, scale=forced.pop() if forced else None)
 
 
+SHARED = ("max_visual_tokens", "token_budget")
+"""Limits on a whole request's tokens."""
+
+
 def shared_limits(fields: dict[str, Any]) -> tuple[str, ...]:
     """Names of the limits on a whole request's tokens that the client itself has set."""
     extras = object_in(fields, "m3")
-    return tuple(name for name in ("max_visual_tokens", "token_budget") if extras.get(name) is not None)
+    return tuple(name for name in SHARED if extras.get(name) is not None)
 
 
 def share_of(asked: Constraints, shared: tuple[str, ...], images: int, ladder: Ladder) -> Constraints:

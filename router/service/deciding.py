@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 from m3_backbone.types import Generation, RouteInputs
@@ -83,13 +83,14 @@ class Decider:
         constraints: Constraints,
         tried: Sequence[int],
     ) -> Decision:
-        """What follows ``decision`` now that its answer is there; ``decision`` itself: the answer stays.
+        """What follows ``decision`` now that its answer is there; at the same scale: the answer stays.
 
-        It stays too when the router fails or is late. tried: the scales before.
+        It stays too when the router fails or is late, but that is not what was certified. Else it is
+        ``decision`` itself. tried: the scales before.
         """
         router: object = self.router
         if not isinstance(router, Reconsiders):
-            return decision
+            return unproven(decision, "this router has no second look")
         try:
             async with asyncio.timeout(self.timeout_s):
                 return await self.threads.run(
@@ -97,7 +98,14 @@ class Decider:
                 )
         except Exception as error:
             logger.warning("The second look failed with %s; the answer stays.", type(error).__name__)
-            return decision
+            return unproven(decision, "the second look failed or was late")
+
+
+def unproven(decision: Decision, why: str) -> Decision:
+    """The same one, but not certified, which its reason then says; itself when it was not anyhow."""
+    if not decision.certified:
+        return decision
+    return replace(decision, certified=False, reason=f"{decision.reason}; not certified, because {why}")
 
 
 def _full(inputs: RouteInputs, constraints: Constraints, why: str, label: str) -> tuple[Decision, str | None]:

@@ -16,6 +16,7 @@ from m3_backbone.types import (
     DeadlineExceeded,
     EngineError,
     EngineUnavailable,
+    KvBudgetExceeded,
     OutOfMemory,
     PromptTooLong,
     QueueFull,
@@ -44,10 +45,11 @@ def as_m3_error(error: Exception) -> M3Error:
             return error
         case ImageError():
             return InvalidImage(error.message, code=error.code)
-        case PromptTooLong():
+        case PromptTooLong():  # its text is made for callers: counts and what to lower
+            what = "need more memory" if isinstance(error, KvBudgetExceeded) else "are longer"
+            than = "one request may use" if isinstance(error, KvBudgetExceeded) else "the model's context"
             return InvalidRequest(
-                "The question and its image are longer than the model's context: shorten the question or "
-                "lower the scale.",
+                f"The question and its image {what} than {than}. {error}",
                 code="context_length_exceeded",
                 param="question",
             )
@@ -98,7 +100,7 @@ def error_response(error: Exception) -> Response:
         headers["x-should-retry"] = "false"  # OpenAI's clients obey
     if shown.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if shown.status in (408, 413):
+    if shown.status in (408, 413) or shown.code == "malformed_request":
         headers["Connection"] = "close"  # the rest of the body is not read
     content = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
     return Response(content, status_code=shown.status, headers=headers, media_type="application/json")

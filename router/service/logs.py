@@ -48,8 +48,13 @@ class JsonLines(logging.Formatter):
 
 
 def set_up(level: str, form: Literal["text", "json"]) -> None:
-    """Everything that is logged goes to stderr, in that form."""
+    """Everything that is logged goes to stderr, in that form.
+
+    ``debug`` is for our own lines: libraries quote at that level what they read, a picture's metadata too.
+    """
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines() if form == "json" else TextLines())
-    logging.basicConfig(level=level.upper(), handlers=[handler])
+    logging.basicConfig(level=max(logging.INFO, logging.getLevelName(level.upper())), handlers=[handler])
+    for ours in ("m3_router", "m3_backbone"):
+        logging.getLogger(ours).setLevel(level.upper())
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # a warning per malformed body of a client

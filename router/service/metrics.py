@@ -76,6 +76,7 @@ class Metrics:
             ("m3_engine_queued", "Requests waiting in the engine.", lambda: engine.health().queued),
             ("m3_engine_running", "Requests running in the engine.", lambda: engine.health().running),
             ("m3_engine_cached_images", "Encoded images kept.", lambda: engine.health().cached_images),
+            ("m3_engine_restarts", "Times the model was started again.", lambda: engine.health().restarts),
         ):
             Gauge(name, help_text, registry=registry).set_function(read)
         self._watched = Counter(

@@ -1,7 +1,7 @@
 """How long an engine may be not ready before the process had better be started anew.
 
-A lost device or a model that hangs for good is not repaired from inside: its memory and its thread stay as
-they are. A supervisor (systemd, Docker, Kubernetes) can start the process again, once it has ended.
+A model that died or hangs is started again inside (`m3_backbone.revival`), but a lost device is not repaired
+so. A supervisor (systemd, Docker, Kubernetes) can start the process again, once it has ended.
 """
 
 from __future__ import annotations

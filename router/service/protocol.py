@@ -1,16 +1,18 @@
 """HTTP/1.1 on a socket: uvicorn's h11 protocol with a deadline for the head of a request, and our errors.
 
 What never becomes a request (a head that is too large, that trickles in, that is no HTTP) does not reach the
-app, so it is answered here, in the one shape of every error. Bodies have their own limits: `BodyLimit` and
-`Settings.body_timeout_s`.
+app, so it is answered, logged and counted here, in the one shape of every error. Bodies have their own
+limits: `BodyLimit` and `Settings.body_timeout_s`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import sys
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import h11
@@ -18,6 +20,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from router.errors import InvalidRequest
 from router.service.failures import error_response
+from router.service.logs import FIELDS
+
+access_log = logging.getLogger("m3_router.access")
 
 HEAD_BYTES = 16 * 1024
 """Most bytes of a request's first line and headers together."""
@@ -33,9 +38,10 @@ _MESSAGES = {
 
 class Protocol(H11Protocol):
     """One connection. ``head_timeout_s``: for all headers of a request, from its first byte on (of a new
-    connection: from when it was opened)."""
+    connection: from when it was opened). ``refused``: is told the code of every refusal."""
 
     head_timeout_s = 10.0
+    refused: Callable[[str], None] | None = None
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -87,10 +93,11 @@ class Protocol(H11Protocol):
         if self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:  # in the midst of another response
             self.transport.close()
             return
-        response = error_response(InvalidRequest(_MESSAGES[status], code=_CODES[status], status=status))
+        code, request_id = _CODES[status], uuid.uuid4().hex
+        response = error_response(InvalidRequest(_MESSAGES[status], code=code, status=status))
         headers: list[Any] = [
             *((name, value) for name, value in response.raw_headers if name != b"connection"),
-            (b"x-request-id", uuid.uuid4().hex.encode()),
+            (b"x-request-id", request_id.encode()),
             (b"connection", b"close"),
         ]
         for event in (
@@ -100,3 +107,7 @@ class Protocol(H11Protocol):
         ):
             self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
+        facts = {"request_id": request_id, "endpoint": "none", "status": status, "code": code}
+        access_log.info("%s no request %d %s", request_id, status, code, extra={FIELDS: facts})
+        if self.refused is not None:
+            self.refused(code)

@@ -140,9 +140,16 @@ def constraints_of(fields: dict[str, Any], ladder: Ladder, settings: Settings) -
     drop, delta = (_share(fields, name) for name in ("accuracy_drop", "delta"))
     loss = _loss(fields)
     price = None
+    cascade = fields.get("cascade")
     if budget is None and drop is None:  # no target of its own
         budget, price, drop = settings.token_budget, settings.price, settings.accuracy_drop
-        drop = None if fields.get("cascade") else drop  # what is asked for wins over what is usual
+        # What is asked for wins over what is usual.
+        drop = None if cascade and (cascade, settings.cascade) != (True, True) else drop
+        budget = None if type(cascade) is float else budget
+        if cascade is None:  # no cascade's budget is certified
+            cascade = settings.cascade if drop is not None or delta is None else False
+    elif cascade is None:
+        cascade = settings.cascade is True and drop is None and delta is None
     if drop is not None:
         delta = settings.delta if delta is None else delta
         loss = settings.loss if loss is None else loss
@@ -155,7 +162,7 @@ def constraints_of(fields: dict[str, Any], ladder: Ladder, settings: Settings) -
         accuracy_drop=drop,
         delta=delta,
         loss=loss,
-        cascade=_cascade(fields, settings, certified=drop is not None or delta is not None),
+        cascade=_cascade(cascade),
         max_new_tokens=settings.max_new_tokens,
     )
 
@@ -216,11 +223,7 @@ def _loss(fields: dict[str, Any]) -> LossName | None:
     )
 
 
-def _cascade(fields: dict[str, Any], settings: Settings, *, certified: bool) -> bool | float:
-    """The operator's cascade is for requests that ask for nothing certified."""
-    value = fields.get("cascade")
-    if value is None:
-        return False if certified else settings.cascade
+def _cascade(value: object) -> bool | float:
     if type(value) is bool or (type(value) is float and 0 < value < 1):
         return value
     raise ConstraintError(

@@ -13,7 +13,7 @@ import re
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from router.errors import TooLarge
+from router.errors import InvalidRequest, TooLarge
 
 
 class BodyLimit:
@@ -21,6 +21,9 @@ class BodyLimit:
 
     With a Content-Length none of it is read, without one (chunked) no more than the limit. Both happen when
     a route asks for the body, so that the error is counted for that route.
+
+    A request with both is refused: a proxy that counts bytes where we read chunks would take what is left for
+    another client's request (RFC 9112, section 6.3).
     """
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
@@ -31,7 +34,13 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        declared = Headers(scope=scope).get("content-length", "")
+        headers = Headers(scope=scope)
+        if "content-length" in headers and "transfer-encoding" in headers:
+            raise InvalidRequest(
+                "The request has both Content-Length and Transfer-Encoding. Send one of them.",
+                code="malformed_request",
+            )
+        declared = headers.get("content-length", "")
         too_large = declared.isascii() and declared.isdigit() and int(declared[:20]) > self._max_bytes
         read = 0
 

@@ -150,7 +150,8 @@ class Service:
             self.recorder.decided(routed, timings_ms, endpoint=endpoint, request_id=request_id, passes=scales)
 
 
-def service_of(request: Request) -> Service:
+async def service_of(request: Request) -> Service:
+    """Awaited, though it waits for nothing: FastAPI runs other dependencies in a thread."""
     return cast(Service, request.app.state.service)
 
 

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from collections.abc import Collection, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from m3_backbone.machine import keep_freed_memory
+
 
 def prepare_machine(threads: int) -> None:
-    """Threads; denormals to zero, or Adam crawls; large blocks kept by malloc instead of given back.
-
-    The last saves the page faults of every activation (glibc's mallopt; nothing happens elsewhere).
-    """
+    """Threads; denormals to zero, or Adam crawls; memory that is freed is kept for the next activations."""
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None)
-        if hasattr(libc, "mallopt"):
-            libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
-            libc.mallopt(-3, 2**30)  # M_MMAP_THRESHOLD
+    keep_freed_memory()
 
 
 class MixedOptimiser:

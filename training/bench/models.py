@@ -64,7 +64,7 @@ class Sides:
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Sides:
         tower = whole_tower(checkpoint.modules)
-        prompt = checkpoint.config.conversation or "vicuna_v1"
+        prompt = checkpoint.config.template
         backbone = M3Model(checkpoint, Tokenizer.load(checkpoint.folder), prompt)
         return cls(backbone, Reference(backbone, tower), prompt)
 

@@ -74,6 +74,23 @@ class Candidate(Protocol):
     def fit(self, examples: Examples, *, seed: int, threads: int) -> Fitted: ...
 
 
+@runtime_checkable
+class Composed(Protocol):
+    """A candidate that is made of others, each fitted on the same examples with the same seed.
+
+    Where one of them is compared too, its fit serves both.
+    """
+
+    @property
+    def parts(self) -> Sequence[Any]:
+        """Candidates; their ``fit`` is called as this one's."""
+        ...
+
+    def fit_from(self, examples: Examples, fitted: Sequence[Any], *, seed: int, threads: int) -> Fitted:
+        """What ``fit`` gives, from the parts already ``fitted``."""
+        ...
+
+
 class Logits(Protocol):
     """What predictions are made of: logits [n, C] of features, and which of the columns each head reads.
 

@@ -6,6 +6,7 @@ from: a member that is too sure of itself would otherwise count for more.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -81,10 +82,20 @@ class MeanOfMembers:
     groups: tuple[str, ...] = tuple(group for group in NEEDS if group != "products")
     members: tuple[Member, ...] = (LightGBMPerScale(), Attention())
 
+    @property
+    def parts(self) -> tuple[Member, ...]:
+        return self.members
+
     def fit(self, examples: Examples, *, seed: int, threads: int) -> FittedLogits:
         """Fit every member on everything, calibrate it on what it said of images held out."""
-        labels, shared = head_labels(examples)
         fitted = [member.fit(examples, seed=seed, threads=threads) for member in self.members]
+        return self.fit_from(examples, fitted, seed=seed, threads=threads)
+
+    def fit_from(
+        self, examples: Examples, fitted: Sequence[FittedLogits], *, seed: int, threads: int
+    ) -> FittedLogits:
+        """See `training.candidates.base.Composed`."""
+        labels, shared = head_labels(examples)
         maps = [
             [fit_platt(1 / (1 + np.exp(-each.held_out[:, c])), labels[:, c]) for c in range(labels.shape[1])]
             for each in fitted

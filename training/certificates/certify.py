@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from data.records import OutcomeTable, RecordError
 from router.certificates import Certificate, Certificates
-from router.predictor import Predictions
 from router.router import Router
 from training.certificates.bounds import BOUNDS, Bound, Floats, Sets
 from training.certificates.grid import Grid
-from training.certificates.path import cascade_path, price_path
+from training.certificates.ordering import Order
+from training.certificates.policies import Policy, policies, predict
 from training.certificates.replay import Replay
 from training.certificates.testing import cheapest, passed
 from training.certificates.token_bounds import token_bounds
@@ -17,12 +17,19 @@ SPLIT = "certify"
 
 
 def certify(
-    router: Router, table: OutcomeTable, grid: Grid, *, families: bool = True, outcomes: str = ""
+    router: Router,
+    table: OutcomeTable,
+    grid: Grid,
+    *,
+    tune: OutcomeTable | None = None,
+    families: bool = True,
+    outcomes: str = "",
 ) -> Certificates:
     """Certificates of ``router`` from ``table``, which must be of the split certify and of its backbone.
 
-    families: each family's own certificates too, where there are several. outcomes: hash of the table, kept.
-    Raises `RecordError`, `router.errors.BundleMismatch`.
+    tune: what the order of settings is learned on; left out, it goes by price. families: each family's own
+    certificates too, where there are several. outcomes: hash of the table, kept. Raises `RecordError`,
+    `router.errors.BundleMismatch`.
     """
     if table.split != SPLIT:
         raise RecordError(
@@ -30,49 +37,30 @@ def certify(
             "was fitted or chosen. --simulate takes any other."
         )
     predictions = predict(router, table)
-    found = [
-        _accuracy(replay, grid, families=families) for replay in replays(router, table, predictions).values()
-    ]
+    found = {False: list[Certificate](), True: list[Certificate]()}
+    for policy in policies(router, predictions, table, grid, tune):
+        found[policy.cascade] += _accuracy(policy, grid, families=families)
     limit = table.manifest.get("max_new_tokens")
     return Certificates(
-        accuracy=found[0],
+        accuracy=tuple(found[False]),
         tokens=token_bounds(router, predictions, table, grid.deltas),
         max_new_tokens=limit if isinstance(limit, int) else 0,
         outcomes=outcomes,
-        cascade=found[1] if len(found) > 1 else (),
+        cascade=tuple(found[True]),
     )
 
 
-def predict(router: Router, table: OutcomeTable) -> Predictions:
-    """The router's predictions for every sample, as serving makes them. Raises `RecordError`."""
-    if table.manifest.get("route_inputs") == "none":
-        raise RecordError(
-            "The table was imported and has no route inputs: a router has nothing to look at there. "
-            "Label with `m3-train label` instead."
-        )
-    router.bundle.check_backbone(table.backbone_fingerprint)
-    return router.predict(router.bundle.features.matrix(table))
-
-
-def replays(router: Router, table: OutcomeTable, predictions: Predictions) -> dict[str, Replay]:
-    """The router along its path, under its candidate's name, and its cascade along its own, if it has one."""
-    name, cascade = router.bundle.candidate, cascade_path(router.bundle.escalation)
-    found = {name: Replay.of(router, predictions, table, price_path(router.bundle.prices))}
-    if cascade:
-        found[f"{name}, cascade"] = Replay.of(router, predictions, table, cascade)
-    return found
-
-
-def _accuracy(replay: Replay, grid: Grid, *, families: bool) -> tuple[Certificate, ...]:
-    found = _of_group(replay, grid, "", 1)
+def _accuracy(policy: Policy, grid: Grid, *, families: bool) -> list[Certificate]:
+    replay = policy.replay
+    found = _of_group(replay, policy.order, grid, "", 1)
     names = sorted(set(replay.table.families.tolist()))
     if families and len(names) > 1:
         for name in names:
-            found += _of_group(replay.family(name), grid, name, len(names))
-    return tuple(found)
+            found += _of_group(replay.family(name), policy.order, grid, name, len(names))
+    return found
 
 
-def _of_group(replay: Replay, grid: Grid, group: str, groups: int) -> list[Certificate]:
+def _of_group(replay: Replay, order: Order, grid: Grid, group: str, groups: int) -> list[Certificate]:
     """The certificates of one group; each of ``groups`` gets an equal part of delta (Bonferroni)."""
     tokens = replay.image_tokens().mean(axis=0)
     found = []
@@ -80,9 +68,10 @@ def _of_group(replay: Replay, grid: Grid, group: str, groups: int) -> list[Certi
         bound, losses = BOUNDS[loss], replay.losses(loss)
         sets = Sets.whole(len(losses))
         for epsilon in grid.epsilons:
-            p = bound.p_values(losses[:, 1:], epsilon, sets)
+            places = list(order[loss, epsilon])
+            p = bound.p_values(losses[:, places[1:]], epsilon, sets, largest=max(grid.deltas))
             for delta in grid.deltas:
-                step = int(cheapest(passed(p, delta / groups), tokens)[0])
+                step = places[int(cheapest(passed(p, delta / groups), tokens[places])[0])]
                 found.append(
                     Certificate(
                         loss=loss,

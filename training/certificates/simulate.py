@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from router.constraints import LossName
 from router.predictor import Predictions
 from training.certificates.bounds import BOUNDS, Sets
 from training.certificates.grid import Grid
+from training.certificates.ordering import Order
 from training.certificates.played import Played
 from training.certificates.testing import cheapest, passed
 
@@ -64,7 +66,7 @@ class Simulated:
 
 
 def simulate(
-    policies: Mapping[str, Played],
+    policies: Mapping[str, tuple[Played, Order]],
     grid: Grid,
     *,
     n_images: int | None = None,
@@ -73,27 +75,27 @@ def simulate(
 ) -> list[Simulated]:
     """Every policy under every certificate of ``grid``, all on the same draws.
 
-    n_images: of a calibration set; as many as the population has when left out.
+    policies: name -> at its settings, and the order in which these are tested. n_images: of a calibration
+    set; as many as the population has when left out.
     """
     found: list[Simulated] = []
-    for name, played in policies.items():
+    for name, (played, order) in policies.items():
         tokens = played.image_tokens().mean(axis=0)
-        m = len(np.unique(played.table.image_index))
-        n = m if n_images is None else n_images
-        sets = Sets.drawn(m, n, draws, seed)
         for loss in grid.losses:
             losses = played.losses(loss)
-            risks = losses.mean(axis=0)
+            n = len(losses) if n_images is None else n_images
+            sets = _drawn(len(losses), n, draws, seed)
             for epsilon in grid.epsilons:
-                p = BOUNDS[loss].p_values(losses[:, 1:], epsilon, sets, largest=max(grid.deltas))
-                above = np.flatnonzero(risks > epsilon + _ROUNDING)
-                first = int(above[0]) if above.size else len(risks)  # the first step that may not pass
-                known = cheapest(np.array([first - 1]), tokens)
+                places = list(order[loss, epsilon])
+                p = BOUNDS[loss].p_values(losses[:, places[1:]], epsilon, sets, largest=max(grid.deltas))
+                above = np.flatnonzero(losses[:, places].mean(axis=0) > epsilon + _ROUNDING)
+                first = int(above[0]) if above.size else len(places)  # the first step that may not pass
+                known = cheapest(np.array([first - 1]), tokens[places])
                 for delta in grid.deltas:
                     steps = passed(p, delta)
                     violations = int((steps >= first).sum())
                     low, high = clopper_pearson(violations, draws)
-                    taken = cheapest(steps, tokens)
+                    taken = cheapest(steps, tokens[places])
                     found.append(
                         Simulated(
                             policy=name,
@@ -105,13 +107,18 @@ def simulate(
                             violations=violations,
                             low=low,
                             high=high,
-                            tokens=float(tokens[taken].mean()),
-                            known=float(tokens[known].mean()),
+                            tokens=float(tokens[places][taken].mean()),
+                            known=float(tokens[places][known].mean()),
                             full=float(tokens[0]),
                             nothing=float((taken == 0).mean()),
                         )
                     )
     return found
+
+
+@lru_cache(maxsize=1)
+def _drawn(images: int, n: int, draws: int, seed: int) -> Sets:
+    return Sets.drawn(images, n, draws, seed)
 
 
 def reversed_scales(predictions: Predictions) -> Predictions:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from training.cli.refusal import refuse
+
 
 def command(
     out: Annotated[Path, typer.Option(help="Run folder: pictures, checkpoints, metrics.")] = Path(
@@ -29,7 +31,7 @@ def command(
 
     from training.backbone.progress import Interrupted
     from training.backbone.recipe import Recipe
-    from training.backbone.stages import BackboneRun
+    from training.backbone.stages import STAGES, BackboneRun
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     given = {
@@ -40,8 +42,13 @@ def command(
         "threads": threads,
     }
     recipe = Recipe(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1), encoding="utf-8")
+    if stage not in (*STAGES, "all"):
+        refuse(f"--stage has value {stage!r}. Stages: {', '.join(STAGES)}, all.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1), encoding="utf-8")
+    except OSError as error:
+        refuse(f"--out has value '{out}'. It cannot be written ({error.strerror}).")
     try:
         BackboneRun(out, recipe, export).run(stage)
     except Interrupted as stopped:

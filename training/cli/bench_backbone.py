@@ -11,6 +11,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from training.cli.refusal import refuse
+
 
 def command(
     backbone: Annotated[str, typer.Option(help="Checkpoint folder, hub name, or 'tiny'.")] = "tiny",
@@ -36,6 +38,7 @@ def command(
     """Measure the backbone against the reference's way; prints tables, then one JSON line."""
     import torch
 
+    from m3_backbone.devices import require_device
     from m3_backbone.machine import keep_freed_memory
     from training.bench import models, report, results
     from training.bench.workload import Workload
@@ -57,6 +60,7 @@ def command(
         torch.set_num_threads(threads)
     keep_freed_memory()  # as every process does that loads a model; both ways have it
     try:
+        require_device(device)
         with console.status("loading") as status:
             if random is None:
                 sides = models.load(backbone, dtype=dtype, device=device, vision_tower=vision_tower)
@@ -72,8 +76,7 @@ def command(
             )
         written = report.write(measured, out) if out is not None else ()
     except (ValueError, OSError) as error:  # BenchError, CheckpointError: the message has the remedy
-        console.print(f"Error: {error}", soft_wrap=True)
-        raise typer.Exit(1) from None
+        refuse(error)
     for sheet in report.sheets(measured):
         Console().print(report.for_terminal(sheet))
     for path in written:

@@ -11,6 +11,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from training.cli.refusal import refuse
+
 
 def command(
     part: Annotated[
@@ -38,8 +40,7 @@ def command(
     parts = tuple(part or results.PARTS)
     unknown = [name for name in parts if name not in results.PARTS]
     if unknown:
-        console.print(f"Error: --part {unknown[0]!r} is not known. Known: {', '.join(results.PARTS)}.")
-        raise typer.Exit(1)
+        refuse(f"--part {unknown[0]!r} is not known. Known: {', '.join(results.PARTS)}.")
     size = results.Size(rounds, single, requests, clients, overload)
     given = {
         "--backbone": None if backbone == "tiny" else _shown(backbone),
@@ -64,8 +65,7 @@ def command(
             )
         written = report.write(measured, out) if out is not None else ()
     except (ValueError, OSError) as error:  # ServerError: the message has what the server said
-        console.print(f"Error: {error}", soft_wrap=True)
-        raise typer.Exit(1) from None
+        refuse(error)
     for sheet in report.sheets(measured):
         Console().print(for_terminal(sheet))
     for path in written:

@@ -9,6 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from training.cli.refusal import refuse
+
 if TYPE_CHECKING:
     from training.recalibrate import Recalibrated
 
@@ -35,8 +37,7 @@ def command(
         result = recalibrate(old, read_watched(decisions, old), agreement)
         result.bundle.write(out)
     except (ValueError, M3Error, OSError) as err:
-        Console(stderr=True).print(f"Error: {err}", markup=False, soft_wrap=True)
-        raise typer.Exit(1) from None
+        refuse(err)
     _tell(result, out)
 
 

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+
+from training.cli.refusal import refuse
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from data.records import OutcomeTable
-    from router.certificates import Certificate, Certificates
     from router.constraints import LossName
     from router.router import Router
     from training.certificates.grid import Grid
     from training.certificates.simulate import Simulated
+
+WIDTH = 120
+"""Columns of what is printed where there is no terminal to ask: no figure may be cut off."""
 
 
 def command(
@@ -26,7 +30,8 @@ def command(
     outcomes: Annotated[
         Path | None,
         typer.Option(
-            help="Folder with the table certify, or of one table. Default: those shipped for m3-tiny."
+            help="Folder with the table certify, or of one table; tune beside it orders what is tested. "
+            "Default: those shipped for m3-tiny."
         ),
     ] = None,
     loss: Annotated[
@@ -64,6 +69,9 @@ def command(
         typer.Option(min=1, help="Images in each of them.", show_default="as many as the table has"),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of --simulate.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for simulation.md and simulation.json of --simulate.")
+    ] = None,
 ) -> None:
     """Certify settings of a router, and of its cascade if it has one, and write them into its bundle."""
     from dataclasses import replace
@@ -73,22 +81,51 @@ def command(
     from router.router import Router
     from training.certificates.certify import SPLIT, certify
     from training.certificates.grid import DELTAS, EPSILONS, Grid
+    from training.certificates.printed import tell, tell_simulated
+    from training.certificates.simulate import DRAWS
+    from training.certificates.simulation import write_simulation
     from training.fit import outcomes_hash, shipped_outcomes
+    from training.report.provenance import commit
 
     start = time.monotonic()
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
     home = shipped_outcomes() if outcomes is None else outcomes
     folder = home if (home / "manifest.json").is_file() else home / SPLIT
     try:
         grid = Grid(_losses(loss), tuple(epsilon or EPSILONS), tuple(delta or DELTAS))
         router = Router.load(bundle)
-        table = read_outcomes(folder)
+        table, tune = read_outcomes(folder), _tune(folder)
+        if tune is None:
+            console.print("There is no table of tune beside it: settings are tested in the order of prices.")
         if simulate:
-            rows = _simulate(router, table, grid, images=images, draws=draws, seed=seed)
-            _tell_simulated(rows, console)
+            rows = _simulate(router, table, tune, grid, images=images, draws=draws, seed=seed)
+            tell_simulated(rows, console)
+            if out is not None:
+                options = {
+                    "--draws": None if draws == DRAWS else draws,
+                    "--images": images,
+                    "--seed": seed or None,
+                }
+                provenance = {
+                    "command": _words(folder, bundle, grid, options, out),
+                    "commit": commit()[0],
+                    "split": table.split,
+                    "outcomes": outcomes_hash(folder),
+                    "bundle": router.version,
+                    "seed": seed,
+                }
+                written = write_simulation(rows, out, provenance)
+                console.print(*map(str, written), highlight=False, soft_wrap=True)
+            if not all(row.holds for row in rows):
+                raise typer.Exit(1)
             return
-        found = certify(router, table, grid, families=families, outcomes=outcomes_hash(folder))
-        _tell(found, console)
+        if out is not None:
+            raise ValueError("--out is of --simulate: certificates are written into the bundle.")
+        digest = outcomes_hash(folder)
+        found = certify(router, table, grid, tune=tune, families=families, outcomes=digest)
+        tell(found, console)
         if all(certificate.refused for certificate in (*found.accuracy, *found.cascade)):
             needed = min(c.smallest_n for c in (*found.accuracy, *found.cascade))
             raise ValueError(
@@ -98,8 +135,7 @@ def command(
         certified = replace(router.bundle, certificates=found)
         certified.write(bundle)
     except (ValueError, M3Error, OSError) as err:  # RecordError is a ValueError; messages have the remedy
-        Console(stderr=True).print(f"Error: {err}", markup=False, soft_wrap=True)
-        raise typer.Exit(1) from None
+        refuse(err)
     n = len(found.accuracy) + len(found.cascade)
     cascades = f" ({len(found.cascade)} of them of cascades)" if found.cascade else ""
     console.print(
@@ -108,6 +144,26 @@ def command(
         soft_wrap=True,
         highlight=False,
     )
+
+
+def _words(folder: Path, bundle: Path, grid: Grid, options: Mapping[str, int | None], out: Path) -> str:
+    """The command line of a simulation on the table in ``folder``. options: that are not as usual."""
+    from training.certificates.grid import Grid
+    from training.cli.report import shown
+    from training.fit import shipped_outcomes
+
+    words = ["m3-train", "certify", "--simulate", "--bundle", shown(bundle)]
+    if folder.resolve() != (shipped_outcomes() / "certify").resolve():
+        words += ["--outcomes", shown(folder)]
+    usual = Grid()
+    given: dict[str, Sequence[Any]] = {
+        "--loss": () if grid.losses == usual.losses else grid.losses,
+        "--epsilon": () if grid.epsilons == usual.epsilons else grid.epsilons,
+        "--delta": () if grid.deltas == usual.deltas else grid.deltas,
+        **{option: () if value is None else (value,) for option, value in options.items()},
+    }
+    words += [word for option, values in given.items() for value in values for word in (option, str(value))]
+    return shlex.join([*words, "--out", shown(out)])
 
 
 def _losses(names: Sequence[str] | None) -> tuple[LossName, ...]:
@@ -120,125 +176,35 @@ def _losses(names: Sequence[str] | None) -> tuple[LossName, ...]:
     return tuple(known[name] for name in names or ("regret", "net"))
 
 
+def _tune(certify: Path) -> OutcomeTable | None:
+    """The table of tune beside ``certify``, if there is one."""
+    from data.records import read_outcomes
+
+    beside = certify.parent / "tune"
+    if not (beside / "manifest.json").is_file() or beside.resolve() == certify.resolve():
+        return None
+    return read_outcomes(beside)
+
+
 def _simulate(
-    router: Router, table: OutcomeTable, grid: Grid, *, images: int | None, draws: int, seed: int
+    router: Router,
+    table: OutcomeTable,
+    tune: OutcomeTable | None,
+    grid: Grid,
+    *,
+    images: int | None,
+    draws: int,
+    seed: int,
 ) -> list[Simulated]:
-    from training.certificates.certify import predict, replays
+    from training.certificates.policies import policies, predict
     from training.certificates.simulate import BAD, reversed_scales, simulate
     from training.report.places import FINAL
 
     if FINAL in table.split.split("+"):
         raise ValueError(f"The split '{FINAL}' is opened by `m3-train report --final` only.")
     predictions = predict(router, table)
-    bad = replays(router, table, reversed_scales(predictions))
-    policies = replays(router, table, predictions) | {
-        name.replace(router.bundle.candidate, BAD, 1): replay for name, replay in bad.items()
-    }
-    return simulate(policies, grid, n_images=images, draws=draws, seed=seed)
-
-
-def _table(title: str, *headings: str) -> Table:
-    table = Table(title=title)
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading in ("loss", "family", "policy") else "right")
-    return table
-
-
-def _tell(found: Certificates, console: Console) -> None:
-    for what, certificates in (("Certified", found.accuracy), ("Certified cascades", found.cascade)):
-        whole = [c for c in certificates if not c.group]
-        if not whole:
-            continue
-        headings = ("loss", "epsilon", "delta", "setting", "images", "bound", "visual tokens", "needed")
-        table = _table(f"{what}, all families together", *headings)
-        for certificate in whole:
-            table.add_row(*_row(certificate))
-        console.print(table)
-        _tell_families(what, [c for c in certificates if c.group], console)
-    for bounds in found.tokens:
-        console.print(
-            f"Mean visual tokens at delta {bounds.delta:g}: at most {bounds.bounds[0]:.4g} at the lowest "
-            f"price of the bundle, {bounds.bounds[-1]:.4g} at the highest ({bounds.n_images} images).",
-            soft_wrap=True,
-            highlight=False,
-        )
-
-
-def _tell_families(what: str, certificates: Sequence[Certificate], console: Console) -> None:
-    """The families' certificates at one delta; the manifest has all of them."""
-    from router.constraints import DELTA
-
-    if not certificates:
-        return
-    delta = min({c.delta for c in certificates}, key=lambda d: abs(d - DELTA))
-    epsilons = sorted({c.epsilon for c in certificates})
-    table = _table(
-        f"{what}, mean visual tokens by family: all at once at delta {delta:g}, shared (Bonferroni)",
-        *("family", "images", "loss", *(f"epsilon {epsilon:g}" for epsilon in epsilons)),
-    )
-    cells = {(c.group, c.loss, c.epsilon): c for c in certificates if c.delta == delta}
-    for family, loss in dict.fromkeys((c.group, c.loss) for c in certificates):
-        row = [cells[family, loss, epsilon] for epsilon in epsilons]
-        table.add_row(family, str(row[0].n_images), loss, *map(_in_short, row))
-    console.print(table)
-
-
-def _in_short(certificate: Certificate) -> str:
-    if certificate.refused:
-        return f"needs {certificate.smallest_n}"
-    return "full scale" if certificate.setting is None else f"{certificate.visual_tokens:.1f}"
-
-
-def _row(certificate: Certificate) -> tuple[str, ...]:
-    setting = "refused" if certificate.refused else "full scale"
-    if certificate.setting is not None:
-        setting = f"{certificate.setting.price:.3g}"
-        if certificate.setting.threshold is not None:
-            setting += f", {certificate.setting.threshold:.3g}"
-    return (
-        certificate.loss,
-        f"{certificate.epsilon:g}",
-        f"{certificate.delta:g}",
-        setting,
-        str(certificate.n_images),
-        f"{certificate.bound:.4f}",
-        f"{certificate.visual_tokens:.1f}",
-        str(certificate.smallest_n),
-    )
-
-
-def _tell_simulated(rows: Sequence[Simulated], console: Console) -> None:
-    n, draws = rows[0].n_images, rows[0].draws
-    table = _table(
-        f"{draws} calibration sets of {n} images, drawn with replacement",
-        "policy",
-        "loss",
-        "epsilon",
-        "delta",
-        "violations",
-        "at least",
-        "tokens",
-        "if known",
-        "full only",
-    )
-    for row in rows:
-        table.add_row(
-            row.policy,
-            row.loss,
-            f"{row.epsilon:g}",
-            f"{row.delta:g}",
-            f"{row.rate:.3f}",
-            f"{row.low:.4f}" + ("" if row.holds else " !"),
-            f"{row.tokens:.1f}",
-            f"{row.known:.1f}",
-            f"{row.nothing:.3f}",
-        )
-    console.print(table)
-    broken = [row for row in rows if not row.holds]
-    if broken:
-        console.print(f"{len(broken)} of {len(rows)} certificates are violated more often than delta allows.")
-        raise typer.Exit(1)
-    console.print(
-        f"All {len(rows)} hold: the lower 95% limit of the rate of violations is at most delta.",
-        highlight=False,
-    )
+    found = {}
+    for name, said in ((router.bundle.candidate, predictions), (BAD, reversed_scales(predictions))):
+        for policy in policies(router, said, table, grid, tune):
+            found[f"{name}, cascade" if policy.cascade else name] = policy.replay, policy.order
+    return simulate(found, grid, n_images=images, draws=draws, seed=seed)

@@ -10,6 +10,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from training.cli.refusal import refuse
+
 
 def command(
     out: Annotated[Path, typer.Option(help="Folder for compare.html, compare.md and compare.json.")],
@@ -135,8 +137,7 @@ def command(
         console.print("Stopped; finished fits are kept. Go on with the same command.")
         raise typer.Exit(130) from None
     except (ValueError, OSError) as error:  # RecordError is a ValueError; messages have the remedy
-        console.print(f"Error: {error}", markup=False, soft_wrap=True)
-        raise typer.Exit(1) from None
+        refuse(error)
     for failure in comparison.failures:
         console.print(f"Not fitted: {failure.label}: {failure.error}", markup=False, soft_wrap=True)
     Console().print(

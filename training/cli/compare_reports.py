@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from training.cli.refusal import refuse
+
 
 def command(
     a: Annotated[Path, typer.Argument(metavar="A", help="A report.json, or the folder that holds one.")],
@@ -23,8 +25,7 @@ def command(
     try:
         found = compare(read_report(a), read_report(b), draws=draws, seed=seed)
     except ValueError as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(1) from None
+        refuse(error)
     if as_json:
         typer.echo(json.dumps(comparison_json(found), indent=1, ensure_ascii=False, allow_nan=False))
         return

@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from training.cli.refusal import refuse
+
 if TYPE_CHECKING:
     from training.fit import FitResult
 
@@ -67,8 +69,7 @@ def command(
         )
         result.bundle.write(out)
     except (ValueError, M3Error, OSError) as err:  # RecordError is a ValueError; messages have the remedy
-        Console(stderr=True).print(f"Error: {err}", markup=False, soft_wrap=True)
-        raise typer.Exit(1) from None
+        refuse(err)
     _tell(result, out, time.monotonic() - start)
 
 

@@ -25,6 +25,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from training.cli.refusal import refuse
+
 
 def command(
     out: Annotated[Path, typer.Option(help="Folder of the table; a table there is replaced.")],
@@ -90,6 +92,7 @@ def command(
     from data.records import write_outcomes
     from data.scoring import metric as known_metric
     from data.sources import SourceError, load
+    from data.unreadable import write_unreadable
     from training.cli.label import summary
     from training.importing.layout import LAYOUTS, Layout
     from training.importing.references import References
@@ -128,12 +131,12 @@ def command(
         if known is not None:
             table = replace(table, manifest={**table.manifest, "unanswered": known.total - len(known.found)})
         write_outcomes(out, table)
+        write_unreadable(out, (), {})  # of a table that was there before
     except (
         ValueError,
         OSError,
     ) as error:  # SourceError, RecordError, ScoringError: the message has the remedy
-        Console(stderr=True).print(f"Error: {error}", markup=False, soft_wrap=True)
-        raise typer.Exit(1) from None
+        refuse(error)
     Console().print(summary(table, out))
     if table.manifest.get("unanswered"):
         Console().print(

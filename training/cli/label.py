@@ -19,6 +19,9 @@ from rich.progress import Task as RichTask
 from rich.table import Table
 from rich.text import Text
 
+from m3_backbone.types import KvBudgetExceeded, PromptTooLong
+from training.cli.refusal import refuse
+
 if TYPE_CHECKING:
     from data.records import OutcomeTable
     from training.label import Tally
@@ -28,7 +31,12 @@ RESUME = "To resume: the same command continues where it stopped."
 
 
 def command(
-    dataset: Annotated[str, typer.Option(help="scalebench:SPLIT, NAME:SPLIT, NAME:FILE, or a file.")],
+    dataset: Annotated[
+        str,
+        typer.Option(
+            help="NAME:SPLIT, NAME:FILE or a file; @SPLIT at its end keeps that split. See docs/data.md."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the table; a run begun there is continued.")],
     backbone: Annotated[str, typer.Option(help="Checkpoint folder, hub name, or 'tiny'.")] = "tiny",
     limit: Annotated[int | None, typer.Option(min=1, help="Label at most so many samples.")] = None,
@@ -47,8 +55,18 @@ def command(
         int | None, typer.Option(min=1, help="Tokens of a prompt at most; the checkpoint names its own.")
     ] = None,
     reducer: Annotated[
-        str, typer.Option(help="average (M3's), or the paper's ablations spatial and sequential.")
+        str, typer.Option(help="average (M3's), or the paper's baselines spatial and sequential.")
     ] = "average",
+    ladder: Annotated[
+        str | None,
+        typer.Option(
+            help="Scales that a plain LLaVA checkpoint is pooled to without training, as in 1,9,36,144,576."
+        ),
+    ] = None,
+    vision_tower: Annotated[
+        str | None,
+        typer.Option(help="CLIP's folder or hub name, where the checkpoint's own does not resolve."),
+    ] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer at most.")] = 16,
     data_dir: Annotated[
         Path | None,
@@ -76,6 +94,7 @@ def command(
     from data.unreadable import write_unreadable
     from m3_backbone import EngineError, load_backbone
     from m3_backbone.prompt import CONVERSATIONS
+    from m3_backbone.scales import Ladder
     from training.interrupt import Interrupt, Stopped
     from training.label import Settings, label
     from training.parts import Part
@@ -94,14 +113,15 @@ def command(
             device=device,
             conversation=conversation,
             reducer=reducer,
+            ladder=None if ladder is None else Ladder.from_text(ladder),
+            vision_tower=vision_tower,
             kv_budget_bytes=kv_budget,
             prompt_limit=prompt_limit,
             compiled=compiled,
         )
-        ladder = some_of(model.ladder, asked)
+        labelled = some_of(model.ladder, asked)
     except ValueError as error:  # SourceError, CheckpointError, LabelError: the message has the remedy
-        console.print(f"Error: {error}")
-        raise typer.Exit(1) from None
+        refuse(error)
     settings = Settings(
         prompt=next(name for name, template in CONVERSATIONS.items() if template == model.template),
         dtype=dtype,
@@ -124,7 +144,7 @@ def command(
                 progress.reset(task, total=tally.total, completed=tally.resumed, description="labelling")
             scores = " ".join(
                 f"{scale}:{accuracy:.3f}"
-                for scale, accuracy in zip(ladder, tally.accuracy, strict=True)
+                for scale, accuracy in zip(labelled, tally.accuracy, strict=True)
                 if tally.done
             )
             progress.update(task, completed=tally.done, accuracy=scores)
@@ -141,15 +161,34 @@ def command(
             progress.stop()
             console.print(f"Interrupted; the shard in flight is lost. Finished shards are in {out}. {RESUME}")
             raise typer.Exit(130) from None
+        except PromptTooLong as error:  # the same command would stop there again
+            progress.stop()
+            refuse(
+                f"{error} {_remedy(error, prompt_limit, max_new_tokens)} Finished shards in {out} are kept."
+            )
         except (OSError, PrefetchError, EngineError) as error:  # not the user's doing: what is done stays
             progress.stop()
             console.print(f"Stopped: {error}\nFinished shards are in {out}. {RESUME}")
             raise typer.Exit(1) from None
         except ValueError as error:
             progress.stop()
-            console.print(f"Error: {error}")
-            raise typer.Exit(1) from None
+            refuse(error)
     Console().print(summary(table, out))
+
+
+def _remedy(error: PromptTooLong, prompt_limit: int | None, max_new_tokens: int) -> str:
+    """Which option to change where a question does not fit at one of the scales, all of which are asked."""
+    option = None
+    if isinstance(error, KvBudgetExceeded):
+        option = "--kv-budget"
+    elif prompt_limit is not None:
+        option = "--prompt-limit"
+    if option is not None:
+        return f"Every scale is labelled: give a larger {option}, or none, and the run continues."
+    return (
+        f"Every scale is labelled, with room for {max_new_tokens} new tokens (--max-new-tokens): leave that "
+        "question out of the data set, or label the scales at which it fits (--scales) into another folder."
+    )
 
 
 class _Rate(ProgressColumn):
@@ -180,6 +219,8 @@ def _unreadable(table: OutcomeTable) -> dict[str, str]:
 
 def summary(table: OutcomeTable, out: Path) -> Table:
     """Scores and tokens by scale, for the terminal."""
+    from data.unreadable import NAME, listed_images
+
     shown = Table(title=f"{len(table)} samples of {len(table.image_ids)} images in {out}")
     for column in ("scale", "score", "visual tokens", "answer tokens"):
         shown.add_column(column, justify="right")
@@ -193,8 +234,14 @@ def summary(table: OutcomeTable, out: Path) -> Table:
     shown.add_row("best of all", f"{table.scores.max(axis=1).mean():.4f}", "", "")
     notes = []
     if unreadable := _unreadable(table):
-        notes.append(f"{len(unreadable)} images could not be opened; unreadable.jsonl has their questions.")
+        rest = len(unreadable.keys() - listed_images(out))
+        of = f"the questions of {len(unreadable) - rest} of them" if rest else "the questions"
+        notes.append(f"{_counted(len(unreadable), 'image')} could not be opened; {NAME} has {of}.")
     if isinstance(left_out := table.manifest.get("left_out"), dict):
-        notes += [f"{count} rows were left out for {reason}." for reason, count in left_out.items()]
+        notes += [f"{_counted(count, 'row')} left out for {reason}." for reason, count in left_out.items()]
     shown.caption = "\n".join(notes) or None
     return shown
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -10,16 +10,21 @@ from typing import Any
 import typer
 
 VERBS: dict[str, tuple[str, str]] = {
+    "scalebench": (
+        "training.cli.scalebench:command",
+        "List ScaleBench's splits, draw contact sheets, keep its hashes.",
+    ),
     "backbone": ("training.cli.backbone:command", "Train m3-tiny from nothing."),
     "label": ("training.cli.label:command", "Run a backbone over a data set at every scale."),
     "bench-backbone": (
         "training.cli.bench_backbone:command",
         "Measure the backbone against the reference's way.",
     ),
-    "merge": ("training.cli.merge:command", "Merge the parts of a table that several machines labelled."),
+    "bench-service": ("training.cli.bench_service:command", "Measure the service under load."),
+    "merge": ("training.cli.merge:command", "Merge tables of parts or of some scales."),
     "import": (
         "training.cli.import_outcomes:command",
-        "Make an outcome table of what another program answered.",
+        "Make a table of another program's answers.",
     ),
     "fit": ("training.cli.fit:command", "Fit a router on outcome tables and write its bundle."),
     "certify": ("training.cli.certify:command", "Certify a bundle's accuracy drops and token budgets."),
@@ -32,21 +37,29 @@ VERBS: dict[str, tuple[str, str]] = {
     "compare": ("training.cli.compare:command", "Compare all candidates on the same outcome tables."),
     "compare-reports": (
         "training.cli.compare_reports:command",
-        "Show what changed between two reports, and whether it is more than chance.",
+        "Show what differs between two reports.",
     ),
 }
 """Verb -> (module:function, one line for the overview)."""
 
 
 def main() -> None:
-    """Entry point of the script ``m3-train``."""
+    """Entry point of the script ``m3-train``.
+
+    Exit codes: 0 done, 1 stopped by what the user did not do (a full disk) or a finding against what was
+    tried (`certify --simulate`), 2 wrong use or a domain error, 130 interrupted.
+    """
     build(sys.argv[1:])(prog_name="m3-train")
 
 
 def build(arguments: list[str]) -> typer.Typer:
     """The app for these arguments: only the verb that they name is imported."""
     app = typer.Typer(
-        help="Offline side of m3-router: train, label, fit, certify, report.", no_args_is_help=True
+        help="Offline side of m3-router: train, label, fit, certify, report.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
     )
     app.callback()(_overview)
     named = next((argument for argument in arguments if not argument.startswith("-")), None)

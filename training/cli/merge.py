@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from training.cli.refusal import refuse
+
 
 def command(
     parts: Annotated[
@@ -25,6 +27,5 @@ def command(
     try:
         table = merge(parts, out)
     except (ValueError, OSError) as error:  # RecordError is a ValueError: the message has the remedy
-        Console(stderr=True).print(f"Error: {error}", markup=False, soft_wrap=True)
-        raise typer.Exit(1) from None
+        refuse(error)
     Console().print(summary(table, out))

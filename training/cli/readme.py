@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from training.cli.refusal import refuse
+
 
 def command(
     readme: Annotated[
@@ -39,8 +41,7 @@ def command(
         if after != before:
             write_bytes(path, after.encode("utf-8"))
     except (ValueError, M3Error, OSError) as error:  # ReadmeError and RecordError are ValueErrors
-        Console(stderr=True).print(f"Error: {error}", markup=False, soft_wrap=True)
-        raise typer.Exit(1) from None
+        refuse(error)
     was, now = blocks(before), blocks(after)
     changed = [name for name in now if now[name] != was[name]]
     Console().print(

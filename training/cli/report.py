@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from training.cli.refusal import refuse
+
 if TYPE_CHECKING:
     from router.constraints import Constraints
     from training.report.timing import Times
@@ -127,8 +129,7 @@ def command(
         report = make_report(inputs, provenance, draws=draws, seed=seed, times=clock, peers=peers)
         written = write_report(report, out, examples=examples, data_dir=data_dir)
     except (ValueError, M3Error, OSError) as error:  # RecordError is a ValueError; messages have the remedy
-        console.print(f"Error: {error}", markup=False, soft_wrap=True)
-        raise typer.Exit(1) from None
+        refuse(error)
     _done(headline(report), written, start)
 
 

@@ -1,7 +1,7 @@
 """What routing itself costs, in FLOPs per request: the route inputs that a candidate reads, and its own work.
 
-Reports leave it out (`m3_backbone.cost` says why); here it is charged, because candidates differ in it. One
-multiply-accumulate is 2 FLOPs, a comparison is 1.
+Reports and comparisons charge it; `m3_backbone.cost` leaves it out. One multiply-accumulate is 2 FLOPs, a
+comparison is 1.
 """
 
 from __future__ import annotations

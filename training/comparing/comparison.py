@@ -88,8 +88,8 @@ def compare(
             f"{main.name} could not be fitted ({why}), and differences are to it: mend it, or name another "
             "with --main."
         )
-    fits_without = _grouped(fitter, without, told)
-    fits_of_fractions = _grouped(fitter, fractions, told)
+    fits_without = _grouped(fitter, without, told, wanted.again)
+    fits_of_fractions = _grouped(fitter, fractions, told, wanted.again)
     told("comparing")
     scorer = Scorer(fitter.tables, tolerance=fitter.tolerance, draws=draws, seed=seed)
     return Comparison(
@@ -123,9 +123,11 @@ def _by_name(fits: Sequence[Fit]) -> dict[str, list[Fit]]:
     return found
 
 
-def _grouped(fitter: Fitter, jobs: Mapping[Key, Sequence[Job]], told: Told) -> dict[Key, list[Fit]]:
+def _grouped(
+    fitter: Fitter, jobs: Mapping[Key, Sequence[Job]], told: Told, again: Sequence[str]
+) -> dict[Key, list[Fit]]:
     """The fits of every group of jobs, each of a variant of its own; a group of which none could be made is
     left out."""
-    fits = fitter.run([job for some in jobs.values() for job in some], told)
+    fits = fitter.run([job for some in jobs.values() for job in some], told, again)
     found = {key: [fit for fit in fits if fit.about.variant == some[0].variant] for key, some in jobs.items()}
     return {key: ones for key, ones in found.items() if ones}

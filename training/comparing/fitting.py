@@ -5,13 +5,17 @@ Fits that run side by side do so in processes: Python's lock hardly lets small n
 
 from __future__ import annotations
 
+import os
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from itertools import chain
+from multiprocessing import get_context, parent_process
 
 from training.comparing.fits import Fit, Fits
-from training.comparing.jobs import Job
+from training.comparing.jobs import Job, together
 from training.comparing.maker import Maker
 from training.comparing.tables import Tables
 
@@ -43,16 +47,17 @@ class Fitter:
 
     def __post_init__(self) -> None:
         self._fingerprint = self.tables.fingerprint
+        self._fresh: set[str] = set()  # files that were made by this one
 
     def run(self, jobs: Sequence[Job], told: Told, again: Sequence[str] = ()) -> list[Fit]:
         """The fits of ``jobs`` in their order, without those that failed.
 
-        again: names of candidates that are fitted anew, because their code has changed. Raises `OSError`
-        where a result cannot be written.
+        again: names of candidates that are fitted anew, once, because their code has changed. Raises
+        `OSError` where a result cannot be written.
         """
         names = [job.file_name(self._fingerprint, self.tolerance) for job in jobs]
         found = [
-            None if job.candidate.name in again else self.fits.read(name)
+            None if job.candidate.name in again and name not in self._fresh else self.fits.read(name)
             for job, name in zip(jobs, names, strict=True)
         ]
         missing = [at for at, fit in enumerate(found) if fit is None]
@@ -65,6 +70,7 @@ class Fitter:
                 told(f"{which_of}: {job.label} failed: {made}")
                 continue
             self.fits.write(names[at], made)
+            self._fresh.add(names[at])
             found[at] = made
             told(f"{which_of}: {job.label}, {made.about.seconds:.0f} s of CPU time")
         self.failures += [failed[at] for at in sorted(failed)]
@@ -72,24 +78,45 @@ class Fitter:
 
     def _made(self, jobs: Sequence[Job], told: Told) -> Iterator[tuple[int, Fit | str]]:
         """(place among ``jobs``, the fit or the error in a line), as they get ready."""
+        groups = together(jobs)
         if self.processes < 2 or len(jobs) < 2:
             maker = Maker(self.tables, self.tolerance)
-            for at, job in enumerate(jobs):
-                told(f"fitting {job.label}")
-                yield at, _attempt(maker, job)
+            for at in chain.from_iterable(groups):
+                told(f"fitting {jobs[at].label}")
+                yield at, _attempt(maker, jobs[at])
             return
         told(f"fitting {len(jobs)}, {self.processes} at a time")
-        pool = ProcessPoolExecutor(
-            self.processes, get_context("spawn"), initializer=_begin, initargs=(self.tables, self.tolerance)
-        )
+        waiting = deque(groups)
+        running: dict[Future[Fit | str], tuple[ProcessPoolExecutor, list[int]]] = {}
+
+        def begin(process: ProcessPoolExecutor, places: list[int]) -> None:
+            running[process.submit(_work, jobs[places[0]])] = process, places
+
+        processes = [self._process() for _ in range(min(self.processes, len(groups)))]
         try:
-            places: dict[Future[Fit | str], int] = {
-                pool.submit(_work, job): at for at, job in enumerate(jobs)
-            }
-            for future in as_completed(places):
-                yield places[future], future.result()
+            for process in processes:
+                begin(process, waiting.popleft())
+            while running:
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    process, (at, *rest) = running.pop(future)
+                    try:
+                        made = future.result()
+                    except BrokenExecutor:  # killed, most likely for its memory
+                        made = "its process ended without a word: is there enough memory?"
+                        processes.append(process := self._process())
+                    if rest or waiting:
+                        begin(process, rest or waiting.popleft())  # before this one is written
+                    yield at, made
         finally:
-            pool.shutdown(cancel_futures=True)
+            for process in processes:
+                process.shutdown(wait=False, cancel_futures=True)
+            for process in processes:
+                process.shutdown()
+
+    def _process(self) -> ProcessPoolExecutor:
+        """A process of its own, for jobs of one group must follow each other there."""
+        context = get_context("spawn")
+        return ProcessPoolExecutor(1, context, initializer=_begin, initargs=(self.tables, self.tolerance))
 
 
 def _attempt(maker: Maker, job: Job) -> Fit | str:
@@ -105,7 +132,16 @@ _maker: Maker  # of a process that fits; the one that asks has none
 
 def _begin(tables: Tables, tolerance: float) -> None:
     global _maker
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _maker = Maker(tables, tolerance)
+
+
+def _end_with_parent() -> None:
+    """A comparison that is killed leaves no process behind that goes on fitting."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _work(job: Job) -> Fit | str:

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from router.features import Float32
 from training.calibrate import calibrated, fit_calibration
-from training.candidates.base import Charged, Examples, Fitted, Frontier
+from training.candidates.base import Candidate, Charged, Composed, Examples, Fitted, Frontier
 from training.comparing.charges import charge_of
 from training.comparing.fits import About, Fit
-from training.comparing.jobs import Job, subset
+from training.comparing.jobs import Job, identity, parts_of, subset
 from training.comparing.tables import Tables
 from training.evaluation.settings import Settings, at_prices, by_expected_score, sweep
 from training.fit import build_spec
@@ -34,6 +34,8 @@ class Maker:
 
     def __post_init__(self) -> None:
         self._kept: tuple[Any, tuple[Examples, Examples, Examples]] | None = None
+        self._fitted: dict[str, tuple[Fitted, float]] = {}  # on the examples kept and with ``_seed``
+        self._seed: int | None = None
 
     def make(self, job: Job) -> Fit:
         """Raises whatever the candidate raises."""
@@ -72,8 +74,8 @@ class Maker:
         candidate = job.candidate
         rows = subset(self.tables.train, part, job.fraction, job.seed)
         examples, tune, other = self._examples(candidate.groups, rows, asked)
-        start = time.process_time()
-        fitted = candidate.fit(examples, seed=job.seed, threads=1)
+        fitted, spent = self._fit(candidate, examples, job.seed)
+        start = time.process_time() - spent
         if isinstance(fitted, Frontier):
             if self.tables.folds:
                 raise ValueError("it makes settings of its own, which folds cannot share: compare on a split")
@@ -89,13 +91,28 @@ class Maker:
         charge = charge_of(alone, candidate.groups, self.tables.table)
         return _Run(rows, asked, fitted, seconds, charge, score, calibrated(maps, raw).score)
 
+    def _fit(self, candidate: Candidate, examples: Examples, seed: int) -> tuple[Fitted, float]:
+        """(the candidate on the examples that are kept, CPU seconds that it took with all its parts)."""
+        if seed != self._seed:
+            self._fitted, self._seed = {}, seed
+        key = identity(candidate)
+        if key not in self._fitted:
+            parts = [self._fit(part, examples, seed) for part in parts_of(candidate)]
+            start = time.process_time()
+            if isinstance(candidate, Composed):
+                fitted = candidate.fit_from(examples, [part for part, _ in parts], seed=seed, threads=1)
+            else:
+                fitted = candidate.fit(examples, seed=seed, threads=1)
+            self._fitted[key] = fitted, time.process_time() - start + sum(spent for _, spent in parts)
+        return self._fitted[key]
+
     def _examples(
         self, groups: tuple[str, ...], rows: Rows, asked: Rows
     ) -> tuple[Examples, Examples, Examples]:
         """Those fitted on, tune's and those asked about; the last ones are kept, for the next seed."""
         key = (groups, rows.tobytes(), asked.tobytes())
         if self._kept is None or self._kept[0] != key:
-            self._kept = None  # frees the memory of the last ones first
+            self._kept, self._fitted = None, {}  # frees the memory of the last ones first
             train = self.tables.train.take(rows)
             spec = build_spec(train, groups)
             tables = (train, self.tables.tune, self.tables.table.take(asked))

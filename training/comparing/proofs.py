@@ -1,8 +1,8 @@
 """Whether certificates would hold for every candidate: its path, certified on many draws from the table.
 
 The compared table is the population (`training.certificates.simulate`). A path runs from the full scale for
-all over a candidate's settings, the dearest first; no label chose them. (`m3-train certify` has settings
-between the two, at prices below 0.)
+all over a candidate's settings, the dearest first; no label chose them. (`m3-train certify` learns
+a better order, on tune.)
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from data.records import OutcomeTable
 from router.constraints import LossName
 from training.certificates.grid import Grid
+from training.certificates.ordering import as_given
 from training.certificates.played import Played
 from training.certificates.simulate import BAD, Simulated, simulate
 from training.comparing.fits import Fit
@@ -54,7 +55,8 @@ def proofs(
     ``main`` gives the smallest scale it gives the full one, and the other way round."""
     policies = {name: played(ones[0], table) for name, ones in fits.items()}
     policies[BAD] = reverse(policies[main])
-    cells = simulate(policies, GRID, draws=draws, seed=seed)
+    ordered = {name: (policy, as_given(policy, GRID)) for name, policy in policies.items()}
+    cells = simulate(ordered, GRID, draws=draws, seed=seed)
     return tuple(Proof(name, tuple(c for c in cells if c.policy == name)) for name in policies)
 
 

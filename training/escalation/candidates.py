@@ -8,7 +8,7 @@ learned). Every pass is charged.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,8 +49,19 @@ class HybridCascade:
 
     def fit(self, examples: Examples, *, seed: int, threads: int) -> FittedCascade:
         """Fits the first look; the second one needs it calibrated, which is done with ``tune``."""
-        fitted = self.first.fit(examples, seed=seed, threads=threads)
-        return FittedCascade(self, examples, fitted, held_out(fitted, self.first.name), seed, threads)
+        first = self.first.fit(examples, seed=seed, threads=threads)
+        return self.fit_from(examples, [first], seed=seed, threads=threads)
+
+    @property
+    def parts(self) -> tuple[Candidate, ...]:
+        return (self.first,)
+
+    def fit_from(
+        self, examples: Examples, fitted: Sequence[Any], *, seed: int, threads: int
+    ) -> FittedCascade:
+        """See `training.candidates.base.Composed`."""
+        (first,) = fitted
+        return FittedCascade(self, examples, first, held_out(first, self.first.name), seed, threads)
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,10 @@ class Measured:
     cost_draws: Mapping[str, Floats]
 
 
+SUMS: type[np.floating] = np.float32
+"""What sums over images are kept in: their rounding depends on the machine, float64 takes twice the time."""
+
+
 def interval(draws: NDArray[np.floating], confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Percentile interval of [B] draws. Order statistics, not interpolated: draws may be infinite."""
     tail = (1 - confidence) / 2
@@ -66,7 +70,7 @@ def measure(
     per_image = np.bincount(image_of).astype(np.float64)
 
     layers = {"accuracy": scores, **costs}
-    sums = np.empty((len(per_image), sum(len(s.targets) for s in settings) * len(layers)), np.float32)
+    sums = np.empty((len(per_image), sum(len(s.targets) for s in settings) * len(layers)), SUMS)
     points = np.empty(sums.shape[1])
     rows, at = np.arange(n), 0
     for setting in settings:
@@ -87,7 +91,7 @@ def measure(
     done = 0
     for counts in image_counts(len(per_image), draws, seed):
         block = slice(done, done + len(counts))
-        resampled[block] = (counts.astype(np.float32) @ sums) * np.where(points, points, 1.0)
+        resampled[block] = (counts.astype(SUMS) @ sums) * np.where(points, points, 1.0)
         resampled[block] /= (counts @ per_image)[:, None]
         done += len(counts)
     return _unpack(settings, list(layers), points, resampled)

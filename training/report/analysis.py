@@ -90,8 +90,9 @@ class Report:
     peers: Peers | None = None
 
     def parts(self, by: str) -> tuple[Family, ...]:
-        """by: "family" or "data set"."""
-        return self.families if by == "family" else self.datasets
+        """by: "family" or "data set". Empty where no family is named: the whole is its only part."""
+        found = self.families if by == "family" else self.datasets
+        return () if [f.name for f in found] == [UNNAMED] else found
 
     @property
     def dataset(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from data.scalebench import MEASURES
 from training.report import data_tables, stacks, tables, words
 from training.report.analysis import Report
 from training.report.markup import Cell, figure, paragraph, section, table, with_range
@@ -64,7 +65,7 @@ def difficulty(report: Report) -> str:
     pictures = [
         figure(
             stacks.difficulty(report, measure, at),
-            f"{words.clipped(measure.name, 60)}: {measure.n:,} questions"
+            f"{_meaning(report, measure.name)}: {measure.n:,} questions"
             + (f" of {words.clipped(', '.join(measure.families), 200)}." if measure.families else "."),
         )
         for at, measure in enumerate(drawn)
@@ -84,6 +85,13 @@ def difficulty(report: Report) -> str:
         "<details><summary>Accuracy in the same bins</summary>"
         f"{sheet(data_tables.difficulty(report))}</details>",
     )
+
+
+def _meaning(report: Report, name: str) -> str:
+    """The measure's name, and what it is where the data set is this project's own."""
+    own = set(report.inputs.table.datasets) == {"scalebench"}
+    said = MEASURES.get(name) if own else None
+    return words.clipped(name, 60) if said is None else f"{name}, {said}"
 
 
 def shifts(report: Report) -> str:

@@ -177,6 +177,11 @@ def _provenance(report: Report) -> str:
     return section("Provenance", facts(rows))
 
 
+def _brief(value: object) -> object:
+    """The value, or where it is long (tables of what requests looked like) a mark; report.json has it all."""
+    return value if len(json.dumps(value)) <= 200 else "…"
+
+
 def provenance_facts(p: Mapping[str, Any]) -> list[tuple[str, Cell]]:
     """What `training.report.provenance.collect` found, for people."""
     rows: list[tuple[str, Cell]] = [
@@ -197,7 +202,8 @@ def provenance_facts(p: Mapping[str, Any]) -> list[tuple[str, Cell]]:
                 f"ONNX sha256 {p['bundle']['onnx_sha256']}",
             )
         )
-        rows.append(("fitted with", json.dumps(p["bundle"]["provenance"], ensure_ascii=False)))
+        known = {key: _brief(value) for key, value in p["bundle"]["provenance"].items()}
+        rows.append(("fitted with", json.dumps(known, ensure_ascii=False)))
     rows += [
         ("bootstrap", f"{p['bootstrap_draws']} draws by image, seed {p['seeds']['bootstrap']}"),
         (

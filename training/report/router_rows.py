@@ -27,6 +27,7 @@ def router_json(report: Report) -> dict[str, Any]:
                     key: getattr(c.certificate, key)
                     for key in ("loss", "epsilon", "delta", "n_images", "bound")
                 },
+                "cascade": c.cascade,
                 "loss_here": estimate_json(c.loss),
                 "visual_tokens": estimate_json(c.visual_tokens),
                 "saved": estimate_json(c.saved),

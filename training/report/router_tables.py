@@ -38,7 +38,7 @@ def certificates(report: Report) -> Sheet:
     """Every certificate shown: its promise, and what came of it on this split."""
     rows = tuple(
         (
-            Value(f"{c.certificate.loss} ≤ {100 * c.certificate.epsilon:g}"),
+            Value(f"{c.certificate.loss} ≤ {100 * c.certificate.epsilon:g}{', hybrid' if c.cascade else ''}"),
             Value(f"{100 * c.certificate.bound:.2f}"),
             Value(points(c.loss.value).removeprefix("+"), points_range(c.loss)),
             Value(number(c.visual_tokens.value)),
@@ -135,11 +135,11 @@ def _small(share: float) -> str:
 
 def _share(e: Estimate) -> Value:
     if math.isinf(e.value):
-        return Value("not reached")
+        return Value("never")
     if not math.isfinite(e.value):
         return Value("–")
     if math.isinf(e.high):
-        return Value(percent(e.value), f"{percent(e.low)} to not reached")
+        return Value(percent(e.value), f"{percent(e.low)} to never")
     return Value(percent(e.value), percent_range(e))
 
 

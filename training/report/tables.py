@@ -62,9 +62,9 @@ def _points(e: Estimate) -> Value:
 
 def _percent(e: Estimate) -> Value:
     if math.isfinite(e.value):
-        low = percent(e.low) if math.isfinite(e.low) else "not reached"
+        low = percent(e.low) if math.isfinite(e.low) else "never"
         return Value(percent(e.value), f"{low} to {percent(e.high)}")
-    return Value("not reached" if e.value < 0 else "–")
+    return Value("never" if e.value < 0 else "–")
 
 
 def policies(report: Report) -> Sheet:
@@ -205,7 +205,7 @@ def equal_accuracy(report: Report, cost: str) -> Sheet:
     e = report.evaluation
     found = e.equal_accuracy[cost]
     rivals = list(found[0].saved)
-    head = ["accuracy", "router", *rivals, *(f"saved against {name}" for name in rivals)]
+    head = ["accuracy", "router", *rivals, *(f"saved vs {name}" for name in rivals)]
     rows = []
     for row in found:
         below = "best fixed" if row.slack == 0 else f"best fixed − {100 * row.slack:g}"
@@ -217,7 +217,11 @@ def equal_accuracy(report: Report, cost: str) -> Sheet:
                 *(_percent(row.saved[name]) for name in rivals),
             ]
         )
-    return _sheet(f"Mean {words.COSTS[cost]} that each curve needs for the same accuracy.", head, rows)
+    caption = (
+        f"Mean {words.COSTS[cost]} that each curve needs for the same accuracy, and what the router saves; "
+        "never: no setting reaches it."
+    )
+    return _sheet(caption, head, rows)
 
 
 def families(report: Report, by: str = "family") -> Sheet:

@@ -9,9 +9,34 @@ from router.constraints import LOSS
 from training.evaluation.comparison import HULL, Estimate
 from training.evaluation.results import TOKENS, PolicyResult
 from training.report.analysis import Report
-from training.report.certified import covering
+from training.report.formats import (
+    clipped,
+    number,
+    percent,
+    percent_range,
+    points,
+    points_range,
+)
+from training.report.promises import certificate, in_points, loss_name
 
-MINUS = "−"
+__all__ = [
+    "COSTS",
+    "RIVALS",
+    "certificate",
+    "clipped",
+    "granularity",
+    "headline",
+    "number",
+    "percent",
+    "percent_range",
+    "points",
+    "points_range",
+    "reachable",
+    "sentences",
+    "setting",
+    "verdict",
+]
+
 RIVALS = {HULL: "fixed scales mixed at random", "lookup": "a lookup by family and question kind"}
 COSTS = {
     "visual_tokens": "visual tokens",
@@ -20,42 +45,6 @@ COSTS = {
     "ms_7b": "ms at 7B",
 }
 """Costs of a report, in their order -> what tables call them."""
-
-
-def percent(share: float, digits: int = 1) -> str:
-    """0.871 -> 87.1%; an en dash where there is no number."""
-    return f"{100 * share:.{digits}f}%".replace("-", MINUS) if math.isfinite(share) else "–"
-
-
-def points(difference: float) -> str:
-    """0.0123 -> +1.2."""
-    if not math.isfinite(difference):
-        return "–"
-    rounded = round(100 * difference, 1) + 0.0  # + 0.0: no negative zero
-    return f"{rounded:+.1f}".replace("-", MINUS) if rounded else "0.0"
-
-
-def number(value: float) -> str:
-    """Three digits and a magnitude, for tokens and FLOPs alike."""
-    if not math.isfinite(value):
-        return "–"
-    for size, letter in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
-        if abs(value) >= size:
-            return f"{value / size:.3g} {letter}"
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def clipped(value: str, most: int) -> str:
-    """A text of the data as far as a page has room for it."""
-    return value if len(value) <= most else f"{value[: most - 1]}…"
-
-
-def points_range(e: Estimate) -> str:
-    return f"{points(e.low)} to {points(e.high)}"
-
-
-def percent_range(e: Estimate, digits: int = 1) -> str:
-    return f"{percent(e.low, digits)} to {percent(e.high, digits)}"
 
 
 def headline(report: Report) -> str:
@@ -77,13 +66,18 @@ def headline(report: Report) -> str:
     at_7b = f", {' and '.join(others)} at 7B," if others else ""
     return (
         f"{percent(abs(saved.value))} {_less(saved.value, 'fewer', 'visual tokens')} than {best} "
-        f"({percent_range(saved)}){at_7b} at {points(lost.value)} points of accuracy ({points_range(lost)}), "
+        f"({_unsigned(saved)}){at_7b} at {points(lost.value)} points of accuracy ({points_range(lost)}), "
         f"{points(gain.value)} points ({points_range(gain)}) against fixed scales mixed to equal tokens."
     )
 
 
 def _less(saved: float, less: str, what: str) -> str:
     return f"{less if saved >= 0 else 'more'} {what}"
+
+
+def _unsigned(saved: Estimate) -> str:
+    """The interval of what is said to be fewer, or more."""
+    return percent_range(saved if saved.value >= 0 else Estimate(-saved.value, -saved.high, -saved.low))
 
 
 def sentences(report: Report) -> list[str]:
@@ -115,39 +109,8 @@ def _at_setting(report: Report, operating: PolicyResult) -> str:
     asked = report.inputs.asked
     if operating.role != "accuracy_drop" or asked is None:
         return _SETTINGS[operating.role]
-    return f"at the setting certified for a {asked.loss or LOSS} of {_points(asked.accuracy_drop or 0)}"
-
-
-def certificate(report: Report) -> str:
-    """What is promised of the router, and of which setting."""
-    full = report.evaluation.scales[-1]
-    router = report.inputs.router
-    if router is None or not router.bundle.certificates.accuracy:
-        return "No accuracy drop of this router is certified: m3-train certify does that."
-    if not report.certified:
-        return (
-            f"Certified is nothing cheaper than scale {full}: too few images, or too much lost, on certify."
-        )
-    first = report.certified[0].certificate
-    sure = (
-        f"with probability {percent(1 - first.delta, 0)} over the {first.n_images:,} images of certify, and "
-        f"for images like them, the mean loss against scale {full} is"
-    )
-    asked = report.inputs.asked
-    if asked is not None:
-        at = covering(router.bundle.certificates, asked)
-        return f"Certified: {sure} at most {_points(at.epsilon)} ({at.loss})."
-    told = [
-        f"at most {_points(c.certificate.epsilon)} ({c.certificate.loss}) with "
-        f"{number(c.visual_tokens.value)} visual tokens"
-        for c in report.certified
-        if c.certificate.loss == first.loss
-    ]
-    return f"Certified, each by itself: {sure} {', '.join(told)}. The setting above is not one of these."
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:g} point{'' if round(100 * share, 9) == 1 else 's'}"
+    loss = loss_name(asked.loss or LOSS)
+    return f"at the setting certified for a {loss} of {in_points(asked.accuracy_drop or 0)}"
 
 
 def hybrid(report: Report) -> list[str]:

@@ -40,7 +40,25 @@ def make_report(
     peers: Peers | None = None,
 ) -> Report:
     """Evaluate and analyse. times: of a 7B model, left out the paper's. Raises `ValueError` for an empty
-    table."""
+    table.
+
+    BLAS runs in one thread: several wait for each other by spinning, which takes longer than one on a machine
+    that does something else as well.
+    """
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
+
+    with threadpool_limits(limits=1, user_api="blas"):
+        return _report(inputs, provenance, draws, seed, times, peers)
+
+
+def _report(
+    inputs: Inputs,
+    provenance: Mapping[str, Any],
+    draws: int,
+    seed: int,
+    times: Times | None,
+    peers: Peers | None,
+) -> Report:
     table, clock = inputs.table, times or paper_times()
     found = contenders(inputs)
     flops_7b = price(table, Architecture.llava_7b())

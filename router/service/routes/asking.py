@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 
 from router.service.bodies import AnswerBody, CompareBody, RouteBody
+from router.service.cascading import alone
 from router.service.comparing import compare as compare_scales
 from router.service.replies import compare_body, route_body
 from router.service.routes.described import ASK, ERRORS
@@ -28,7 +29,7 @@ async def answer(request: Request, service: Annotated[Service, Depends(service_o
 async def route(request: Request, service: Annotated[Service, Depends(service_of)]) -> RouteBody:
     """The decision alone: nothing is generated."""
     ask = await service.read(request)
-    routed = await while_connected(
+    found = await while_connected(
         request,
         service.pipeline.route(
             ask.image,
@@ -39,6 +40,7 @@ async def route(request: Request, service: Annotated[Service, Depends(service_of
             owner=ask.owner,
         ),
     )
+    routed = alone(found)
     service.record([routed], routed.timings_ms, endpoint="/v1/route", request_id=ask.request_id)
     return route_body(routed, service.pipeline, ask.request_id)
 

@@ -34,6 +34,7 @@ async def ready(service: Annotated[Service, Depends(service_of)]) -> ReadyBody:
         model=service.model,
         router=service.router_version,
         scales=list(engine.ladder),
+        aspect=engine.aspect,
         queued=state.queued,
         running=state.running,
         cached_images=state.cached_images,

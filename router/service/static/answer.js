@@ -66,7 +66,8 @@ function showReply(entry) {
   showOdds(decision, reply.scale);
   $("certified").textContent = decision.certified ? "certified" : "not certified";
   $("certified").className = decision.certified ? "badge good" : "badge";
-  $("reason").textContent = `${decision.policy.replaceAll("_", " ")}: ${decision.reason}.`;
+  const policy = decision.policy.replaceAll("_", " "), named = decision.reason.startsWith(policy);
+  $("reason").textContent = `${named ? "" : `${policy}: `}${decision.reason}.`;
   $("times").replaceChildren(...Object.entries(reply.timings_ms).map(([stage, ms]) =>
     make("li", "", make("span", "", `${stage} `), milliseconds(ms))));
   $("json").textContent = JSON.stringify(reply, null, 2);

@@ -13,12 +13,12 @@ function scaleCard(at, entry) {
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", gridOf(at.scale, at.visual_tokens, "drawn over the picture").words);
     card.append(canvas);
-    requestAnimationFrame(() => drawPicture(canvas, picture.image, Math.sqrt(at.scale), at.visual_tokens === at.scale));
+    requestAnimationFrame(() => drawPicture(canvas, picture.image, Math.sqrt(at.scale)));
   }
   const marks = make("p", "marks");
   if (chosen) card.append(badge(reply.decision.policy === "fixed" ? "asked for" : "router’s choice", "accent choice"));
   if (at.error) {
-    card.append(make("h3", "", visualTokens(at.visual_tokens)), make("p", "note bad", at.error.message), marks);
+    card.append(make("h3", "", visualTokens(at.visual_tokens)), make("p", "note bad", at.error.message));
     return card;
   }
   if (right !== undefined) marks.append(isRight(at.answer, right) ? badge("✓ right", "good") : badge("✗ wrong", "bad"));
@@ -33,7 +33,7 @@ function scaleCard(at, entry) {
   card.append(
     make("h3", "", visualTokens(at.visual_tokens)),
     make("p", "answer", at.answer || "(nothing)"),
-    marks,
+    ...(right === undefined ? [] : [marks]),
     make("p", "note", ...facts.filter(Boolean).flatMap((fact) => [fact, document.createElement("br")]).slice(0, -1)),
   );
   return card;

@@ -15,27 +15,37 @@ async function pictureOf(blob, name, example = null) {
   return { name, blob, image, example };
 }
 
-// How the picture lies on the model's square. A model of several views first sees the whole of it, unpadded.
-function placeOf(image, size, padded) {
+let aspect = "pad";   // how the model that is served makes pictures square, as /ready says
+
+// Where the picture and the grid of its tokens lie on the canvas. pad: the grid is that of the padded square.
+// anyres: the first of several views is the whole picture, unpadded. square: only the middle is seen.
+function placeOf(image, size) {
   const fit = size / Math.max(image.naturalWidth, image.naturalHeight);
   const width = image.naturalWidth * fit, height = image.naturalHeight * fit;
   const picture = { x: (size - width) / 2, y: (size - height) / 2, width, height };
-  return { picture, grid: padded ? { x: 0, y: 0, width: size, height: size } : picture };
+  const middle = Math.min(width, height), at = (size - middle) / 2;
+  const grids = {
+    pad: { x: 0, y: 0, width: size, height: size },
+    anyres: picture,
+    square: { x: at, y: at, width: middle, height: middle },
+  };
+  return { picture, grid: grids[aspect] };
 }
 
 // side: of the grid, in tokens; 0 draws none.
-function drawPicture(canvas, image, side, padded = true) {
+function drawPicture(canvas, image, side) {
   const density = window.devicePixelRatio || 1;
   const size = Math.max(1, Math.round(Math.min(canvas.clientWidth, canvas.clientHeight) * density));
   if (canvas.width !== size || canvas.height !== size) canvas.width = canvas.height = size;
-  const pen = canvas.getContext("2d"), { picture, grid } = placeOf(image, size, padded);
+  const pen = canvas.getContext("2d"), { picture, grid } = placeOf(image, size);
   pen.clearRect(0, 0, size, size);
-  if (padded) {
+  if (aspect === "pad") {
     pen.fillStyle = PADDING;
     pen.fillRect(0, 0, size, size);
   }
   pen.imageSmoothingQuality = "high";
   pen.drawImage(image, picture.x, picture.y, picture.width, picture.height);
+  if (aspect === "square") shadeAround(pen, picture, grid);
   if (side < 1) return;
   const line = Math.min(1.5 * density, 0.09 * grid.width / side);   // of a cell, no more than a tenth
   for (const [style, width] of [["rgb(0 0 0 / .5)", 2.4 * line], ["rgb(255 255 255 / .92)", line]]) {
@@ -52,6 +62,15 @@ function drawPicture(canvas, image, side, padded = true) {
     }
     pen.stroke();
   }
+}
+
+// What the model does not see, on either side of the middle.
+function shadeAround(pen, picture, grid) {
+  pen.fillStyle = "rgb(0 0 0 / .55)";
+  pen.beginPath();
+  pen.rect(picture.x, picture.y, picture.width, picture.height);
+  pen.rect(grid.x, grid.y, grid.width, grid.height);
+  pen.fill("evenodd");
 }
 
 // A small JPEG of the picture, for lists; "" where this browser cannot show it.

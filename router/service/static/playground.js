@@ -20,8 +20,8 @@ async function ask(path) {
   try {
     await stage.coming;
     const { picture } = stage, question = $("question").value;
-    if (!picture) throw new Refusal("Choose a picture first, drop or paste one, or take an example.", { param: "image", status: 400 });
-    if (!question.trim()) throw new Refusal("Write a question about the picture.", { param: "question", status: 400 });
+    if (!picture) throw new Refusal("Choose a picture first, drop or paste one, or take an example.", { param: "image", status: 400, sent: false });
+    if (!question.trim()) throw new Refusal("Write a question about the picture.", { param: "question", status: 400, sent: false });
     const asked = { name: target.name, value: target.value };
     const reply = await send(path, { image: picture, question, ...target.fields }, controller.signal);
     const entry = { question, target: asked, family: picture.example, name: picture.name, picture, reply };
@@ -114,6 +114,8 @@ function served(body) {
   $("served").textContent = `Model ${body.model} · ` +
     (body.router ? `router ${body.router}` : "no router loaded: every answer uses the full scale");
   code.model = body.model;
+  aspect = body.aspect;
+  preview();
   target.use(body.scales);
   code.draw();
 }

@@ -16,7 +16,9 @@ const FIELDS = { question: "question", image: "file" };   // param of an error -
 
 function showRefusal(refusal, again) {
   const [, headline] = HEADLINES.find(([fits]) => fits(refusal));
-  const facts = [refusal.code, refusal.status && `status ${refusal.status}`, refusal.requestId && `request ${refusal.requestId}`];
+  const facts = refusal.sent
+    ? [refusal.code, refusal.status && `status ${refusal.status}`, refusal.requestId && `request ${refusal.requestId}`]
+    : [];
   const parts = [
     make("p", "", make("b", "", headline)),
     make("p", "", refusal.message),

@@ -2,9 +2,10 @@
 
 class Refusal extends Error {
   // code, param: as in the body of every error. status: 0 when nothing answered. again: whether it may help.
-  constructor(message, { code = "", param = null, status = 0, requestId = "", waitS = 0, again = false } = {}) {
+  // sent: false for what this page refuses itself.
+  constructor(message, { code = "", param = null, status = 0, requestId = "", waitS = 0, again = false, sent = true } = {}) {
     super(message);
-    Object.assign(this, { code, param, status, requestId, waitS, again });
+    Object.assign(this, { code, param, status, requestId, waitS, again, sent });
   }
 }
 

@@ -4,7 +4,7 @@ const stage = {
   picture: null,
   coming: Promise.resolve(),   // until the picture that was given last has been read
   changed: () => {},           // called when there is another picture
-  grid: null,                  // {scale, words, padded}, or none
+  grid: null,                  // {scale, words}, or none
 
   take(blob, name, example = null) {
     const coming = pictureOf(blob, name, example).then((picture) => {
@@ -32,7 +32,7 @@ const stage = {
     $("hint").replaceChildren(make("b", "", picture.name), "This browser cannot show it; the service may still read it.");
     if (!picture.image) return;
     canvas.setAttribute("aria-label", grid ? `${picture.name}. ${grid.words}` : picture.name);
-    drawPicture(canvas, picture.image, $("gridded").checked ? side : 0, !grid || grid.padded);
+    drawPicture(canvas, picture.image, $("gridded").checked ? side : 0);
   },
 
   start() {
@@ -77,7 +77,11 @@ function imageIn(transfer) {
 
 // The grid of an answer. tokens: of that one pass; more than the scale where the model sees several views.
 function gridOf(scale, tokens, chosenBy) {
-  const side = Math.sqrt(scale), padded = tokens === scale;
-  const views = padded ? "" : "; a grid like this for each of several views, here that of the whole picture";
-  return { scale, padded, words: `${visualTokens(tokens)}, ${side} × ${side}, ${chosenBy}${views}` };
+  const side = Math.sqrt(scale);
+  const more = {
+    pad: "",
+    anyres: "; a grid like this for each of several views, here that of the whole picture",
+    square: "; of a picture that is not square the model sees the middle",
+  };
+  return { scale, words: `${visualTokens(tokens)}, ${side} × ${side}, ${chosenBy}${more[aspect]}` };
 }

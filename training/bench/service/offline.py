@@ -1,6 +1,8 @@
 """The engine by itself in a process on the server's core: the same requests, all at hand, no HTTP, no router.
 
-Pictures are decoded before the clock runs. What is timed: encoding, and answers in the engine's own batches.
+What is timed is what an answer takes at a scale that is known: an encoding and a generation, in batches of
+the engine's making. Pictures are decoded before. The summary for a router is part of routing, and so the
+service's own cost; with it is timed beside, to tell how much of the difference it is.
 """
 
 from __future__ import annotations
@@ -32,9 +34,11 @@ class Offline:
 
     pool: ProcessPoolExecutor
 
-    def answer(self, asks: Sequence[Asked], scale: int) -> tuple[float, tuple[str, ...]]:
-        """(seconds, answers) of all ``asks`` at one scale."""
-        return self.pool.submit(_answer, tuple(asks), scale).result()
+    def answer(
+        self, asks: Sequence[Asked], scale: int, *, summary: bool = False
+    ) -> tuple[float, tuple[str, ...]]:
+        """(seconds, answers) of all ``asks`` at one scale. summary: made too, as for a router."""
+        return self.pool.submit(_answer, tuple(asks), scale, summary).result()
 
 
 @contextmanager
@@ -66,7 +70,7 @@ def _load(core: int | None, settings: dict[str, Any]) -> None:
     _STATE.update(runner=runner, engine=engine, max_new_tokens=loaded.max_new_tokens)
 
 
-def _answer(asks: Sequence[Asked], scale: int) -> tuple[float, tuple[str, ...]]:
+def _answer(asks: Sequence[Asked], scale: int, summary: bool) -> tuple[float, tuple[str, ...]]:
     pictures = [decode(asked.image) for asked in asks]
     engine: Engine = _STATE["engine"]
     places = asyncio.Semaphore(_AT_HAND)
@@ -74,6 +78,8 @@ def _answer(asks: Sequence[Asked], scale: int) -> tuple[float, tuple[str, ...]]:
     async def one(picture: Any, question: str) -> str:
         async with places:
             image = await engine.encode(picture)
+            if summary:
+                await engine.summarise(image, (question,))
             request = GenerationRequest((question,), ((image, scale),), _STATE["max_new_tokens"])
             async for event in engine.generate(request):
                 if event.generation is not None:

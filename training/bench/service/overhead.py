@@ -1,12 +1,13 @@
 """What the service takes above a bare route that decodes the same picture: one client, one request at a time.
 
-The engine is the fake one, whose own work (mean colours of patches, a summary of them, an answer) is in this;
-encoded pictures are not kept, so that it is there for every request.
+The engine is the fake one. As the service comes, it keeps encoded pictures; a second one keeps none, so that
+the fake engine's encoding (mean colours of patches) and a hand-over to its thread are in every request.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -19,9 +20,12 @@ from training.bench.service.wire import Connection, Reply
 
 BARE = "bare route"
 LIMIT_MS = 3.0
-_WARM_UP = 20
+_PICTURES = 20
+_WARM_UP = 2 * _PICTURES  # requests to each endpoint: all pictures are known then
 _STAGES = ("decode", "encode", "route", "generate")
-_SETTINGS = {"M3_ENGINE": "fake", "M3_IMAGE_CACHE_BYTES": "0"}
+ANEW = f"{PATH}, every picture encoded anew"
+_SETTINGS = {"M3_ENGINE": "fake"}
+_KEEPS_NONE = {**_SETTINGS, "M3_IMAGE_CACHE_BYTES": "0"}
 
 
 @dataclass(slots=True)
@@ -55,8 +59,6 @@ class Overhead:
 
 def chat_body(asked: Asked) -> bytes:
     """The same question for OpenAI's endpoint."""
-    import json
-
     image = {"type": "image_url", "image_url": {"url": asked.fields["image"]}}
     content = [{"type": "text", "text": asked.question}, image]
     return json.dumps({"model": "fake", "messages": [{"role": "user", "content": content}]}).encode()
@@ -68,20 +70,30 @@ def measure(asks: Sequence[Asked], requests: int, cores: Cores) -> Overhead:
     with (
         servers.serving(servers.BARE, cores.server) as bare,
         servers.serving(servers.SERVICE, cores.server, _SETTINGS) as service,
+        servers.serving(servers.SERVICE, cores.server, _KEEPS_NONE) as forgetful,
         staying_on(cores.clients),
     ):
-        asyncio.run(_measure(result, asks, requests, bare, service))
+        asyncio.run(
+            _measure(result, asks, requests, Connection(bare), Connection(service), Connection(forgetful))
+        )
     return result
 
 
-async def _measure(result: Overhead, asks: Sequence[Asked], requests: int, bare: str, service: str) -> None:
-    plain, ours = Connection(bare), Connection(service)
-    bodies = [(asked.body(), chat_body(asked)) for asked in asks]
+async def _measure(
+    result: Overhead,
+    asks: Sequence[Asked],
+    requests: int,
+    plain: Connection,
+    ours: Connection,
+    forgetful: Connection,
+) -> None:
+    bodies = [(asked.body(), chat_body(asked)) for asked in asks[:_PICTURES]]
     for turn in range(-_WARM_UP, requests):
         question, chat = bodies[turn % len(bodies)]
         replies: Mapping[str, Reply] = {
             BARE: await plain.post(PATH, question),
             PATH: await ours.post(PATH, question),
+            ANEW: await forgetful.post(PATH, question),
             "/v1/route": await ours.post("/v1/route", question),
             "/v1/chat/completions": await ours.post("/v1/chat/completions", chat),
         }
@@ -94,5 +106,5 @@ async def _measure(result: Overhead, asks: Sequence[Asked], requests: int, bare:
             timings = replies[PATH].json()["timings_ms"]
             for stage, values in result.stages_ms.items():
                 values.append(timings[stage])
-    for connection in (plain, ours):
+    for connection in (plain, ours, forgetful):
         connection.close()

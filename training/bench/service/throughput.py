@@ -23,12 +23,14 @@ SMALL, FULL = 36, 576
 
 @dataclass(slots=True)
 class Served:
-    """pairs: requests a second of (service, engine alone), by scale. differing: answers that were not the
-    same both ways, for batches of other requests round otherwise."""
+    """pairs: requests a second of (service, engine alone), by scale. summarised: the same where the engine
+    also makes the summaries that the service's router reads. differing: answers that were not the same both
+    ways, for batches of other requests round otherwise."""
 
     requests: int
     clients: int
     pairs: dict[int, Pairs] = field(default_factory=dict)
+    summarised: dict[int, Pairs] = field(default_factory=dict)
     differing: int = 0
 
     @property
@@ -42,6 +44,10 @@ class Served:
             "differing_answers": self.differing,
             "scales": {
                 str(scale): pairs.json("service_per_s", "engine_per_s") for scale, pairs in self.pairs.items()
+            },
+            "scales_with_summaries": {
+                str(scale): pairs.json("service_per_s", "engine_per_s")
+                for scale, pairs in self.summarised.items()
             },
         }
 
@@ -91,13 +97,16 @@ def measure_served(
     ):
         for scale in (SMALL, FULL):
             pairs = result.pairs[scale] = Pairs()
+            summarised = result.summarised[scale] = Pairs()
             bodies = [asked.body(scale=scale) for asked in asks]
             for turn in range(-1, rounds):
                 few = slice(None) if turn >= 0 else slice(2 * clients)  # what is set up once is paid here
                 load = answered(service, bodies[few], clients)
                 seconds, answers = offline.answer(asks[few], scale)
+                longer, _ = offline.answer(asks[few], scale, summary=True)
                 if turn >= 0:
                     pairs.note(load.per_s, len(answers) / seconds)
+                    summarised.note(load.per_s, len(answers) / longer)
                     texts = [reply.json()["answer"] for reply in load.replies]
                     result.differing += sum(a != b for a, b in zip(texts, answers, strict=True))
     return result

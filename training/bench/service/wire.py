@@ -58,6 +58,8 @@ class Connection:
     async def _ask(self, request: bytes, due: float | None = None) -> Reply:
         begin = time.perf_counter() if due is None else due
         try:
+            if self._streams is not None and self._streams[0].at_eof():
+                self.close()  # the server gave it up while nothing was asked
             if self._streams is None:
                 self._streams = await asyncio.open_connection(self._host, self._port, limit=_LIMIT)
             reader, writer = self._streams

@@ -1,0 +1,167 @@
+"""The fits of a comparison: side by side, each made once, and what becomes of processes that die."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tests.comparing import Failing, Noisy, compared, fitter
+from training.candidates.base import Candidate, Examples, Fitted
+from training.candidates.lookup import Lookup
+from training.comparing.jobs import Job, together
+from training.comparing.rows import as_json
+from training.comparing.scorer import FIXED
+from training.evaluation.comparison import HULL
+
+
+def test_fits_that_run_side_by_side_are_those_of_one_after_the_other(tmp_path: Path) -> None:
+    noisy, said = Noisy(), list[str]()
+    alone = compared(tmp_path / "one", noisy, Failing(first=1), Lookup())
+    assert noisy.fitted == [0, 1]
+    fits = fitter(tmp_path / "two")
+    fits.processes = 2
+    beside = compared(tmp_path / "two", noisy, Failing(first=1), Lookup(), fits=fits, told=said.append)
+    assert noisy.fitted == [0, 1]  # not in this process
+    assert "fitting 6, 2 at a time" in said
+    written = [{**as_json(each), "provenance": None} for each in (alone, beside)]
+    for each in written:
+        for row in each["candidates"]:
+            row.pop("cpu_seconds_to_fit")
+    assert written[0] == written[1]
+    assert [f.label for f in beside.failures] == ["failing, seed 1"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Doubled:
+    """As its part says, with the seed of its fit seen."""
+
+    name: str = "doubled"
+    groups: tuple[str, ...] = ("length",)
+    inner: Noisy = dataclasses.field(default_factory=Noisy)
+
+    @property
+    def parts(self) -> tuple[Noisy, ...]:
+        return (self.inner,)
+
+    def fit(self, examples: Examples, *, seed: int, threads: int) -> Fitted:
+        fitted = [self.inner.fit(examples, seed=seed, threads=threads)]
+        return self.fit_from(examples, fitted, seed=seed, threads=threads)
+
+    def fit_from(self, examples: Examples, fitted: Sequence[Fitted], *, seed: int, threads: int) -> Fitted:
+        return fitted[0]
+
+
+def test_a_fit_that_is_a_part_of_another_is_made_once_for_both(tmp_path: Path) -> None:
+    noisy = Noisy()
+    got = compared(tmp_path / "both", Doubled(inner=noisy), noisy, Lookup())
+    assert noisy.fitted == [0, 1]
+    (tmp_path / "alone").mkdir()
+    alone = compared(tmp_path / "alone", Doubled(inner=noisy))
+    assert noisy.fitted == [0, 1, 0, 1]
+    doubled = got.standings.of("doubled").area
+    for other in (got.standings.of("noisy").area, alone.standings.of("doubled").area):
+        assert float(other.value) == float(doubled.value)
+
+
+def test_jobs_that_share_fits_follow_each_other_with_the_parts_first() -> None:
+    noisy, other = Noisy(), Noisy(name="other")
+    some: list[Candidate] = [Doubled(inner=noisy), Lookup(), noisy, Doubled(name="third", inner=other), other]
+    jobs = [Job(candidate, seed) for candidate in some for seed in (0, 1)]
+    assert together(jobs) == [[4, 0], [5, 1], [2], [3], [8, 6], [9, 7]]
+    bridge = Ensembled((noisy, other))
+    joined = [Job(each, 0) for each in (noisy, other, bridge)]
+    assert together(joined) == [[0, 1, 2]]
+    assert together([*joined, Job(noisy, 0, "1/2", 0.5)]) == [[0, 1, 2], [3]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Ensembled:
+    parts: tuple[Noisy, ...]
+    name: str = "ensembled"
+    groups: tuple[str, ...] = ("length",)
+
+    def fit(self, examples: Examples, *, seed: int, threads: int) -> Fitted:
+        return self.parts[0].fit(examples, seed=seed, threads=threads)
+
+    def fit_from(self, examples: Examples, fitted: Sequence[Fitted], *, seed: int, threads: int) -> Fitted:
+        return fitted[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Dying:
+    """Ends its process, as the system does with one that takes all of the memory."""
+
+    name: str = "dying"
+    groups: tuple[str, ...] = ("length",)
+
+    def fit(self, examples: Examples, *, seed: int, threads: int) -> Fitted:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("unreachable")
+
+
+def test_a_fit_that_takes_its_process_with_it_does_not_stop_the_others(tmp_path: Path) -> None:
+    fits = fitter(tmp_path)
+    fits.processes = 2
+    got = compared(tmp_path, Noisy(), Dying(), Lookup(), fits=fits, seeds=1)
+    assert {row.name for row in got.standings.rows} == {"noisy", "lookup", HULL, FIXED}
+    assert [f.label for f in got.failures] == ["dying, seed 0"]
+    assert "ended without a word" in got.failures[0].error
+
+
+@dataclasses.dataclass(frozen=True)
+class Endless:
+    """Says which process it is in, and then fits for as long as anybody lets it. place: a folder."""
+
+    place: str
+    name: str = "endless"
+    groups: tuple[str, ...] = ("length",)
+
+    def fit(self, examples: Examples, *, seed: int, threads: int) -> Fitted:
+        Path(self.place, str(os.getpid())).touch()
+        time.sleep(600)  # longer than the test waits
+        raise AssertionError("unreachable")
+
+
+def test_a_comparison_that_is_killed_leaves_no_process_that_goes_on_fitting(tmp_path: Path) -> None:
+    script = (
+        "from pathlib import Path; import sys\n"
+        "from tests.comparing import fitter\n"
+        "from tests.test_training_comparing_fitting import Endless\n"
+        "from training.comparing.jobs import Job\n"
+        "if __name__ == '__main__':\n"
+        "    fits = fitter(Path(sys.argv[1]))\n"
+        "    fits.processes = 2\n"
+        "    fits.run([Job(Endless(sys.argv[2]), seed) for seed in (0, 1)], print)\n"
+    )
+    (tmp_path / "run.py").write_text(script)
+    (tmp_path / "pids").mkdir()
+    command = [sys.executable, str(tmp_path / "run.py"), str(tmp_path), str(tmp_path / "pids")]
+    root = Path(__file__).parent.parent
+    with subprocess.Popen(command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}) as running:
+        pids = _until(lambda: [int(each.name) for each in (tmp_path / "pids").iterdir()], 2)
+        running.kill()
+    assert len(pids) == 2, "it did not begin to fit"
+    assert not _until(lambda: [pid for pid in pids if _runs(pid)], 0)
+
+
+def _runs(pid: int) -> bool:
+    """Whether there is such a process, other than one that ended and that nobody has asked about."""
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+
+
+def _until(found: Callable[[], list[int]], n: int) -> list[int]:
+    """What is found as soon as there are ``n``, or after a long while."""
+    for _ in range(1200):
+        if len(found()) == n:
+            break
+        time.sleep(0.1)
+    return found()
