@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import io
 
+import pytest
 import torch
 from torch import nn
 
-from training.backbone.mixed import MixedOptimiser
+from training.backbone.mixed import MixedOptimiser, working_dtype
 
 
-def made(muon: tuple[str, ...] = ()) -> tuple[nn.Sequential, MixedOptimiser]:
+def made(
+    muon: tuple[str, ...] = (), working: torch.dtype = torch.bfloat16
+) -> tuple[nn.Sequential, MixedOptimiser]:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
     names = [name for name, _ in model.named_parameters()]
+    factor = 2.0 if muon else 1.0
     return model, MixedOptimiser(
-        model, names, weight_decay=0.0, clip=1.0, muon=muon, muon_factor=2.0 if muon else 1.0
+        model, names, weight_decay=0.0, clip=1.0, muon=muon, muon_factor=factor, working=working
     )
 
 
@@ -24,7 +28,7 @@ def learn(model: nn.Sequential, optimiser: MixedOptimiser, steps: int, seed: int
     losses = []
     for _ in range(steps):
         x = torch.randn(32, 8, generator=generator)
-        loss = (model(x.bfloat16()).float() - x.flip(1)).square().mean()
+        loss = (model(x.to(next(model.parameters()).dtype)).float() - x.flip(1)).square().mean()
         loss.backward()
         optimiser.collect()
         optimiser.step(1e-2)
@@ -32,13 +36,35 @@ def learn(model: nn.Sequential, optimiser: MixedOptimiser, steps: int, seed: int
     return losses
 
 
-def test_both_ways_learn_and_the_working_weights_follow_the_masters() -> None:
-    for muon in ((), ("0.weight", "1.weight")):
-        model, optimiser = made(muon)
-        losses = learn(model, optimiser, 80)
-        assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
-        for name, weight in model.named_parameters():
-            assert torch.equal(weight, optimiser.masters[name].bfloat16())
+@pytest.mark.parametrize("working", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("muon", [(), ("0.weight", "1.weight")])
+def test_both_ways_learn_and_the_working_weights_follow_the_masters(
+    muon: tuple[str, ...], working: torch.dtype
+) -> None:
+    model, optimiser = made(muon, working)
+    losses = learn(model, optimiser, 80)
+    assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
+    for name, weight in model.named_parameters():
+        assert weight.dtype == working
+        assert torch.equal(weight, optimiser.masters[name].to(working))
+
+
+@pytest.mark.parametrize(
+    ("able", "expected"),
+    [
+        ({"avx2": True, "avx512_bf16": False, "amx_bf16": False}, torch.float32),
+        ({"avx2": True, "avx512_f": True, "avx512_bf16": False}, torch.float32),
+        ({"avx2": True, "avx512_bf16": True, "amx_bf16": False}, torch.bfloat16),
+        ({"avx512_bf16": False, "amx_bf16": True}, torch.bfloat16),
+        ({"neon": True}, torch.float32),
+        ({"neon": True, "bf16": True}, torch.bfloat16),
+    ],
+)
+def test_bfloat16_is_taken_only_where_the_processor_multiplies_it(
+    able: dict[str, bool], expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    assert working_dtype() == expected
 
 
 def test_muon_moves_every_direction_of_a_matrix_alike() -> None:

@@ -30,7 +30,7 @@ def pool(grid: Tensor, scale: int) -> Tensor:
 
 
 class Decoder:
-    """``modules.language_model`` (bfloat16) as a function of prefix embeddings and a batch of blocks."""
+    """``modules.language_model`` as a function of prefix embeddings and a batch of blocks."""
 
     def __init__(self, modules: M3Modules, kernels: Kernels, context: int) -> None:
         self._model: Any = modules.language_model
@@ -41,8 +41,8 @@ class Decoder:
         base = float(config.rope_parameters["rope_theta"])
         inverse = 1.0 / base ** (torch.arange(0, self._size, 2, dtype=torch.float32) / self._size)
         angles = torch.arange(context, dtype=torch.float32)[:, None] * inverse
-        self._cos = torch.cat((angles, angles), 1).cos().to(torch.bfloat16)
-        self._sin = torch.cat((angles, angles), 1).sin().to(torch.bfloat16)
+        self._cos = torch.cat((angles, angles), 1).cos().to(self.words.dtype)
+        self._sin = torch.cat((angles, angles), 1).sin().to(self.words.dtype)
 
     @property
     def words(self) -> Tensor:

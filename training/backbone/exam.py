@@ -44,7 +44,7 @@ class Exam:
         for start in range(0, len(self.blocks), 10):
             part = self.blocks[start : start + 10]
             batch = collate(part)
-            grid = modules.project(features[start : start + len(part)])
+            grid = modules.project(features[start : start + len(part)].to(decoder.words.dtype))
             logits = decoder.logits(decoder.prefix(opening, pool(grid, scale)), batch)
             wrong = torch.zeros(int(batch.group[-1]) + 1, dtype=torch.int64)
             wrong.index_add_(0, batch.group, (logits.argmax(-1) != batch.targets).long())

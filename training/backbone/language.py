@@ -22,7 +22,7 @@ from training.backbone.exam import Exam, as_text
 from training.backbone.features import open_features
 from training.backbone.kernels import Kernels
 from training.backbone.lessons import Lessons
-from training.backbone.mixed import MixedOptimiser
+from training.backbone.mixed import MixedOptimiser, working_dtype
 from training.backbone.pictures import PictureStore
 from training.backbone.progress import Clock, Every, Interrupted, Stop, rate_at, record, restore, save
 from training.backbone.recipe import SCALES, Recipe
@@ -60,6 +60,7 @@ class LanguageTraining:
             clip=recipe.clip,
             muon=[name for name in names if _is_hidden_matrix(name, modules.get_parameter(name))],
             muon_factor=recipe.muon_factor,
+            working=working_dtype(),
         )
         self._decoder = Decoder(modules, kernels, recipe.context)
         self.step, consumed, self.done = 0, 0.0, False
@@ -111,7 +112,7 @@ class LanguageTraining:
             batch = collate(blocks)
             targets = self._words.targets(self._labels, indices, scale)
             words = self._decoder.words
-            visual = pool(self._modules.project(self._features[indices]), scale)
+            visual = pool(self._modules.project(self._features[indices].to(words.dtype)), scale)
             loss = aligned * alignment_loss(visual, words, targets)
             if hint:
                 visual = visual + hint * hints(words, targets)

@@ -12,7 +12,7 @@ from training.backbone.export import export
 from training.backbone.features import extract
 from training.backbone.kernels import Kernels
 from training.backbone.language import LanguageTraining
-from training.backbone.mixed import prepare_machine
+from training.backbone.mixed import prepare_machine, working_dtype
 from training.backbone.pictures import render_pictures
 from training.backbone.progress import Stop
 from training.backbone.recipe import Recipe
@@ -66,7 +66,7 @@ class BackboneRun:
     def _features(self) -> None:
         modules, kernels = self._modules(1), self._kernels()
         load_tower(self._folder, modules)
-        modules.to(torch.bfloat16)
+        modules.to(working_dtype())
         for split in ("val", "train"):
             extract(self._folder / split, modules, self._recipe, kernels, self._stop)
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from m3_backbone.modules import M3Modules
 from training.backbone.kernels import Kernels
-from training.backbone.mixed import MixedOptimiser
+from training.backbone.mixed import MixedOptimiser, working_dtype
 from training.backbone.pictures import PictureStore
 from training.backbone.progress import Clock, Every, Interrupted, Stop, rate_at, record, restore, save
 from training.backbone.recipe import GRID, Recipe
@@ -164,6 +164,7 @@ def train_tower(run: Path, modules: M3Modules, recipe: Recipe, kernels: Kernels,
         clip=recipe.clip,
         muon=[name for name in names if _is_hidden_matrix(name, model.get_parameter(name))],
         muon_factor=recipe.muon_factor,
+        working=working_dtype(),
     )
     vision = Vision(modules, recipe.conditioning(), kernels)
     state = restore(path)

@@ -36,7 +36,7 @@ def places(row: int, column: int, side: int) -> NDArray[np.int64]:
 
 
 class Vision:
-    """Runs the layers that M3 needs of ``modules.tower`` on bfloat16 patches."""
+    """Runs the layers that M3 needs of ``modules.tower``, in its own precision."""
 
     def __init__(self, modules: M3Modules, conditioning: Conditioning, kernels: Kernels) -> None:
         self._modules = modules
@@ -46,11 +46,11 @@ class Vision:
         self._spread = torch.tensor(conditioning.std).repeat(patch) * 255
 
     def __call__(self, patches: Tensor, where: Tensor) -> Tensor:
-        """patches uint8 [B, P, 588], where int64 [B, P] -> features bfloat16 [B, P, tower width], no CLS."""
+        """patches uint8 [B, P, 588], where int64 [B, P] -> features [B, P, tower width], no CLS."""
         core: Any = self._modules.tower_core
         embeddings = core.embeddings
-        pixels = ((patches.float() - self._mean) / self._spread).to(torch.bfloat16)
         weight = embeddings.patch_embedding.weight.permute(0, 2, 3, 1).flatten(1)
+        pixels = ((patches.float() - self._mean) / self._spread).to(weight.dtype)
         places = embeddings.position_embedding.weight
         cls = (embeddings.class_embedding + places[0]).expand(len(patches), 1, -1)
         hidden = torch.cat((cls, F.linear(pixels, weight) + F.embedding(where + 1, places)), 1)
