@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from m3_backbone.machine import keep_freed_memory
+from training.backbone.muon import Muon
 
 
 def prepare_machine(threads: int) -> None:
@@ -35,8 +36,7 @@ class MixedOptimiser:
     The modules are turned to ``working`` here. Gradients are added up in float32 by `collect`, once per
     micro-batch. Weight decay is for matrices only.
 
-    muon: names of matrices that Muon steps instead (momentum 0.95, Nesterov), at ``muon_factor`` times the
-    rate; its steps are scaled to the size of AdamW's (Liu et al. 2025, arXiv 2502.16982).
+    muon: names of matrices that `Muon` steps instead, at ``muon_factor`` times the rate.
     """
 
     def __init__(
@@ -68,13 +68,7 @@ class MixedOptimiser:
         self._clip = clip
         self._adam = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.95), fused=True)
         self._muon = (
-            torch.optim.Muon(
-                [self.masters[name] for name in muon],
-                lr=0.0,
-                weight_decay=weight_decay,
-                momentum=0.95,
-                adjust_lr_fn="match_rms_adamw",
-            )
+            Muon([self.masters[name] for name in muon], weight_decay=weight_decay, precision=working)
             if muon
             else None
         )
