@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import random
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
@@ -15,7 +16,16 @@ import pytest
 from data.scalebench import LABELS, NOVELTY_SPLITS, PLANS, SPLIT_IMAGES, Picture, corpus, picture, samples
 from data.scalebench.families import FAMILIES, HELD_OUT
 from data.scalebench.labels import FRAME
-from data.scalebench.style import FONTS, JITTER, SIZES, UNSEEN_FONTS, UNSEEN_SHADES, UNSEEN_SIZES
+from data.scalebench.style import (
+    FONTS,
+    JITTER,
+    NEUTRAL,
+    SIZES,
+    UNSEEN_FONTS,
+    UNSEEN_SHADES,
+    UNSEEN_SIZES,
+    Style,
+)
 from data.scalebench.vocabulary import ANSWERS, COLOURS, NUMBERS, SHAPES, WORDS
 from data.scoring import METRICS
 from data.splits import SplitError
@@ -103,6 +113,17 @@ def test_an_unseen_shade_lies_outside_those_in_use_and_keeps_its_name(name: str)
     shade = np.array(UNSEEN_SHADES[name])
     assert np.abs(shade - COLOURS[name]).max() > JITTER + JITTER // 2  # each is drawn with half the jitter
     assert min(COLOURS, key=lambda other: np.linalg.norm(shade - COLOURS[other])) == name
+
+
+@pytest.mark.parametrize("style", [Style(), Style(unseen_shades=True)])
+def test_grey_black_and_white_never_look_coloured(style: Style) -> None:
+    for k in range(50):
+        palette = style.palette(random.Random(k))
+        usual = [max(shade) - min(shade) for shade in (palette[name] for name in NEUTRAL)]
+        middle = UNSEEN_SHADES if style.unseen_shades else COLOURS
+        own = [max(middle[name]) - min(middle[name]) for name in NEUTRAL]
+        assert all(seen <= planned + JITTER // 2 for seen, planned in zip(usual, own, strict=True))
+    assert len({style.palette(random.Random(k))["grey"][0] for k in range(50)}) > 8
 
 
 @pytest.mark.parametrize("split", ["dev", "test"])

@@ -221,6 +221,16 @@ def test_bar_and_line_charts(style: Style) -> None:
     assert values > 30
 
 
+def test_charts_without_numbers_are_asked_about_only_where_the_difference_can_be_seen() -> None:
+    asked = 0
+    for drawing in drawings("charts"):
+        if not numbers(drawing):
+            for question in drawing.questions("most", "more"):
+                assert question.difficulty["gap"] >= 4
+                asked += 1
+    assert asked > 10
+
+
 def test_shelves() -> None:
     for drawing in drawings("shelves"):
         boxes = drawing.all("block", "box")

@@ -98,6 +98,12 @@ def test_symbols_lie_in_their_area_and_mean_what_the_legend_says(style: Style) -
     assert legends > 30
 
 
+def test_no_area_has_the_colour_of_the_walls() -> None:
+    for drawing in drawings("maps"):
+        wall = drawing.painting.readable(drawing.painting.canvas.background)
+        assert all(area.colour != wall for area in areas(drawing).values())
+
+
 def test_places_are_where_the_area_is() -> None:
     for drawing in drawings("maps"):
         canvas, drawn = drawing.painting.canvas, areas(drawing)

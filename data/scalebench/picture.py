@@ -17,6 +17,7 @@ MEASURES = {
     "contrast": "contrast of the letters, 0 to 1",
     "gap": "difference of the values compared",
     "distance": "distance to what it could be taken for, pixels",
+    "clutter": "strokes under the things counted",
     "blur": "radius of the blur, pixels",
     "noise": "grain, grey levels",
 }

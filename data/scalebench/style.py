@@ -22,6 +22,8 @@ SIZES = ((448, 336), (336, 448), (400, 300), (300, 400), (504, 336), (252, 252))
 UNSEEN_SIZES = ((640, 320), (320, 640), (700, 280), (280, 700), (600, 360), (360, 600))
 JITTER = 16
 """Shades in use lie at most so far from the middle one, in each channel."""
+NEUTRAL = ("black", "white", "grey")
+"""Their channels move together, or grey would now and then look brown or purple."""
 UNSEEN_SHADES: dict[str, RGB] = {
     "red": (170, 10, 60),
     "blue": (80, 150, 235),
@@ -59,9 +61,11 @@ class Style:
         """Colour name -> the shade that one picture draws it in."""
         middle = UNSEEN_SHADES if self.unseen_shades else COLOURS
         reach = JITTER // 2 if self.unseen_shades else JITTER
-        return {name: _near(rng, shade, reach) for name, shade in middle.items()}
+        return {name: _near(rng, shade, reach, name in NEUTRAL) for name, shade in middle.items()}
 
 
-def _near(rng: random.Random, shade: RGB, reach: int) -> RGB:
-    red, green, blue = (min(255, max(0, value + rng.randint(-reach, reach))) for value in shade)
+def _near(rng: random.Random, shade: RGB, reach: int, neutral: bool) -> RGB:
+    alone = reach // 4 if neutral else reach
+    together = rng.randint(alone - reach, reach - alone)
+    red, green, blue = (min(255, max(0, value + together + rng.randint(-alone, alone))) for value in shade)
     return red, green, blue

@@ -162,9 +162,19 @@ def pair(rng: random.Random, things: list[Thing]) -> tuple[Thing, Thing, str]:
 
 
 def outermost(things: list[Thing], side: str) -> tuple[Thing, float]:
-    """What lies furthest on that side, and by how much further than anything else."""
+    """What lies furthest on that side, and by how much further than anything else.
+
+    With words, whichever is less: between the points, or between the words' edges.
+    """
     first, second = sorted(things, key=lambda t: -offset(t, things[0], side))[:2]
-    return first, offset(first, second, side)
+    edges = [_edge(t, side) for t in things if t is not first]
+    return first, min(offset(first, second, side), _edge(first, side) - max(edges))
+
+
+def _edge(thing: Thing, side: str) -> float:
+    """How far the thing, with its word, reaches on that side."""
+    x0, y0, x1, y1 = thing.box
+    return {"left": -x0, "right": x1, "above": -y0, "below": y1}[side]
 
 
 def neighbours(things: list[Thing]) -> list[tuple[Thing, Thing, float]]:

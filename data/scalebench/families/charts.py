@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass
 
 from data.scalebench.families import wordings
-from data.scalebench.families.paint import LEAST, Painting, fresh, readable, yes_no
+from data.scalebench.families.paint import LEAST, Painting, fresh, yes_no
 from data.scalebench.style import Style
 from data.scalebench.vocabulary import CHARTS, CITIES, DAYS, GOODS, MONTHS
 
@@ -16,6 +16,10 @@ KINDS = {
 }  # fmt: skip
 _PAPER = ("white", "white", "yellow")
 _COLOURS = ("red", "blue", "green", "orange", "purple", "brown", "black", "grey")
+
+
+_CLEAR = {"bar": 4, "line": 4, "pie": 6}
+"""Least difference of values, of 100, that is asked about where it can only be seen."""
 
 
 @dataclass
@@ -41,11 +45,9 @@ def paint(rng: random.Random, style: Style) -> Painting:
     chart = _drawn(rng, painting)
     low = min(26.0, canvas.height * 0.09)
     title = canvas.fit([chart.title], painting.letters(low, low=11), canvas.width * 0.6)
-    base = canvas.height - 5 if style.unseen_layout else 5 + title
+    base = canvas.height - 4 - 0.35 * title if style.unseen_layout else 5 + title  # tails hang below it
     canvas.text(chart.title, canvas.width / 2, base, title, "black", "ms")
-    top, bottom = (
-        (8.0, canvas.height - title - 14) if style.unseen_layout else (title + 14, canvas.height - 6)
-    )
+    top, bottom = (8.0, base - title - 9) if style.unseen_layout else (title + 14, canvas.height - 6)
     chart.height = painting.letters(24)
     right = canvas.width - 8
     if chart.legend:
@@ -70,10 +72,24 @@ def _drawn(rng: random.Random, painting: Painting) -> _Chart:
     free = [c for c in _COLOURS if c != painting.canvas.background]
     many = kind == "pie" or (kind == "bar" and rng.random() < 0.6)
     colours = rng.sample(free, n) if many else [rng.choice(free)] * n
-    values = _shares(rng, n) if kind == "pie" else rng.sample(range(5, 100), n)
     legend = kind == "pie" or (many and rng.random() < 0.5)
-    title = rng.choice(CITIES)
-    return _Chart(kind, title, labels, values, colours, many, legend, printed=rng.random() < 0.8)
+    title, printed = rng.choice(CITIES), rng.random() < 0.8
+    # A pie may turn out to have no room for numbers.
+    clear = 0 if printed and kind != "pie" else _CLEAR[kind]
+    values = _values(rng, kind, n)
+    while _lead(values) < clear:
+        values = _values(rng, kind, n)
+    return _Chart(kind, title, labels, values, colours, many, legend, printed)
+
+
+def _values(rng: random.Random, kind: str, n: int) -> list[int]:
+    return _shares(rng, n) if kind == "pie" else rng.sample(range(5, 100), n)
+
+
+def _lead(values: list[int]) -> int:
+    """Of the largest value before the next."""
+    first, second = sorted(values, reverse=True)[:2]
+    return first - second
 
 
 def _shares(rng: random.Random, n: int) -> list[int]:
@@ -109,7 +125,9 @@ def _standing(painting: Painting, chart: _Chart, right: float, top: float, botto
     """Bars from the bottom, or a line with points."""
     canvas, left = painting.canvas, 14.0
     while not chart.legend and len(chart.labels) > 2 and _crowded(painting, chart, right - left):
-        del chart.labels[-1], chart.values[-1], chart.colours[-1]
+        low = sorted(chart.values)[-3]  # the two largest stay
+        last = max(k for k, value in enumerate(chart.values) if value <= low)
+        del chart.labels[last], chart.values[last], chart.colours[last]
     n = len(chart.labels)
     slot = (right - left) / n
     words = [str(v) for v in chart.values] if chart.legend else chart.labels
@@ -175,7 +193,7 @@ def _pie(painting: Painting, chart: _Chart, x: float, y: float, radius: float) -
         if chart.printed:
             middle = math.radians((start + end) / 2)
             at = (x + 0.68 * radius * math.cos(middle), y + 0.68 * radius * math.sin(middle))
-            canvas.text(str(value), *at, chart.height, readable(colour), "mm")
+            canvas.text(str(value), *at, chart.height, painting.readable(colour), "mm")
         start = end
 
 
@@ -188,10 +206,11 @@ def _ask(rng: random.Random, painting: Painting, chart: _Chart, title: float) ->
     if chart.printed:
         for k in rng.sample(range(n), 2):
             painting.ask("value", wordings.value_of(labels[k]), values[k], values, **told)
-    first, second = sorted(values, reverse=True)[:2]
-    most = labels[values.index(first)]
-    painting.ask("most", wordings.most(), most, labels, gap=first - second, **told)
-    one, other = rng.sample(range(n), 2)
+    most = labels[values.index(max(values))]
+    painting.ask("most", wordings.most(), most, labels, gap=_lead(values), **told)
+    clear = 0 if chart.printed else _CLEAR[chart.kind]
+    pairs = [(a, b) for a in range(n) for b in range(n) if a != b and abs(values[a] - values[b]) >= clear]
+    one, other = rng.choice(pairs)
     truth, apart = values[one] > values[other], abs(values[one] - values[other])
     painting.ask("more", wordings.more(labels[one], labels[other]), yes_no(truth), gap=apart, **told)
     noun = {"bar": "bar", "pie": "slice", "line": "line"}[chart.kind]

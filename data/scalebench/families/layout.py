@@ -129,7 +129,8 @@ def areas_in(
     across = _cuts(rng, frame[0], frame[2], columns, road)
     down = _cuts(rng, frame[1], frame[3], rows, road)
     names = rng.sample(_names(indoors), rows * columns)
-    usable = [c for c in COLOURS if c not in (canvas.background, ink)]
+    # A room in the colour of the walls would have none against its neighbour.
+    usable = [c for c in COLOURS if c not in (canvas.background, ink, painting.readable(canvas.background))]
     colours = rng.sample(usable * 2, rows * columns)
     tallest = painting.letters(high=30)
     areas = {}

@@ -50,7 +50,7 @@ def paint(rng: random.Random, style: Style) -> Painting:
     painting = fresh(rng, style, _PAPER, square=0.85)
     if rng.random() < 0.2:
         painting.canvas.gradient(rng, rng.uniform(0.1, 0.35))
-    contrast = max(painting.contrast(), 0.6 if painting.canvas.background == "grey" else 0.0)
+    contrast = painting.contrast()
     columns = min(rng.choice((1, 1, 2, 2, 3)), max(1, int(painting.canvas.width / 105)))
     page = _Page(painting.letters(high=20), columns, contrast)
     top, bottom = _furniture(rng, painting, page)

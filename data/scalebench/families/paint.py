@@ -21,6 +21,9 @@ LEAST = 9.0
 """Height of the smallest letters, in frame units: capitals and digits."""
 CHOICE = "-choice"
 """Ending of the kinds that give four options."""
+_DARK = 148
+"""Shades that are less bright than this, of 255, are written on in white: the usual red, blue, green, purple,
+brown and black, and most greys."""
 _OPTIONS = 4
 _CHOICES = 0.2  # share of the questions with enough options that name them
 
@@ -79,11 +82,17 @@ class Painting:
 
     def contrast(self) -> float:
         """How far ink stands out: 1 is the full colour, 0 would be invisible. Mostly 1."""
-        return 1.0 if self.rng.random() < 0.5 else self.rng.uniform(0.4, 1.0)
+        low = 0.6 if self.canvas.background == "grey" else 0.4  # no ink is far from grey
+        return 1.0 if self.rng.random() < 0.5 else self.rng.uniform(low, 1.0)
+
+    def readable(self, on: str) -> str:
+        """Colour of ink that stands out on the colour ``on`` in this picture's shade of it."""
+        red, green, blue = self.canvas.shade(on)
+        return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < _DARK else "black"
 
     def ink(self, on: str, contrast: float = 1.0) -> RGB:
         """Ink that stands out on the colour ``on`` by ``contrast``."""
-        return self.canvas.mix(readable(on), on, contrast)
+        return self.canvas.mix(self.readable(on), on, contrast)
 
 
 def fresh(
@@ -103,11 +112,6 @@ def fresh(
 
 def log_uniform(rng: random.Random, low: float, high: float) -> float:
     return math.exp(rng.uniform(math.log(low), math.log(high)))
-
-
-def readable(background: str) -> str:
-    """Colour of ink that stands out on ``background``."""
-    return "white" if background in ("red", "blue", "green", "purple", "brown", "black", "grey") else "black"
 
 
 def yes_no(truth: bool) -> str:

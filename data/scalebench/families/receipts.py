@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from data.scalebench.families import wordings
-from data.scalebench.families.paint import LEAST, Painting, fresh, readable, yes_no
+from data.scalebench.families.paint import LEAST, Painting, fresh, yes_no
 from data.scalebench.style import Style
 from data.scalebench.vocabulary import CITIES, DAYS, GOODS, MONTHS, NAMES, SIGNS
 
@@ -14,6 +14,8 @@ KINDS = {
     "field": 0.09, "ticked": 0.52,
 }  # fmt: skip
 _PAPER = ("white", "white", "yellow", "grey")
+_BOX = 20.0
+"""Side of the largest box to tick."""
 _BANDS = ("red", "blue", "green", "black", "purple")
 _FIELDS = {"name": NAMES, "city": CITIES, "day": DAYS, "item": GOODS, "age": tuple(map(str, range(10, 100)))}
 
@@ -34,7 +36,7 @@ def _heading(rng: random.Random, painting: Painting, word: str) -> tuple[float, 
     deep = height * rng.uniform(1.7, 2.2)
     top = canvas.height - deep if painting.style.unseen_layout else 0.0
     canvas.block("box", band, (0, top, canvas.width, top + deep), f"{band} {word}")
-    canvas.text(word, canvas.width / 2, top + deep / 2, height, readable(band), "mm")
+    canvas.text(word, canvas.width / 2, top + deep / 2, height, painting.readable(band), "mm")
     painting.ask("heading", wordings.says("the heading"), word, SIGNS, height=height)
     painting.ask("colour", wordings.colour_of("the band with the heading"), band, _BANDS, size=deep)
     painting.look_up("heading", word)
@@ -116,7 +118,7 @@ def _form(rng: random.Random, painting: Painting) -> Painting:
     for name in rng.sample(names, 3):
         others = [value for key, value in fields.items() if key != name]
         options = others if name == "age" else [*_FIELDS[name]]
-        painting.ask("field", wordings.says(f"the {name} field"), fields[name], options, **told)
+        painting.ask("field", wordings.reads(f"the {name} field"), fields[name], options, **told)
     for truth in (True, False):
         absent = [name for name in _FIELDS if name not in fields]
         if truth or absent:
@@ -125,7 +127,7 @@ def _form(rng: random.Random, painting: Painting) -> Painting:
             painting.ask("exists", asked, yes_no(truth), **told)
     for month, set_ in ticked.items():
         asked = wordings.is_so(f"the box of {month}", "ticked")
-        painting.ask("ticked", asked, yes_no(set_), size=room * 0.5, n=len(ticked))
+        painting.ask("ticked", asked, yes_no(set_), size=min(room * 0.5, _BOX), n=len(ticked))
         painting.look_up(f"{month} box", "tick" if set_ else "none")
     listed = ", ".join(f"{name} {value}" for name, value in fields.items())
     painting.describe(f"form {head}: {listed}, {' '.join(m for m, t in ticked.items() if t) or 'no'} tick")
@@ -138,14 +140,14 @@ def _boxes(rng: random.Random, painting: Painting, y: float, room: float) -> dic
     """Boxes side by side, each before its month; month -> whether it is ticked."""
     canvas = painting.canvas
     months = rng.sample(MONTHS, rng.randint(2, 4))
-    wide, side = (canvas.width - 24) / len(months), min(room * 0.5, 20.0)
+    wide, side = (canvas.width - 24) / len(months), min(room * 0.5, _BOX)
     height = canvas.fit(months, min(side * 0.8, 16.0), wide - side - 8)
     ticked = {}
     for k, month in enumerate(months):
         x, middle = 12 + k * wide, y + room * 0.4
         box = (x, middle - side / 2, x + side, middle + side / 2)
         canvas.rectangle(box, "white", "black", 1.2)
-        canvas.text(month, x + side + 3, middle, height, readable(canvas.background), "lm")
+        canvas.text(month, x + side + 3, middle, height, painting.readable(canvas.background), "lm")
         ticked[month] = rng.random() < 0.5
         if ticked[month]:
             canvas.line(

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 
 from data.scalebench.families import wordings
-from data.scalebench.families.paint import LEAST, Painting, fresh, readable, yes_no
+from data.scalebench.families.paint import LEAST, Painting, fresh, yes_no
 from data.scalebench.labels import Box
 from data.scalebench.style import Style
 from data.scalebench.vocabulary import APPS, BUTTONS, CITIES, DAYS, GOODS, NAMES, NATURE, SHAPES
@@ -74,7 +74,7 @@ class _Screen:
         self._write(rng.choice((str.lower, str.title))(title), x, top + tall / 2, height, bar, anchor)
         for k in range(3):  # the window's own controls
             x, y, half = canvas.width - 12 - 13 * k, top + tall / 2, 3.5
-            canvas.rectangle((x - half, y - half, x + half, y + half), None, readable(bar), 1.2)
+            canvas.rectangle((x - half, y - half, x + half, y + half), None, self.painting.readable(bar), 1.2)
         self.painting.ask("title", _titles(), title, APPS, **self._sizes(height, 1))
         self.painting.look_up("window title", title)
         colour = wordings.colour_of("the title bar")
@@ -206,7 +206,7 @@ class _Screen:
             if ticked[k]:
                 inner = side * 0.26
                 mark = (frame[0] + inner, frame[1] + inner, frame[2] - inner, frame[3] - inner)
-                self.canvas.block("tick", readable(self.page), mark, "tick")
+                self.canvas.block("tick", self.painting.readable(self.page), mark, "tick")
             self._write(word, x0 + side + 9, y, height, self.page)
             self.painting.look_up(f"{word} ticked", yes_no(ticked[k]))
         for k in self.rng.sample(range(count), min(2, count)):

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 
 from data.scalebench.families import wordings
-from data.scalebench.families.paint import LEAST, Painting, fresh, readable, yes_no
+from data.scalebench.families.paint import LEAST, Painting, fresh, yes_no
 from data.scalebench.style import Style
 from data.scalebench.vocabulary import COLOURS, GOODS
 
@@ -46,7 +46,7 @@ def paint(rng: random.Random, style: Style) -> Painting:
         canvas.text(box.good, x, floor - high / 2, height, painting.ink(box.colour, contrast), "mm")
         half = canvas.text_size(str(box.price), height)[0] / 2 + 4
         canvas.rectangle((x - half, floor + 0.2 * height, x + half, floor + 1.7 * height), "white")
-        canvas.text(str(box.price), x, floor + 0.95 * height, height, readable("white"), "mm")
+        canvas.text(str(box.price), x, floor + 0.95 * height, height, painting.readable("white"), "mm")
     _ask(rng, painting, boxes, {"height": height, "n": n, "contrast": contrast})
     painting.describe("shelves: " + ", ".join(f"{b.colour} box {b.good} {b.price}" for b in boxes))
     for box in boxes:

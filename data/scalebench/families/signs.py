@@ -9,7 +9,7 @@ import random
 from dataclasses import dataclass
 
 from data.scalebench.families import wordings
-from data.scalebench.families.paint import Painting, fresh, readable, yes_no
+from data.scalebench.families.paint import Painting, fresh, yes_no
 from data.scalebench.labels import Box
 from data.scalebench.style import Style
 from data.scalebench.vocabulary import COLOURS, NATURE, SHAPES, SIGNS
@@ -45,7 +45,7 @@ def paint(rng: random.Random, style: Style) -> Painting:
     contrast = painting.contrast()
     title = rng.random() < 0.3
     for sign in signs:
-        edge = readable(sign.colour) if style.unseen_layout else None
+        edge = painting.readable(sign.colour) if style.unseen_layout else None
         canvas.block("sign", sign.colour, sign.box, f"{sign.colour} {sign.word}", edge)
         word = sign.word.title() if title else sign.word
         canvas.text(word, *sign.centre, sign.height, painting.ink(sign.colour, contrast), "mm")

@@ -102,8 +102,8 @@ def _filled(
     told = {"height": height, "n": len(rows) * len(columns), "contrast": contrast, "distance": tall}
     others = [cell for line in cells[: len(rows)] for cell in line[: len(columns)]]
     alike = [cell for cell in others if cell.isdigit() == found.isdigit()]
-    painting.ask("marked", wordings.says(f"the {tint} cell"), found, alike, **told)
-    painting.ask("colour", wordings.colour_of("the coloured cell"), tint, _TINTS, size=tall)
+    painting.ask("marked", wordings.reads(f"the {tint} cell"), found, alike, **told)
+    painting.ask("colour", wordings.colour_of("the highlighted cell"), tint, _TINTS, size=tall)
     for _ in range(2):
         r, c = rng.randrange(len(rows)), rng.randrange(len(columns))
         options = [cell for cell in others if cell.isdigit() == cells[r][c].isdigit()]
@@ -159,7 +159,8 @@ def _timetable(rng: random.Random, painting: Painting) -> Painting:
 def _calendar(rng: random.Random, painting: Painting) -> Painting:
     """A month: numbers by day of the week, one or two of them marked."""
     canvas = painting.canvas
-    month, start, days = rng.choice(MONTHS), rng.randrange(7), rng.randint(28, 31)
+    month, start = rng.choice(MONTHS), rng.randrange(7)
+    days = {"feb": 28, "apr": 30, "jun": 30, "sep": 30, "nov": 30}.get(month, 31)
     weeks = -(-(start + days) // 7)
     room = (canvas.height - 2 * _EDGE) / (weeks + 2.2)
     wide = (canvas.width - 2 * _EDGE) / 7
@@ -185,8 +186,8 @@ def _calendar(rng: random.Random, painting: Painting) -> Painting:
 
     told = {"height": height, "n": days, "contrast": contrast, "distance": tall}
     painting.ask("heading", wordings.says("the heading"), month, MONTHS, height=title)
-    painting.ask("marked", wordings.says(f"the {tint} cell"), marked, range(1, days + 1), **told)
-    painting.ask("colour", wordings.colour_of("the coloured cell"), tint, _TINTS, size=tall)
+    painting.ask("marked", wordings.reads(f"the {tint} cell"), marked, range(1, days + 1), **told)
+    painting.ask("colour", wordings.colour_of("the highlighted cell"), tint, _TINTS, size=tall)
     for number in rng.sample(range(1, days + 1), 2):
         painting.ask("weekday", _weekday(number), DAYS[(start + number - 1) % 7], DAYS, **told)
     for number in (1, marked, rng.randint(1, days)):

@@ -41,6 +41,17 @@ def says(x: str) -> Wordings:
     )
 
 
+def reads(x: str) -> Wordings:
+    """What is in ``x``, a word or a number: a cell, a field."""
+    return (
+        f"What is in {x}?",
+        f"Read {x}.",
+        f"What does {x} say?",
+        f"What can you read in {x}?",
+        f"What is written in {x}?",
+    )
+
+
 def how_many(xs: str) -> Wordings:
     return (
         f"How many {xs} are there?",
