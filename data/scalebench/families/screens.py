@@ -62,9 +62,8 @@ class _Screen:
         """Draws the bar; returns what is left of the window. Kept back: the bar at the foot."""
         rng, canvas = self.rng, self.canvas
         title = rng.choice(APPS)
-        height = self._fit(
-            [title], canvas.width * 0.6, min(self.painting.letters(high=34), canvas.height / 9)
-        )
+        room = min(canvas.width * 0.6, canvas.width - 96)  # beside the window's own controls
+        height = self._fit([title], room, min(self.painting.letters(high=34), canvas.height / 9))
         tall = 1.9 * height
         self.bar = bar = rng.choice([c for c in _BARS if c != self.page])
         low = self.painting.style.unseen_layout
