@@ -49,7 +49,7 @@ def concat(tables: Sequence[OutcomeTable]) -> OutcomeTable:
         key: np.concatenate([t.difficulty.get(key, np.full(len(t), np.nan, np.float32)) for t in tables])
         for key in keys
     }
-    return replace(first, manifest=_join_manifests([t.manifest for t in tables]), **joined)
+    return replace(first, manifest=join_manifests([t.manifest for t in tables]), **joined)
 
 
 def _check_same_kind(first: OutcomeTable, other: OutcomeTable) -> None:
@@ -79,7 +79,7 @@ def _check_same_image(a: OutcomeTable, i: int, b: OutcomeTable, j: int) -> None:
         )
 
 
-def _join_manifests(manifests: Sequence[Mapping[str, object]]) -> dict[str, object]:
+def join_manifests(manifests: Sequence[Mapping[str, object]]) -> dict[str, object]:
     """What all agree on stays; texts that differ (split, data set, metric) are joined with '+'."""
     joined: dict[str, object] = {}
     for key in dict.fromkeys(key for m in manifests for key in m if key not in OF_FILES):

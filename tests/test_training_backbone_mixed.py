@@ -8,18 +8,17 @@ import pytest
 import torch
 from torch import nn
 
-from training.backbone.mixed import MixedOptimiser, working_dtype
+from training.backbone.mixed import MixedOptimiser
+from training.backbone.muon import Muon, orthogonal
+from training.backbone.precision import working_dtype
 
 
-def made(
-    muon: tuple[str, ...] = (), working: torch.dtype = torch.bfloat16
-) -> tuple[nn.Sequential, MixedOptimiser]:
+def made(muon: tuple[str, ...] = ()) -> tuple[nn.Sequential, MixedOptimiser]:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
     names = [name for name, _ in model.named_parameters()]
-    factor = 2.0 if muon else 1.0
     return model, MixedOptimiser(
-        model, names, weight_decay=0.0, clip=1.0, muon=muon, muon_factor=factor, working=working
+        model, names, weight_decay=0.0, clip=1.0, muon=muon, muon_factor=2.0 if muon else 1.0
     )
 
 
@@ -28,7 +27,7 @@ def learn(model: nn.Sequential, optimiser: MixedOptimiser, steps: int, seed: int
     losses = []
     for _ in range(steps):
         x = torch.randn(32, 8, generator=generator)
-        loss = (model(x.to(next(model.parameters()).dtype)).float() - x.flip(1)).square().mean()
+        loss = (model(x.bfloat16()).float() - x.flip(1)).square().mean()
         loss.backward()
         optimiser.collect()
         optimiser.step(1e-2)
@@ -36,35 +35,13 @@ def learn(model: nn.Sequential, optimiser: MixedOptimiser, steps: int, seed: int
     return losses
 
 
-@pytest.mark.parametrize("working", [torch.bfloat16, torch.float32])
-@pytest.mark.parametrize("muon", [(), ("0.weight", "1.weight")])
-def test_both_ways_learn_and_the_working_weights_follow_the_masters(
-    muon: tuple[str, ...], working: torch.dtype
-) -> None:
-    model, optimiser = made(muon, working)
-    losses = learn(model, optimiser, 80)
-    assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
-    for name, weight in model.named_parameters():
-        assert weight.dtype == working
-        assert torch.equal(weight, optimiser.masters[name].to(working))
-
-
-@pytest.mark.parametrize(
-    ("able", "expected"),
-    [
-        ({"avx2": True, "avx512_bf16": False, "amx_bf16": False}, torch.float32),
-        ({"avx2": True, "avx512_f": True, "avx512_bf16": False}, torch.float32),
-        ({"avx2": True, "avx512_bf16": True, "amx_bf16": False}, torch.bfloat16),
-        ({"avx512_bf16": False, "amx_bf16": True}, torch.bfloat16),
-        ({"neon": True}, torch.float32),
-        ({"neon": True, "bf16": True}, torch.bfloat16),
-    ],
-)
-def test_bfloat16_is_taken_only_where_the_processor_multiplies_it(
-    able: dict[str, bool], expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
-    assert working_dtype() == expected
+def test_both_ways_learn_and_the_working_weights_follow_the_masters() -> None:
+    for muon in ((), ("0.weight", "1.weight")):
+        model, optimiser = made(muon)
+        losses = learn(model, optimiser, 80)
+        assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
+        for name, weight in model.named_parameters():
+            assert torch.equal(weight, optimiser.masters[name].bfloat16())
 
 
 def test_muon_moves_every_direction_of_a_matrix_alike() -> None:
@@ -75,6 +52,56 @@ def test_muon_moves_every_direction_of_a_matrix_alike() -> None:
     assert spectrum[0] / spectrum[4] < 1.5  # the iteration brings the larger ones near each other
     bias = optimiser.masters["0.bias"]
     assert torch.isfinite(bias).all()
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 24), (24, 8)])
+def test_muon_in_bfloat16_is_that_of_torch(shape: tuple[int, int]) -> None:
+    torch.manual_seed(3)
+    ours = nn.Parameter(torch.randn(shape))
+    theirs = nn.Parameter(ours.detach().clone())
+    own = Muon([ours], lr=0.01, weight_decay=0.1, dtype=torch.bfloat16)
+    known = torch.optim.Muon(
+        [theirs], lr=0.01, weight_decay=0.1, momentum=0.95, adjust_lr_fn="match_rms_adamw"
+    )
+    for _ in range(4):
+        ours.grad = torch.randn(shape)
+        theirs.grad = ours.grad.clone()
+        own.step()
+        known.step()
+    torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 24), (24, 8)])
+def test_an_orthogonal_matrix_keeps_the_singular_vectors(shape: tuple[int, int]) -> None:
+    torch.manual_seed(4)
+    matrix = torch.randn(shape)
+    left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+    inner = left.T @ orthogonal(matrix, torch.float32) @ right.T
+    assert 0.6 < inner.diagonal().min() <= inner.diagonal().max() < 1.3
+    torch.testing.assert_close(inner, inner.diagonal().diag(), atol=1e-4, rtol=0)
+
+
+def test_the_working_weights_are_in_the_format_asked_for() -> None:
+    model = nn.Linear(8, 8)
+    optimiser = MixedOptimiser(
+        model, ["weight"], weight_decay=0.0, clip=1.0, dtype=torch.float32, muon=["weight"]
+    )
+    model(torch.ones(1, 8)).sum().backward()
+    optimiser.collect()
+    optimiser.step(1e-2)
+    assert model.weight.dtype == torch.float32
+    assert torch.equal(model.weight, optimiser.masters["weight"])
+
+
+def test_the_format_is_the_one_asked_for_or_the_faster_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    speeds = {torch.bfloat16: 1.0, torch.float32: 66.0}
+    monkeypatch.setattr("training.backbone.precision._speed", speeds.__getitem__)
+    assert working_dtype("auto", torch.get_num_threads()) == torch.float32
+    speeds[torch.bfloat16] = 670.0
+    assert working_dtype("auto", torch.get_num_threads()) == torch.bfloat16
+    assert working_dtype("float32", 1) == torch.float32
+    with pytest.raises(ValueError, match="float16"):
+        working_dtype("float16", 1)
 
 
 def test_a_state_that_is_loaded_goes_on_as_if_nothing_had_happened() -> None:

@@ -108,6 +108,18 @@ def test_questions_about_an_image_that_cannot_be_opened_are_rows_with_the_error(
     assert all(row["question"] for row in rows)
 
 
+def test_a_part_of_which_no_image_can_be_opened_is_finished_and_its_questions_are_rows(
+    run: Run, tmp_path: Path
+) -> None:
+    for _ in range(2):  # the second time it is there already
+        code, text = run("--shard", "2/2")
+        assert code == 0, text
+        assert "No image of this part could be opened" in text
+        assert "`m3-train merge` takes it" in text
+        (row,) = map(json.loads, (tmp_path / "out" / NAME).read_text().splitlines())
+        assert row["question"] == "q"
+
+
 def test_the_limit_holds_and_may_be_raised(run: Run, tmp_path: Path) -> None:
     assert run("--limit", "2")[0] == 0
     assert len(read_outcomes(tmp_path / "out")) == 2

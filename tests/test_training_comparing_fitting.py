@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -112,6 +114,72 @@ def test_a_fit_that_takes_its_process_with_it_does_not_stop_the_others(tmp_path:
     assert {row.name for row in got.standings.rows} == {"noisy", "lookup", HULL, FIXED}
     assert [f.label for f in got.failures] == ["dying, seed 0"]
     assert "ended without a word" in got.failures[0].error
+
+
+@dataclasses.dataclass(frozen=True)
+class DyingOnce:
+    """Ends its process the first time. place: a folder that remembers it."""
+
+    place: str
+    name: str = "dying_once"
+    groups: tuple[str, ...] = ("length",)
+
+    def fit(self, examples: Examples, *, seed: int, threads: int) -> Fitted:
+        tries = Path(self.place, f"tried-{seed}")
+        if not tries.exists():
+            tries.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return Lookup().fit(examples)
+
+
+def test_a_fit_whose_process_was_killed_is_made_again_in_another_one(tmp_path: Path) -> None:
+    fits = fitter(tmp_path)
+    fits.processes = 2
+    jobs = [Job(DyingOnce(str(tmp_path)), 0), Job(Noisy(), 0), Job(Lookup(), 0)]
+    made = fits.run(jobs, lambda line: None)
+    assert [fit.about.name for fit in made] == ["dying_once", "noisy", "lookup"]
+    assert fits.failures == []
+
+
+@dataclasses.dataclass(frozen=True)
+class DyingIdle:
+    """Its process ends when the fit was handed over. place: a folder that tells which one it is."""
+
+    place: str
+    name: str = "dying_idle"
+    groups: tuple[str, ...] = ("length",)
+
+    def fit(self, examples: Examples, *, seed: int, threads: int) -> Fitted:
+        threading.Thread(target=self._die_when_idle, daemon=True).start()
+        return Lookup().fit(examples)
+
+    def _die_when_idle(self) -> None:
+        Path(self.place, str(os.getpid())).touch()
+        while not _waits_for_work():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _waits_for_work() -> bool:
+    """Whether the main thread of a pool's process has handed over its last result."""
+    frame = sys._current_frames()[threading.main_thread().ident or 0]
+    return any(each.f_code.co_name == "get" for each, _ in traceback.walk_stack(frame))
+
+
+def test_a_process_that_dies_between_two_fits_costs_none_of_them(tmp_path: Path) -> None:
+    (tmp_path / "pids").mkdir()
+    fits = fitter(tmp_path)
+    fits.processes = 2
+
+    def told(line: str) -> None:
+        if "lookup" in line:  # its result waits to be written until the other process is dead
+            (pid,) = _until(lambda: [int(each.name) for each in (tmp_path / "pids").iterdir()], 1)
+            assert not _until(lambda: [pid] if _runs(pid) else [], 0)
+
+    jobs = [Job(Lookup(), 0), Job(DyingIdle(str(tmp_path / "pids")), 0), Job(Noisy(), 0), Job(Noisy(), 1)]
+    made = fits.run(jobs, told)
+    assert [fit.about.name for fit in made] == ["lookup", "dying_idle", "noisy", "noisy"]
+    assert fits.failures == []
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ from tests.labelling import SETTINGS, FakeBackbone, content, samples, table
 from training.cli.merge import command
 from training.label import Settings, label
 from training.parts import Part, merge
-from training.shards import LabelError
+from training.shards import EmptyPart, LabelError
 
 
 def label_parts(home: Path, n: int, of: int, shard_images: int = 4) -> list[Path]:
@@ -29,24 +29,64 @@ def label_parts(home: Path, n: int, of: int, shard_images: int = 4) -> list[Path
     return folders
 
 
-def whole_label(n: int, out: Path, settings: Settings = SETTINGS) -> OutcomeTable:
-    """What `m3-train label` leaves in ``out``."""
-    made = label(FakeBackbone(), samples(n, 3, broken=[1, 8]), out, settings)
+def whole_label(n: int, out: Path, settings: Settings = SETTINGS) -> OutcomeTable | None:
+    """What `m3-train label` leaves in ``out``; None where no image could be opened."""
+    made: OutcomeTable | EmptyPart
+    try:
+        made = label(FakeBackbone(), samples(n, 3, broken=[1, 8]), out, settings)
+    except EmptyPart as empty:
+        made = empty
     faults: Any = made.manifest["unreadable_images"]
     write_unreadable(out, samples(n, 3, broken=[1, 8]), faults)
-    return made
+    return None if isinstance(made, EmptyPart) else made
 
 
-@pytest.mark.parametrize(("n", "of"), [(11, 3), (10, 2), (5, 5), (6, 1)])
+@pytest.mark.parametrize(("n", "of"), [(11, 3), (10, 2), (12, 5), (6, 1)])
 def test_merged_parts_are_the_table_of_one_machine_to_the_byte(tmp_path: Path, n: int, of: int) -> None:
-    if of == 5:
-        n = 12  # part 2 of 5 would be the unreadable image alone
     folders = label_parts(tmp_path, n, of)
     whole = whole_label(n, tmp_path / "whole")
+    assert whole is not None
     merged = merge(folders[::-1], tmp_path / "merged")
     assert merged.sample_ids == whole.sample_ids
     assert content(tmp_path / "merged") == content(tmp_path / "whole")
     assert sum(len(read_outcomes(folder)) for folder in folders) == len(whole)
+
+
+@pytest.mark.parametrize(("n", "of", "empty"), [(9, 9, {2, 9}), (5, 5, {2}), (3, 2, set())])
+def test_a_part_of_which_no_image_could_be_opened_is_merged_too(
+    tmp_path: Path, n: int, of: int, empty: set[int]
+) -> None:
+    folders = label_parts(tmp_path, n, of)
+    lacking = {number for number, folder in enumerate(folders, 1) if not (folder / "manifest.json").exists()}
+    assert lacking == empty
+    whole_label(n, tmp_path / "whole")
+    merge(folders[::-1], tmp_path / "merged")
+    assert content(tmp_path / "merged") == content(tmp_path / "whole")  # unreadable.jsonl among it
+    assert not list((tmp_path / "merged").glob("empty*"))
+    # Continued, it is as it was; a single part of nothing merges with nothing.
+    if empty:
+        again = FakeBackbone()
+        with pytest.raises(EmptyPart, match="cannot read picture 1"):
+            label(again, samples(n, 3, broken=[1, 8]), folders[1], replace(SETTINGS, part=Part(2, of)))
+        assert again.encoded == []
+
+
+def test_parts_of_which_none_has_an_image_that_could_be_opened_are_no_table(tmp_path: Path) -> None:
+    folders = []
+    for number in (1, 2):
+        folders.append(tmp_path / str(number))
+        with pytest.raises(EmptyPart):
+            label(
+                FakeBackbone(),
+                samples(2, broken=[0, 1]),
+                folders[-1],
+                replace(SETTINGS, part=Part(number, 2)),
+            )
+    with pytest.raises(RecordError, match="No image of any part could be opened"):
+        merge(folders, tmp_path / "out")
+    with pytest.raises(RecordError, match="Missing parts: 2/2"):
+        merge(folders[:1], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_parts_may_be_cut_into_shards_of_their_own_size(tmp_path: Path) -> None:

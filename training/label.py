@@ -9,68 +9,29 @@ Not covered: retries of images that could not be opened (they are counted and li
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from data.builder import TableBuilder
-from data.records import SCHEMA_VERSION, Outcome, OutcomeTable, Sample
+from data.records import SCHEMA_VERSION, OutcomeTable, Sample
 from data.scoring import ScoringError, metric
 from data.sources.skipped import Skipped
-from m3_backbone.scales import Ladder
-from m3_backbone.types import EncodedImage, Generation, GenerationRequest, RouteInputs
+from training.answering import Backbone, Batch, Identity, Made, Plan, Settings, make_shard
 from training.interrupt import Stopped
-from training.parts import KEY, Part
-from training.prefetch import Opened, open_all
+from training.prefetch import open_all
 from training.run_manifest import described_data, run_manifest
-from training.shards import Group, LabelError, Shards, by_image, plan
-from training.some_scales import narrowed, some_of
+from training.shards import PART, Group, LabelError, Shards, by_image, plan
+from training.some_scales import some_of
 
-__all__ = ["Backbone", "LabelError", "Settings", "Stopped", "Tally", "label"]
+__all__ = ["Backbone", "LabelError", "Makes", "Settings", "Stopped", "Tally", "label", "label_by"]
 
-
-class Backbone(Protocol):
-    """What labelling needs of a model: the synchronous side of `m3_backbone`."""
-
-    name: str
-    fingerprint: str
-    ladder: Ladder
-
-    def encode_image(self, image: Image.Image) -> Any: ...
-
-    def summarise(self, image: Any, question: str) -> RouteInputs: ...
-
-    def generate(self, requests: Sequence[GenerationRequest]) -> list[Generation]: ...
-
-    def flops(self, *, views: int, visual_tokens: int, text_tokens: int, new_tokens: int) -> int: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """prompt: name of the conversation template. dtype: what the weights run in. reducer, compiled: how the
-    backbone was loaded. All four are part of the labels.
-
-    batch_images: images whose questions go to the model together. process: open images in a second process.
-    part: which part of the data set, where several machines share the work (`training.parts`).
-    scales: those of the ladder to label, None for all (`training.some_scales`).
-    """
-
-    prompt: str
-    dtype: str = "float32"
-    reducer: str = "average"
-    compiled: bool = False
-    max_new_tokens: int = 16
-    shard_images: int = 250
-    batch_images: int = 8
-    process: bool = True
-    part: Part | None = None
-    scales: tuple[int, ...] | None = None
+Makes = Callable[[Plan, Sequence[int]], Generator[Batch | Made]]
+"""Makes the shards of the given numbers, in any order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +67,25 @@ def label(
     does not have, `ScoringError` for an unknown metric, and whatever the backbone raises; what was finished
     by then stays.
     """
-    ladder = some_of(backbone.ladder, settings.scales)
+    make = partial(_one_by_one, backbone)
+    return label_by(backbone, make, samples, out, settings, on_progress, stop, skipped)
+
+
+def label_by(
+    identity: Identity,
+    make: Makes,
+    samples: Iterable[Sample],
+    out: Path,
+    settings: Settings,
+    on_progress: Callable[[Tally], None] = lambda tally: None,
+    stop: Callable[[], bool] = lambda: False,
+    skipped: Skipped | None = None,
+) -> OutcomeTable:
+    """`label` with shards that ``make`` makes, wherever that is, of labels of ``identity``.
+
+    Only this process writes into ``out``.
+    """
+    ladder = some_of(identity.ladder, settings.scales)
     groups: Sequence[Group] = by_image(samples)
     images = len(groups)
     described = described_data(groups, skipped)
@@ -115,9 +94,9 @@ def label(
     shards = plan(groups, settings.shard_images)
     everything = [s for shard in shards for group in shard for s in group]
     _check_references(everything)
-    manifest = run_manifest(backbone, ladder, everything, settings)
+    manifest = run_manifest(identity, ladder, everything, settings)
     if settings.part is not None:
-        manifest[KEY] = settings.part.describe(images)
+        manifest[PART] = settings.part.describe(images)
     run = {**manifest, "schema_version": SCHEMA_VERSION, "shard_images": settings.shard_images}
     with Shards(out, run, shards) as store:
         scores, resumed, unreadable, missing = np.zeros(len(ladder)), 0, 0, []
@@ -130,27 +109,30 @@ def label(
             if shard[0] is not None:
                 resumed += len(shard[0])
                 scores += shard[0].scores.sum(axis=0)
-        done = resumed
+        done, left = resumed, len(missing)
         on_progress(Tally(len(everything), done, resumed, unreadable, scores.copy()))
-        with closing(_images(shards, missing, settings)) as images:
-            for place, number in enumerate(missing, 1):
-                builder = TableBuilder(manifest)
-                faults: dict[str, str] = {}
-                for batch in _batches(shards[number], settings.batch_images):
-                    for sample, inputs, outcomes in _answer(
-                        backbone, ladder, batch, images, faults, settings
-                    ):
-                        builder.add(sample, inputs, outcomes)
-                        scores += [o.score for o in outcomes]
-                        done += 1
-                    on_progress(
-                        Tally(len(everything), done, resumed, unreadable + len(faults), scores.copy())
-                    )
-                store.write(number, builder.build() if len(builder) else None, faults)
-                unreadable += len(faults)
-                if place < len(missing) and stop():
+        with closing(make(Plan(shards, ladder, manifest, settings), missing)) as steps:
+            for step in steps:
+                if isinstance(step, Batch):
+                    done += step.samples
+                    unreadable += step.unreadable
+                    scores += step.scores
+                    on_progress(Tally(len(everything), done, resumed, unreadable, scores.copy()))
+                    continue
+                store.write(step.number, step.table, step.faults)
+                left -= 1
+                if left and stop():
                     raise Stopped(f"{done} of {len(everything)} samples are labelled")
         return store.join(described)
+
+
+def _one_by_one(backbone: Backbone, work: Plan, missing: Sequence[int]) -> Generator[Batch | Made]:
+    """The shards in this process, each after the one before."""
+    sources = [group[0].open_image for number in missing for group in work.shards[number]]
+    ahead = 2 * work.settings.batch_images
+    with closing(open_all(sources, ahead=ahead, process=work.settings.process)) as images:
+        for number in missing:
+            yield from make_shard(backbone, work, number, images)
 
 
 def _check_references(samples: Iterable[Sample]) -> None:
@@ -162,65 +144,3 @@ def _check_references(samples: Iterable[Sample]) -> None:
                 score(prediction, sample.answers)
         except ScoringError as error:
             raise ScoringError(f"Sample {sample.sample_id!r}: {error}") from None
-
-
-def _images(shards: Sequence[Sequence[Group]], missing: Sequence[int], settings: Settings) -> Any:
-    sources = [group[0].open_image for number in missing for group in shards[number]]
-    return open_all(sources, ahead=2 * settings.batch_images, process=settings.process)
-
-
-def _batches(shard: Sequence[Group], size: int) -> Iterator[Sequence[Group]]:
-    for i in range(0, len(shard), size):
-        yield shard[i : i + size]
-
-
-def _answer(
-    backbone: Backbone,
-    ladder: Ladder,
-    batch: Sequence[Group],
-    images: Iterator[Opened],
-    faults: dict[str, str],
-    settings: Settings,
-) -> Iterator[tuple[Sample, RouteInputs, list[Outcome]]]:
-    """All samples of some images at all scales of ``ladder``, in one call of the model."""
-    asked: list[tuple[Sample, EncodedImage]] = []
-    for group in batch:
-        opened = next(images)
-        if isinstance(opened, str):
-            faults[group[0].image_id] = opened
-            continue
-        encoded = backbone.encode_image(opened)
-        asked += [(sample, encoded) for sample in group]
-    requests = [
-        GenerationRequest((sample.question,), ((encoded, scale),), settings.max_new_tokens)
-        for sample, encoded in asked
-        for scale in ladder
-    ]
-    answers = iter(backbone.generate(requests) if requests else ())
-    for sample, encoded in asked:
-        outcomes = [_outcome(backbone, sample, encoded, scale, next(answers)) for scale in ladder]
-        yield sample, narrowed(backbone.summarise(encoded, sample.question), ladder), outcomes
-
-
-def _outcome(
-    backbone: Backbone, sample: Sample, image: EncodedImage, scale: int, answer: Generation
-) -> Outcome:
-    text_tokens = answer.prompt_tokens - answer.visual_tokens
-    return Outcome(
-        sample_id=sample.sample_id,
-        scale=scale,
-        answer=answer.text,
-        score=metric(sample.metric)(answer.text, sample.answers),
-        visual_tokens=answer.visual_tokens,
-        text_tokens=text_tokens,
-        answer_tokens=len(answer.token_ids),
-        mean_logprob=answer.mean_logprob,
-        min_logprob=answer.min_logprob,
-        first_margin=answer.first_margin,
-        flops=backbone.flops(
-            views=image.views,
-            visual_tokens=answer.visual_tokens,
-            text_tokens=text_tokens,
-            new_tokens=len(answer.token_ids),
-        ),
-    )

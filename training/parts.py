@@ -12,15 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from data.joining import concat
+from data.joining import concat, join_manifests
 from data.records import OutcomeTable, RecordError, read_outcomes, write_outcomes
 from data.unreadable import read_unreadable, write_rows
-from training.shards import LabelError
+from training.shards import PART, LabelError, read_empty
 from training.some_scales import KEY as BACKBONE_LADDER
-from training.some_scales import check_alike, join_scales
-
-KEY = "part"
-"""Key of a part's manifest: {"number": 2, "of": 4, "images": of the whole data set}."""
+from training.some_scales import Manifest, check_alike, join_scales
 
 _NUMBERS = ("number", "of", "images")
 
@@ -58,8 +55,31 @@ class Part:
         return mine
 
     def describe(self, images: int) -> dict[str, int]:
-        """What the manifest says under `KEY`. images: of the whole data set."""
+        """What the manifest says under `PART`. images: of the whole data set."""
         return {"number": self.number, "of": self.of, "images": images}
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """What a folder holds. table: None for a part of which no image could be opened."""
+
+    folder: Path
+    manifest: Manifest
+    table: OutcomeTable | None
+
+    @classmethod
+    def read(cls, folder: Path) -> Labelled:
+        """Raises `RecordError` where there is no table, and no such part."""
+        if (manifest := read_empty(folder)) is not None:
+            return cls(folder, manifest, None)
+        table = read_outcomes(folder)
+        return cls(folder, table.manifest, table)
+
+    @property
+    def number(self) -> int:
+        """For the order of parts; tables of some scales stay as they were given."""
+        said = self.manifest.get(PART)
+        return int(said["number"]) if isinstance(said, Mapping) else 0
 
 
 def merge(folders: Sequence[Path], out: Path) -> OutcomeTable:
@@ -69,62 +89,59 @@ def merge(folders: Sequence[Path], out: Path) -> OutcomeTable:
     of images that could not be opened (`data.unreadable`) come along, each once.
     Raises `RecordError` when a part is missing, a part or scale comes twice, or one is of another run.
     """
-    tables = [(folder, read_outcomes(folder)) for folder in folders]
-    of_scales = [KEY not in table.manifest and BACKBONE_LADDER in table.manifest for _, table in tables]
+    found = [Labelled.read(folder) for folder in folders]
+    tables = [(each.folder, each.table) for each in found if each.table is not None]
+    of_scales = [PART not in each.manifest and BACKBONE_LADDER in each.manifest for each in found]
     if any(of_scales) and not all(of_scales):
-        some, other = (tables[of_scales.index(kind)][0] for kind in (True, False))
+        some, other = (found[of_scales.index(kind)].folder for kind in (True, False))
         raise RecordError(
             f"{some} has some scales of the ladder, {other} is not such a table. Merge tables that were made "
             "with --scales among themselves, parts before."
         )
-    whole = join_scales(tables) if any(of_scales) else _join_parts(tables)
-    rows = read_unreadable([folder for folder, _ in sorted(tables, key=_number)])
+    whole = join_scales(tables) if any(of_scales) else _join_parts(found)
+    rows = read_unreadable([each.folder for each in sorted(found, key=lambda each: each.number)])
     write_outcomes(out, whole)
     write_rows(out, list(rows.values()))
     return whole
 
 
-def _number(part: tuple[Path, OutcomeTable]) -> int:
-    """For the order of parts; tables of some scales stay as they were given."""
-    said = part[1].manifest.get(KEY)
-    return int(said["number"]) if isinstance(said, Mapping) else 0
-
-
-def _join_parts(tables: Sequence[tuple[Path, OutcomeTable]]) -> OutcomeTable:
-    parts: dict[int, tuple[Path, OutcomeTable]] = {}
-    first: tuple[Path, OutcomeTable] | None = None
-    for folder, table in tables:
-        said = table.manifest.get(KEY)
+def _join_parts(found: Sequence[Labelled]) -> OutcomeTable:
+    parts: dict[int, Labelled] = {}
+    for each in found:
+        said = each.manifest.get(PART)
         if not isinstance(said, Mapping) or [type(said.get(k)) for k in _NUMBERS] != [int] * 3:
             raise RecordError(
-                f"{folder} is not a part of a table. Parts are made by `m3-train label --shard I/N`."
+                f"{each.folder} is not a part of a table. Parts are made by `m3-train label --shard I/N`."
             )
-        first = first or (folder, table)
-        _check_one_whole(first, folder, table)
-        check_alike(*first, folder, table)
-        number = int(said["number"])
-        if number in parts:
-            raise RecordError(f"{folder} and {parts[number][0]} are both part {number} of {said['of']}.")
-        parts[number] = (folder, table)
-    of = 0 if first is None else first[1].manifest[KEY]["of"]  # type: ignore[index]
+        _check_one_whole(found[0], each)
+        check_alike(found[0].folder, found[0].manifest, each.folder, each.manifest, "ladder")
+        if each.number in parts:
+            twin = parts[each.number].folder
+            raise RecordError(f"{each.folder} and {twin} are both part {each.number} of {said['of']}.")
+        parts[each.number] = each
+    of = found[0].manifest[PART]["of"] if found else 0  # type: ignore[index]
     missing = [f"{number}/{of}" for number in range(1, of + 1) if number not in parts]
     if missing or not parts:
         raise RecordError(f"Missing parts: {', '.join(missing) or 'all'}. Give the folders of all of them.")
-    return concat([_whole(parts[number][1]) for number in sorted(parts)])
+    ordered = [parts[number] for number in sorted(parts)]
+    tables = [each.table for each in ordered if each.table is not None]
+    if not tables:
+        raise RecordError("No image of any part could be opened: there is nothing to merge.")
+    manifest = join_manifests([{k: v for k, v in each.manifest.items() if k != PART} for each in ordered])
+    return replace(concat([_whole(table) for table in tables]), manifest=manifest)
 
 
-def _check_one_whole(first: tuple[Path, OutcomeTable], folder: Path, table: OutcomeTable) -> None:
-    home, other = first
-    theirs, ours = other.manifest[KEY], table.manifest[KEY]
+def _check_one_whole(first: Labelled, other: Labelled) -> None:
+    theirs, ours = first.manifest[PART], other.manifest[PART]
     assert isinstance(theirs, Mapping)
     assert isinstance(ours, Mapping)
     for key in ("of", "images"):
         if theirs[key] != ours[key]:
             raise RecordError(
-                f"{folder} and {home} are not parts of one table: {key} is {ours[key]} and {theirs[key]}. "
-                "Label all parts of the same data set, with the same N and the same --limit."
+                f"{other.folder} and {first.folder} are not parts of one table: {key} is {ours[key]} and "
+                f"{theirs[key]}. Label all parts of the same data set, with the same N and the same --limit."
             )
 
 
 def _whole(table: OutcomeTable) -> OutcomeTable:
-    return replace(table, manifest={k: v for k, v in table.manifest.items() if k != KEY})
+    return replace(table, manifest={k: v for k, v in table.manifest.items() if k != PART})

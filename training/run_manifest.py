@@ -14,11 +14,11 @@ from training.shards import Group
 from training.some_scales import KEY as BACKBONE_LADDER
 
 if TYPE_CHECKING:
-    from training.label import Backbone, Settings
+    from training.answering import Identity, Settings
 
 
 def run_manifest(
-    backbone: Backbone, ladder: Ladder, samples: Sequence[Sample], settings: Settings
+    backbone: Identity, ladder: Ladder, samples: Sequence[Sample], settings: Settings
 ) -> dict[str, object]:
     """What makes labels of one run: another value in any of it is another run, and never mixed in."""
 

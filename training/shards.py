@@ -13,20 +13,38 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from data.files import write_bytes
 from data.joining import concat
 from data.records import OutcomeTable, RecordError, Sample, read_outcomes, write_outcomes
+from data.writing import MANIFEST
 
 Group = tuple[Sample, ...]
 """The samples of one image."""
 
+_SHARD_IMAGES = "shard_images"  # of a run, not of its labels
+
 _Content = dict[str, tuple[str, tuple[str, ...], str]]  # id -> question, references, metric
+
+
+EMPTY = "empty.json"
+"""In the folder of a part of which no image could be opened, in place of a table: its manifest."""
+
+PART = "part"
+"""Key of a part's manifest: {"number": 2, "of": 4, "images": of the whole data set}."""
 
 
 class LabelError(ValueError):
     """Labels that cannot be made or continued; the message has the remedy."""
+
+
+class EmptyPart(LabelError):
+    """A part is finished, and none of its images could be opened: there is its manifest, and no table."""
+
+    def __init__(self, message: str, manifest: Mapping[str, object]) -> None:
+        super().__init__(message)
+        self.manifest = manifest
 
 
 def by_image(samples: Iterable[Sample]) -> list[Group]:
@@ -151,7 +169,7 @@ class Shards:
     def _check_run(self, table: OutcomeTable, folder: Path) -> None:
         """A shard that was copied here from another folder must not slip in."""
         for key, value in self._run.items():
-            if key != "shard_images" and table.manifest.get(key) != value:
+            if key != _SHARD_IMAGES and table.manifest.get(key) != value:
                 raise LabelError(
                     f"{folder} is of another run: its {key} is {table.manifest.get(key)!r}, here it is "
                     f"{value!r}. Remove that shard to make it again."
@@ -170,7 +188,8 @@ class Shards:
     def join(self, described: Mapping[str, object] | None = None) -> OutcomeTable:
         """All shards as one table, written to ``out``. Raises `LabelError` when one is missing.
 
-        described: of the data set, for the manifest; it does not make one run another.
+        described: of the data set, for the manifest; it does not make one run another. Where no image could
+        be opened there is no table; of a part the manifest is left for merging, and `EmptyPart` is raised.
         """
         tables: list[OutcomeTable] = []
         unreadable: dict[str, str] = {}
@@ -180,13 +199,31 @@ class Shards:
                 raise LabelError(f"Shard {self.folder(number)} is not finished: run the same command again.")
             tables += [shard[0]] if shard[0] is not None else []
             unreadable |= shard[1]
+        more = {**(described or {}), "unreadable_images": unreadable}
         if not tables:
-            raise LabelError(f"No image could be opened. The first: {next(iter(unreadable.values()))}")
+            self._leave_empty(more, next(iter(unreadable.values())))
         table = concat(tables)
-        manifest = {**table.manifest, **(described or {}), "unreadable_images": unreadable}
-        table = replace(table, manifest=manifest)
+        table = replace(table, manifest={**table.manifest, **more})
         write_outcomes(self.out, table)
+        (self.out / EMPTY).unlink(missing_ok=True)
         return table
+
+    def _leave_empty(self, more: Mapping[str, object], why: str) -> NoReturn:
+        if PART not in self._run:
+            raise LabelError(f"No image could be opened. The first: {why}")
+        manifest = {**{k: v for k, v in self._run.items() if k != _SHARD_IMAGES}, **more}
+        write_bytes(self.out / EMPTY, (json.dumps(manifest, indent=1) + "\n").encode())
+        raise EmptyPart(
+            f"No image of this part could be opened (the first: {why}). `m3-train merge` takes it as it is.",
+            manifest,
+        )
+
+
+def read_empty(folder: Path) -> Mapping[str, object] | None:
+    """The manifest of a part of which no image could be opened; None where ``folder`` is none."""
+    if (folder / MANIFEST).exists():
+        return None
+    return _read_object(folder / EMPTY)
 
 
 def _read_object(path: Path) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ ladder under `KEY`. It is never mixed with tables of other scales (`data.joining
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from training.shards import LabelError
 
 KEY = "backbone_ladder"
 """Key of the manifest of a table that has some scales only: all scales of the backbone."""
+
+Manifest = Mapping[str, object]
 
 _ALIKE = ("backbone", "dtype", "max_new_tokens", "compiled")
 _OF_SAMPLES = ("dataset", "split", "metric", KEY)
@@ -84,13 +86,13 @@ def join_scales(tables: Sequence[tuple[Path, OutcomeTable]]) -> OutcomeTable:
     return replace(first, manifest=manifest, scales=scales, **joined)
 
 
-def check_alike(home: Path, first: OutcomeTable, folder: Path, table: OutcomeTable, *more: str) -> None:
+def check_alike(home: Path, first: Manifest, folder: Path, manifest: Manifest, *more: str) -> None:
     """Raises `RecordError` unless both tables were labelled in the same way, and agree in ``more`` too.
 
-    more: keys of the manifest. The ladder may differ.
+    first, manifest: theirs. more: keys of them. The ladder may differ.
     """
     for key in (*(key for key in IDENTITY if key != "ladder"), *_ALIKE, *more):
-        theirs, ours = first.manifest.get(key), table.manifest.get(key)
+        theirs, ours = first.get(key), manifest.get(key)
         if theirs != ours:
             raise RecordError(
                 f"{folder} and {home} were labelled differently: {key} is {ours!r} and {theirs!r}."
@@ -98,7 +100,7 @@ def check_alike(home: Path, first: OutcomeTable, folder: Path, table: OutcomeTab
 
 
 def _check_same_samples(home: Path, first: OutcomeTable, folder: Path, table: OutcomeTable) -> None:
-    check_alike(home, first, folder, table, *_OF_SAMPLES)
+    check_alike(home, first.manifest, folder, table.manifest, *_OF_SAMPLES)
     if first.sample_ids != table.sample_ids:
         odd = sorted(set(first.sample_ids) ^ set(table.sample_ids)) or ["(another order)"]
         raise RecordError(

@@ -30,7 +30,7 @@ def pool(grid: Tensor, scale: int) -> Tensor:
 
 
 class Decoder:
-    """``modules.language_model`` as a function of prefix embeddings and a batch of blocks."""
+    """``modules.language_model`` as a function of prefix embeddings and a batch of blocks, in its dtype."""
 
     def __init__(self, modules: M3Modules, kernels: Kernels, context: int) -> None:
         self._model: Any = modules.language_model

@@ -48,7 +48,7 @@ def _layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
 
 
 class Kernels:
-    """``Kernels(compiled=False)`` is the plain version; results agree to the working precision."""
+    """``Kernels(compiled=False)`` is the plain version; results agree to bfloat16's precision."""
 
     def __init__(self, *, compiled: bool) -> None:
         if compiled and shutil.which("g++") is None and shutil.which("clang++") is None:

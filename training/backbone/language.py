@@ -22,7 +22,7 @@ from training.backbone.exam import Exam, as_text
 from training.backbone.features import open_features
 from training.backbone.kernels import Kernels
 from training.backbone.lessons import Lessons
-from training.backbone.mixed import MixedOptimiser, working_dtype
+from training.backbone.mixed import MixedOptimiser
 from training.backbone.pictures import PictureStore
 from training.backbone.progress import Clock, Every, Interrupted, Stop, rate_at, record, restore, save
 from training.backbone.recipe import SCALES, Recipe
@@ -43,7 +43,15 @@ def answer_loss(logits: torch.Tensor, batch: Batch, description_weight: float) -
 class LanguageTraining:
     """State of the stage; `run` goes to the end of its time."""
 
-    def __init__(self, run: Path, modules: M3Modules, recipe: Recipe, kernels: Kernels, stop: Stop) -> None:
+    def __init__(
+        self,
+        run: Path,
+        modules: M3Modules,
+        recipe: Recipe,
+        kernels: Kernels,
+        dtype: torch.dtype,
+        stop: Stop,
+    ) -> None:
         self._folder, self._recipe, self._stop = run, recipe, stop
         self._modules = modules
         store, held_out = PictureStore.open(run / "train"), PictureStore.open(run / "val")
@@ -58,9 +66,9 @@ class LanguageTraining:
             names,
             weight_decay=recipe.weight_decay,
             clip=recipe.clip,
+            dtype=dtype,
             muon=[name for name in names if _is_hidden_matrix(name, modules.get_parameter(name))],
             muon_factor=recipe.muon_factor,
-            working=working_dtype(),
         )
         self._decoder = Decoder(modules, kernels, recipe.context)
         self.step, consumed, self.done = 0, 0.0, False

@@ -1,6 +1,4 @@
-"""bfloat16 working weights with float32 masters: on CPU the matrix products are about five times as fast,
-where the processor has bfloat16. Elsewhere the working weights are float32.
-"""
+"""Working weights in the format that the machine multiplies fastest, with float32 masters."""
 
 from __future__ import annotations
 
@@ -8,7 +6,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from m3_backbone.machine import keep_freed_memory
 from training.backbone.muon import Muon
@@ -21,19 +19,10 @@ def prepare_machine(threads: int) -> None:
     keep_freed_memory()
 
 
-def working_dtype() -> torch.dtype:
-    """What this processor multiplies fast: without AVX512-BF16, AMX or ARM's BF16, bfloat16 is emulated, at a
-    thirtieth of float32's speed."""
-    able = torch.cpu.get_capabilities()
-    fast = any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-    return torch.bfloat16 if fast else torch.float32
-
-
 class MixedOptimiser:
-    """Float32 masters of modules that compute in ``working``, bfloat16 or float32. AdamW (betas 0.9, 0.95),
-    and Muon where asked for.
+    """Float32 masters of modules that compute in ``dtype``; AdamW (betas 0.9, 0.95), Muon where asked for.
 
-    The modules are turned to ``working`` here. Gradients are added up in float32 by `collect`, once per
+    The modules are turned to ``dtype`` here. Gradients are added up in float32 by `collect`, once per
     micro-batch. Weight decay is for matrices only.
 
     muon: names of matrices that `Muon` steps instead, at ``muon_factor`` times the rate.
@@ -46,9 +35,9 @@ class MixedOptimiser:
         *,
         weight_decay: float,
         clip: float,
+        dtype: torch.dtype = torch.bfloat16,
         muon: Collection[str] = (),
         muon_factor: float = 1.0,
-        working: torch.dtype = torch.bfloat16,
     ) -> None:
         wanted = set(names)
         self.masters = {
@@ -56,7 +45,7 @@ class MixedOptimiser:
             for name, value in modules.named_parameters()
             if name in wanted
         }
-        modules.to(working)
+        modules.to(dtype)
         self._working = {name: value for name, value in modules.named_parameters() if name in wanted}
         for master in self.masters.values():
             master.grad = torch.zeros_like(master)
@@ -68,7 +57,12 @@ class MixedOptimiser:
         self._clip = clip
         self._adam = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.95), fused=True)
         self._muon = (
-            Muon([self.masters[name] for name in muon], weight_decay=weight_decay, precision=working)
+            Muon(
+                [self.masters[name] for name in muon],
+                lr=0.0,
+                weight_decay=weight_decay,
+                dtype=dtype,
+            )
             if muon
             else None
         )
@@ -118,8 +112,3 @@ def _step(optimiser: torch.optim.Optimizer, rate: float) -> None:
     for group in optimiser.param_groups:
         group["lr"] = rate
     optimiser.step()
-
-
-def as_working(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Masters -> what the modules held: bfloat16."""
-    return {name: value.to(torch.bfloat16) for name, value in weights.items()}

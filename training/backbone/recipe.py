@@ -85,6 +85,7 @@ class Recipe:
     exam_seconds: float = 240.0
     checkpoint_seconds: float = 120.0
     threads: int = 2
+    dtype: str = "auto"  # of the working weights: bfloat16, float32, or whichever is faster here
     compile: bool = True
     seed: int = 20_261_124
 

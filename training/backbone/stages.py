@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -12,8 +13,9 @@ from training.backbone.export import export
 from training.backbone.features import extract
 from training.backbone.kernels import Kernels
 from training.backbone.language import LanguageTraining
-from training.backbone.mixed import prepare_machine, working_dtype
+from training.backbone.mixed import prepare_machine
 from training.backbone.pictures import render_pictures
+from training.backbone.precision import working_dtype
 from training.backbone.progress import Stop
 from training.backbone.recipe import Recipe
 from training.backbone.tokenizer import train_tokenizer
@@ -45,6 +47,10 @@ class BackboneRun:
         torch.manual_seed(self._recipe.seed + seed)
         return build_modules(self._recipe.config(), self._recipe.tower_config())
 
+    @cached_property
+    def _dtype(self) -> torch.dtype:
+        return working_dtype(self._recipe.dtype, self._recipe.threads)
+
     def _kernels(self) -> Kernels:
         prepare_machine(self._recipe.threads)
         return Kernels(compiled=self._recipe.compile)
@@ -61,17 +67,18 @@ class BackboneRun:
         render_pictures(self._folder / "train", "backbone-train", self._recipe.images, self._recipe)
 
     def _tower(self) -> None:
-        train_tower(self._folder, self._modules(1), self._recipe, self._kernels(), self._stop)
+        train_tower(self._folder, self._modules(1), self._recipe, self._kernels(), self._dtype, self._stop)
 
     def _features(self) -> None:
         modules, kernels = self._modules(1), self._kernels()
         load_tower(self._folder, modules)
-        modules.to(working_dtype())
+        modules.to(self._dtype)
         for split in ("val", "train"):
             extract(self._folder / split, modules, self._recipe, kernels, self._stop)
 
     def _language(self) -> None:
-        LanguageTraining(self._folder, self._modules(2), self._recipe, self._kernels(), self._stop).run()
+        modules, kernels = self._modules(2), self._kernels()
+        LanguageTraining(self._folder, modules, self._recipe, kernels, self._dtype, self._stop).run()
 
     def _export(self) -> None:
         parameters = export(self._folder, self._export_to, self._modules(1), self._recipe)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from m3_backbone.modules import M3Modules
 from training.backbone.kernels import Kernels
-from training.backbone.mixed import MixedOptimiser, working_dtype
+from training.backbone.mixed import MixedOptimiser
 from training.backbone.pictures import PictureStore
 from training.backbone.progress import Clock, Every, Interrupted, Stop, rate_at, record, restore, save
 from training.backbone.recipe import GRID, Recipe
@@ -147,7 +147,9 @@ def _is_hidden_matrix(name: str, weight: Tensor) -> bool:
     return weight.ndim == 2 and ".layers." in name
 
 
-def train_tower(run: Path, modules: M3Modules, recipe: Recipe, kernels: Kernels, stop: Stop) -> None:
+def train_tower(
+    run: Path, modules: M3Modules, recipe: Recipe, kernels: Kernels, dtype: torch.dtype, stop: Stop
+) -> None:
     """Trains for ``recipe.minutes_tower``; leaves its weights in tower.pt. Resumes from there."""
     from data.scalebench import LABELS
 
@@ -162,9 +164,9 @@ def train_tower(run: Path, modules: M3Modules, recipe: Recipe, kernels: Kernels,
         names,
         weight_decay=recipe.weight_decay,
         clip=recipe.clip,
+        dtype=dtype,
         muon=[name for name in names if _is_hidden_matrix(name, model.get_parameter(name))],
         muon_factor=recipe.muon_factor,
-        working=working_dtype(),
     )
     vision = Vision(modules, recipe.conditioning(), kernels)
     state = restore(path)

@@ -36,7 +36,7 @@ def places(row: int, column: int, side: int) -> NDArray[np.int64]:
 
 
 class Vision:
-    """Runs the layers that M3 needs of ``modules.tower``, in its own precision."""
+    """Runs the layers that M3 needs of ``modules.tower`` on patches, in the dtype of its weights."""
 
     def __init__(self, modules: M3Modules, conditioning: Conditioning, kernels: Kernels) -> None:
         self._modules = modules

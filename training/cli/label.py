@@ -25,6 +25,7 @@ from training.cli.refusal import refuse
 if TYPE_CHECKING:
     from data.records import OutcomeTable
     from training.label import Tally
+    from training.shards import EmptyPart
 
 
 RESUME = "To resume: the same command continues where it stopped."
@@ -91,7 +92,7 @@ def command(
 ) -> None:
     """Answer every question at every scale, once, and write the outcome table."""
     from data.sources import Skipped, load
-    from data.unreadable import write_unreadable
+    from data.unreadable import NAME, write_unreadable
     from m3_backbone import EngineError, load_backbone
     from m3_backbone.prompt import CONVERSATIONS
     from m3_backbone.scales import Ladder
@@ -99,6 +100,7 @@ def command(
     from training.label import Settings, label
     from training.parts import Part
     from training.prefetch import PrefetchError
+    from training.shards import EmptyPart
     from training.some_scales import parse_scales, some_of
 
     console = Console(stderr=True, highlight=False, markup=False)
@@ -150,9 +152,13 @@ def command(
             progress.update(task, completed=tally.done, accuracy=scores)
 
         try:
-            table = label(model, samples, out, settings, show, lambda: interrupt.asked, skipped)
+            made: OutcomeTable | EmptyPart
+            try:
+                made = label(model, samples, out, settings, show, lambda: interrupt.asked, skipped)
+            except EmptyPart as empty:  # that is finished, too
+                made = empty
             again = load(dataset, data_dir, limit, Skipped(duplicates=skip_duplicates))
-            write_unreadable(out, again, _unreadable(table))
+            write_unreadable(out, again, _unreadable(made))
         except Stopped as done:
             progress.stop()
             console.print(f"Stopped: {done}, in whole shards in {out}. {RESUME}")
@@ -173,7 +179,10 @@ def command(
         except ValueError as error:
             progress.stop()
             refuse(error)
-    Console().print(summary(table, out))
+    if isinstance(made, EmptyPart):
+        console.print(f"{made} Its questions are in {out / NAME}.")
+    else:
+        Console().print(summary(made, out))
 
 
 def _remedy(error: PromptTooLong, prompt_limit: int | None, max_new_tokens: int) -> str:
@@ -211,9 +220,9 @@ def _progress(console: Console) -> Progress:
     )
 
 
-def _unreadable(table: OutcomeTable) -> dict[str, str]:
+def _unreadable(made: OutcomeTable | EmptyPart) -> dict[str, str]:
     """Image id -> why it could not be opened."""
-    known = table.manifest.get("unreadable_images")
+    known = made.manifest.get("unreadable_images")
     return known if isinstance(known, dict) else {}
 
 

@@ -87,10 +87,16 @@ class Fitter:
             return
         told(f"fitting {len(jobs)}, {self.processes} at a time")
         waiting = deque(groups)
+        again: set[int] = set()  # whose process has died with them once
         running: dict[Future[Fit | str], tuple[ProcessPoolExecutor, list[int]]] = {}
 
         def begin(process: ProcessPoolExecutor, places: list[int]) -> None:
-            running[process.submit(_work, jobs[places[0]])] = process, places
+            try:
+                future = process.submit(_work, jobs[places[0]])
+            except BrokenExecutor:  # killed since its last fit, which it had handed over: nothing is lost
+                processes.append(process := self._process())
+                future = process.submit(_work, jobs[places[0]])
+            running[future] = process, places
 
         processes = [self._process() for _ in range(min(self.processes, len(groups)))]
         try:
@@ -102,8 +108,12 @@ class Fitter:
                     try:
                         made = future.result()
                     except BrokenExecutor:  # killed, most likely for its memory
-                        made = "its process ended without a word: is there enough memory?"
                         processes.append(process := self._process())
+                        if at not in again:  # it may have been dead when it was asked
+                            again.add(at)
+                            begin(process, [at, *rest])
+                            continue
+                        made = "its process ended without a word, twice: is there enough memory?"
                     if rest or waiting:
                         begin(process, rest or waiting.popleft())  # before this one is written
                     yield at, made
