@@ -44,10 +44,14 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
 
 def model_card(recipe: Recipe, parameters: int, metrics: list[dict[str, Any]]) -> str:
     """Markdown: what it is, what it was trained on, and the last figures of metrics.jsonl."""
+    starts = [row for row in metrics if row["stage"] == "start"]
+    begun = "nothing"
+    if starts:
+        begun = f"the weights of another checkpoint (fingerprint {starts[-1]['fingerprint'][:12]})"
     lines = [
         "# m3-tiny",
         "",
-        f"A Matryoshka multimodal model of {parameters / 1e6:.1f} M parameters, trained from nothing by",
+        f"A Matryoshka multimodal model of {parameters / 1e6:.1f} M parameters, trained from {begun} by",
         "`m3-train backbone` on generated pictures (ScaleBench, split backbone-train) with the loss of M3",
         "(arXiv 2405.17430): the mean of the answer loss over all scales. It answers questions about such",
         "pictures and nothing else.",
@@ -70,5 +74,6 @@ def model_card(recipe: Recipe, parameters: int, metrics: list[dict[str, Any]]) -
         lines += ["## Patches that the tower's pre-training heads name rightly", ""]
         lines += [f"- {head}: {value:.2f}" for head, value in towers[-1]["accuracy"].items()]
         lines.append("")
-    lines += ["## Recipe", "", "```json", json.dumps(asdict(recipe), indent=1), "```", ""]
+    told = {name: value for name, value in asdict(recipe).items() if name != "start"}  # that is a place here
+    lines += ["## Recipe", "", "```json", json.dumps(told, indent=1), "```", ""]
     return "\n".join(lines)

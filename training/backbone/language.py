@@ -27,6 +27,7 @@ from training.backbone.pictures import PictureStore
 from training.backbone.progress import Clock, Every, Interrupted, Stop, rate_at, record, restore, save
 from training.backbone.recipe import SCALES, Recipe
 from training.backbone.sequences import DESCRIPTION, QUESTION, Batch, Blocks, collate
+from training.backbone.start import start_language
 from training.backbone.tokenizer import load_tokenizer
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,10 @@ class LanguageTraining:
         self._held_out = open_features(run / "val", len(held_out), recipe.tower_width)
         self._blocks = Blocks(load_tokenizer(run / "tokenizer.model"))
         self._exam = Exam.of(held_out, self._blocks, min(recipe.exam_pictures, len(held_out)))
-        start_weights(modules, recipe.embedding_spread)
+        if recipe.start:
+            start_language(modules, recipe, run)
+        else:
+            start_weights(modules, recipe.embedding_spread)
         names = [n for n, _ in modules.named_parameters() if n.startswith(("projector.", "language_model."))]
         self._optimiser = MixedOptimiser(
             modules,
@@ -96,7 +100,12 @@ class LanguageTraining:
         return start + min(1.0, max(0.0, along)) * (end - start)
 
     def _hint(self) -> float:
-        """How much of the words' embeddings is added to the visual tokens: 1 at first, then 0."""
+        """How much of the words' embeddings is added to the visual tokens: 1 at first, then 0.
+
+        Nothing after a start from a checkpoint, whose visual tokens are tied to words already.
+        """
+        if self._recipe.start:
+            return 0.0
         full, none = self._recipe.hint_full, self._recipe.hint_none
         return min(1.0, max(0.0, (none - self.step) / max(1, none - full)))
 

@@ -33,6 +33,8 @@ class Recipe:
     machine, and what a slower machine loses is steps. Heads are few and wide (64) because on a CPU the
     softmax of attention is the bottleneck, and its cost grows with the number of heads."""
 
+    start: str = ""  # a checkpoint whose weights the run begins with; "": from nothing
+
     images: int = 40_000
     val_images: int = 240
     workers: int = 2

@@ -23,6 +23,7 @@ from training.backbone.mixed import MixedOptimiser
 from training.backbone.pictures import PictureStore
 from training.backbone.progress import Clock, Every, Interrupted, Stop, rate_at, record, restore, save
 from training.backbone.recipe import GRID, Recipe
+from training.backbone.start import start_tower
 from training.backbone.vision import Vision, cut, places
 
 log = logging.getLogger(__name__)
@@ -156,7 +157,10 @@ def train_tower(
     path = run / "tower.pt"
     store, held_out = PictureStore.open(run / "train"), PictureStore.open(run / "val")
     heads = Heads(recipe.tower_width, LABELS)
-    place_patches(modules)
+    if recipe.start:
+        start_tower(modules, recipe, run)
+    else:
+        place_patches(modules)
     model = TowerAndHeads(modules.tower, heads)
     names = [f"tower.{name}" for name in tower_names(modules)] + ["heads.linear.weight", "heads.linear.bias"]
     optimiser = MixedOptimiser(

@@ -14,13 +14,17 @@ VERBS: dict[str, tuple[str, str]] = {
         "training.cli.scalebench:command",
         "List ScaleBench's splits, draw contact sheets, keep its hashes.",
     ),
-    "backbone": ("training.cli.backbone:command", "Train m3-tiny from nothing."),
+    "backbone": ("training.cli.backbone:command", "Train m3-tiny, from nothing or on from a checkpoint."),
     "label": ("training.cli.label:command", "Run a backbone over a data set at every scale."),
     "bench-backbone": (
         "training.cli.bench_backbone:command",
         "Measure the backbone against the reference's way.",
     ),
     "bench-service": ("training.cli.bench_service:command", "Measure the service under load."),
+    "one-scale": (
+        "training.cli.one_scale:command",
+        "Compare M3 with a model per scale and with untrained pooling.",
+    ),
     "merge": ("training.cli.merge:command", "Merge tables of parts or of some scales."),
     "import": (
         "training.cli.import_outcomes:command",

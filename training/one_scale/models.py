@@ -1,0 +1,57 @@
+"""The models that are compared: the same tower, the same start, the same minutes; only the scales differ."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from training.backbone.recipe import SCALES
+from training.backbone.shared import recipe_of, share
+from training.backbone.stages import BackboneRun
+
+FULL = SCALES[-1]
+
+
+@dataclass(frozen=True)
+class Model:
+    """name: of its folder. trained: the scales it is trained at. asked: those it is judged at."""
+
+    name: str
+    trained: tuple[int, ...]
+    asked: tuple[int, ...]
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Of the steps, per scale: alike for all that it is trained at."""
+        return tuple(float(scale in self.trained) for scale in SCALES)
+
+
+MODELS = (
+    Model("m3", SCALES, SCALES),
+    *(Model(f"only-{scale}", (scale,), SCALES if scale == FULL else (scale,)) for scale in SCALES),
+)
+"""The model of the full scale alone is asked at every scale: that is pooling without training."""
+
+
+def train(run: Path, model: Model, minutes: float) -> Path:
+    """The checkpoint of ``model`` on ``run``'s tower after ``minutes`` of training; at once where it is done.
+
+    Its folder is ``run``/one-scale/NAME. Raises `Interrupted` as any run does; the next call goes on.
+    """
+    folder = run / "one-scale" / model.name
+    recipe = recipe_of(
+        run,
+        minutes_phase1=0.0,
+        minutes_phase2=minutes,
+        phase1_shares=model.shares,
+        phase2_shares=model.shares,
+    )
+    share(folder, run)
+    (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1), encoding="utf-8")
+    checkpoint = folder / "checkpoint"
+    if not (checkpoint / "README.md").exists():
+        backbone = BackboneRun(folder, recipe)
+        backbone.run("language")
+        backbone.run("export")
+    return checkpoint
