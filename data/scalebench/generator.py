@@ -100,7 +100,10 @@ def samples(split: str, limit: int | None = None) -> Iterator[Sample]:
 
 
 def corpus() -> Iterator[str]:
-    """Lines that a tokenizer should cover: every word of the closed world, and real questions and answers."""
+    """Lines that a tokenizer should cover: every word of the closed world, and real questions and answers.
+
+    Questions stand as a prompt has them: "ASSISTANT:" is in every one, and should not be ten pieces.
+    """
     for _ in range(20):
         yield " ".join((*WORDS, *COLOURS, *KINDS, *PLACES, "yes no - , : USER: ASSISTANT:"))
     yield " ".join(str(n) for n in NUMBERS)
@@ -109,6 +112,6 @@ def corpus() -> Iterator[str]:
         lines: list[Question | Description] = [*drawn.questions, *drawn.descriptions]
         for line in lines:
             if isinstance(line, Question):
-                yield f"{line.text} {line.answer}"
+                yield f"USER: {line.text} ASSISTANT: {line.answer}"
             else:
                 yield f"{line.prompt} {line.text}"

@@ -1,8 +1,8 @@
 """Trains projector and language model with M3's objective: the mean over scales of the answer loss.
 
-Phase 1 uses small scales, whose sequences are short: look-ups are learned there, soonest when whole
-pictures are also written out and the visual tokens are tied to words (see `alignment`). Phase 2 uses every
-scale of the ladder. Each step takes one scale, drawn at random. The tower is frozen, its features are read
+Phase 1 uses mainly scales whose sequences are short: look-ups are learned there, soonest when whole
+pictures are also written out and the visual tokens are tied to words (see `alignment`). Phase 2 uses the
+scales alike. Each step takes one scale, drawn at random. The tower is frozen, its features are read
 from the run folder.
 """
 

@@ -29,8 +29,8 @@ def command(
     stage: Annotated[str, typer.Option(help="One stage alone, for debugging.")] = "all",
     images: Annotated[int | None, typer.Option(min=100, help="How many training pictures to draw.")] = None,
     minutes_tower: Annotated[float | None, typer.Option(help="Minutes of tower pre-training.")] = None,
-    minutes_phase1: Annotated[float | None, typer.Option(help="Minutes at scales 9 and 36.")] = None,
-    minutes_phase2: Annotated[float | None, typer.Option(help="Minutes at all five scales.")] = None,
+    minutes_phase1: Annotated[float | None, typer.Option(help="Minutes mainly at scales 36 and 144.")] = None,
+    minutes_phase2: Annotated[float | None, typer.Option(help="Minutes at all five scales alike.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
 ) -> None:
     """Train m3-tiny with M3's objective, from nothing or from another checkpoint's weights.
