@@ -36,7 +36,7 @@ class Recipe:
     Made for ten families in two hours of two cores without bfloat16, begun with the weights of the first
     edition (``start``). Why what is as it is:
 
-    - 5.6 M parameters: runs end with too little training, not too few weights: held-out loss is training loss.
+    - 5.6 M parameters: runs end with too little training, not too few weights (held-out loss is as low).
     - 16,000 pictures, each seen about three times with other questions and facts: drawing them and making
       their features takes 17 minutes; 12,000 seen four times with questions alone were learned by heart.
     - Text is most of a sequence, so 144 tokens cost a step only a third more than 36, and show what the
