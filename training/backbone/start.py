@@ -1,7 +1,8 @@
 """The weights of a finished checkpoint as the start of another run: tower, projector and language model.
 
-A new edition's pictures have other words, and its tokenizer is its own: the embeddings of pieces that both
-have are taken over, those of new pieces are drawn as large as these.
+A new edition's pictures have other words, and its tokenizer is its own. The rows of pieces that both have are
+taken over. A new piece was several before: its embedding is their mean, as long as others are, and the head
+gives it the row of the first, which is what the checkpoint would have said.
 """
 
 from __future__ import annotations
@@ -21,8 +22,11 @@ from training.backbone.recipe import Recipe
 
 log = logging.getLogger(__name__)
 
-_ROWS = ("language_model.model.embed_tokens.weight", "language_model.lm_head.weight")
+_EMBEDDINGS, _HEAD = "language_model.model.embed_tokens.weight", "language_model.lm_head.weight"
+_ROWS = (_EMBEDDINGS, _HEAD)
 """A row for each piece of the tokenizer."""
+_SPACE = "\u2581"
+"""How SentencePiece writes a space."""
 
 
 def start_tower(modules: M3Modules, recipe: Recipe, run: Path) -> None:
@@ -42,16 +46,27 @@ def start_language(modules: M3Modules, recipe: Recipe, run: Path) -> None:
     parts = ("projector.", "language_model.")
     taken = {name: value for name, value in theirs.items() if name.startswith(parts) and name not in _ROWS}
     _copy(own, taken)
-    before, after = _pieces(source.folder / "tokenizer.model"), _pieces(run / "tokenizer.model")
-    place = {piece: index for index, piece in enumerate(before)}
-    known = [(index, place[piece]) for index, piece in enumerate(after) if piece in place]
-    here, there = (torch.tensor(indices) for indices in zip(*known, strict=True))
+    old = sentencepiece.SentencePieceProcessor(model_file=str(source.folder / "tokenizer.model"))
+    new = sentencepiece.SentencePieceProcessor(model_file=str(run / "tokenizer.model"))
+    spelled = [_spelled(new.IdToPiece(index), old) for index in range(new.GetPieceSize())]
     with torch.no_grad():
-        for name in _ROWS:
-            rows, found = own[name], theirs[name].to(own[name].dtype)
-            rows.normal_(std=float(found[there].std()))
-            rows[here] = found[there]
-    log.info("the language model starts from %s: %d of %d pieces known", source.name, len(known), len(after))
+        length = theirs[_EMBEDDINGS].norm(dim=1).mean()
+        for index, ids in enumerate(spelled):
+            if not ids:
+                continue
+            own[_HEAD][index] = theirs[_HEAD][ids[0]]
+            mean = theirs[_EMBEDDINGS][ids].mean(0)
+            own[_EMBEDDINGS][index] = mean if len(ids) == 1 else mean * (length / mean.norm())
+    known = sum(len(ids) == 1 for ids in spelled)
+    log.info("the language model starts from %s: %d of %d pieces known", source.name, known, len(spelled))
+
+
+def _spelled(piece: str, old: sentencepiece.SentencePieceProcessor) -> list[int]:
+    """The old ids that write what ``piece`` writes; none where they cannot."""
+    if not old.IsUnknown(old.PieceToId(piece)) or piece == old.IdToPiece(old.unk_id()):
+        return [old.PieceToId(piece)]
+    ids = old.EncodeAsIds(piece[1:]) if piece[:1] == _SPACE else [old.PieceToId(letter) for letter in piece]
+    return [] if any(old.IsUnknown(index) for index in ids) else list(ids)
 
 
 def check_start(recipe: Recipe) -> None:
@@ -77,9 +92,3 @@ def _copy(own: dict[str, Tensor], taken: dict[str, Tensor]) -> None:
     with torch.no_grad():
         for name, value in taken.items():
             own[name].copy_(value)
-
-
-def _pieces(path: Path) -> list[str]:
-    """The tokenizer's pieces, by id."""
-    processor = sentencepiece.SentencePieceProcessor(model_file=str(path))
-    return [processor.IdToPiece(index) for index in range(processor.GetPieceSize())]
