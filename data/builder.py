@@ -93,6 +93,7 @@ class TableBuilder:
             min_logprob=self._per_scale("min_logprob", np.float32),
             first_margin=self._per_scale("first_margin", np.float32),
             flops=self._per_scale("flops", np.int64),
+            full_logprob=self._per_scale("full_logprob", np.float32),
             grid_stats=np.array([i.grid_stats for i in images], np.float32),
             grid_stat_names=first.grid_stat_names,
             pooled=np.array([i.pooled for i in images], np.float32),

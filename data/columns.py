@@ -30,16 +30,23 @@ OUTCOMES = {
 }
 """Kind -> columns that a file must have."""
 
+FULL_LOGPROB = "full_logprob"
+"""A column that a file of outcomes may have; NaN where it is not known."""
+
 
 def check_columns(table: pa.Table, kinds: Mapping[str, str], path: Path) -> None:
-    """Raises `RecordError` unless ``table``, read from ``path``, has every column, of its kind, and full."""
+    """Raises `RecordError` unless ``table``, read from ``path``, has every column, of its kind, and full.
+
+    What it may have and has must be of its kind too.
+    """
     wanted = {name: kind for kind, names in kinds.items() for name in names.split()}
     for name in wanted:
         if name not in table.column_names:
             raise RecordError(
                 f"{path} has no column {name!r}; its columns are {', '.join(table.column_names)}."
             )
-    wanted |= {name: "number" for name in table.column_names if name.startswith(DIFFICULTY)}
+    may_be = (name for name in table.column_names if name.startswith(DIFFICULTY) or name == FULL_LOGPROB)
+    wanted |= dict.fromkeys(may_be, "number")
     for name, kind in wanted.items():
         _check_column(table[name], name, kind, path)
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from data.columns import DIFFICULTY, IMAGES, OUTCOMES, QUESTIONS, SAMPLES, check_columns
+from data.columns import DIFFICULTY, FULL_LOGPROB, IMAGES, OUTCOMES, QUESTIONS, SAMPLES, check_columns
 from data.files import sha256
 from data.records import OutcomeTable, RecordError, long_texts
 from data.validation import check_manifest, validate
@@ -64,6 +64,9 @@ def read_table(folder: Path, *, verify: bool = True) -> OutcomeTable:
         min_logprob=per_scale("min_logprob").astype(np.float32),
         first_margin=per_scale("first_margin").astype(np.float32),
         flops=per_scale("flops"),
+        full_logprob=per_scale(FULL_LOGPROB).astype(np.float32)
+        if FULL_LOGPROB in outcomes.column_names
+        else np.zeros((0, 0), np.float32),
         grid_stats=grid_stats,
         grid_stat_names=tuple(_list(manifest, "grid_stat_names")),
         pooled=_pooled(images["pooled"], m, manifest, folder),

@@ -11,6 +11,7 @@ An outcome table is a folder (`data.writing` has the columns):
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -91,6 +92,7 @@ class Outcome:
     min_logprob: float
     first_margin: float  # probability of the first answer token minus the runner-up's
     flops: int  # whole path at this scale: tower + language model
+    full_logprob: float = math.nan  # nats per token of the full scale's answer, said here; NaN: not known
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,9 @@ class OutcomeTable:
 
     Route inputs as stored: ``grid_stats`` float32 [m, G], ``pooled`` float32 [m, P, D], ``question``
     float32 [n, E], ``interaction`` float32 [n, I], ``question_tokens`` list of int32 [T_i].
+
+    full_logprob: mean log-probability, at every scale, of the tokens that the full scale answered; NaN where
+    it is not known: tables that were imported, or labelled before it was recorded, have none.
     """
 
     manifest: Mapping[str, object]
@@ -131,8 +136,12 @@ class OutcomeTable:
     difficulty: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)  # name -> [n], NaN: not drawn
     datasets: NDArray[np.str_] = field(default_factory=lambda: np.zeros(0, np.str_))  # [n]
     metrics: NDArray[np.str_] = field(default_factory=lambda: np.zeros(0, np.str_))  # [n]
+    full_logprob: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))  # [n, S]
 
     def __post_init__(self) -> None:
+        if not self.full_logprob.size:  # not recorded
+            unknown = np.full((len(self), len(self.scales)), np.nan, np.float32)
+            object.__setattr__(self, "full_logprob", unknown)
         for name, key in (("datasets", "dataset"), ("metrics", "metric")):
             if len(getattr(self, name)) != len(self):  # not given: the same for every sample
                 value = np.full(len(self), str(self.manifest.get(key, "")))

@@ -32,7 +32,9 @@ PER_SCALE = (
     "min_logprob",
     "first_margin",
     "flops",
+    "full_logprob",
 )
+"""Fields of a table with one value per sample and scale."""
 
 
 def check_manifest(manifest: object, where: str) -> None:
@@ -80,6 +82,9 @@ def validate(table: OutcomeTable, where: str) -> None:
         with np.errstate(over="ignore"):  # it is stored in float16: what is beyond would come back infinite
             stored = getattr(table, name).astype(np.float16)
         _check(table, np.isfinite(stored), name, "is not finite in float16", where)
+    with np.errstate(over="ignore"):
+        stored = table.full_logprob.astype(np.float16)
+    _check(table, ~np.isinf(stored), "full_logprob", "is not finite in float16", where)
     for name in ("question", "interaction"):
         _check(table, _is_half(getattr(table, name)), name, _NOT_HALF, where)
     for name in ("grid_stats", "pooled"):

@@ -9,7 +9,8 @@ samples.parquet: sample_id, image, question, references, family, kind, dataset, 
 questions.parquet: text, tokens, vector [E].
 images.parquet: image_id, width, height, views, grid_stats [G], pooled [P * D].
 outcomes.parquet: sample, scale, answer, score, visual_tokens, answer_tokens, mean_logprob, min_logprob,
-    first_margin, flops; sorted by sample, then scale.
+    first_margin, flops, and, where any is known, full_logprob (NaN where it is not); sorted by sample, then
+    scale.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from data.columns import DIFFICULTY
+from data.columns import DIFFICULTY, FULL_LOGPROB
 from data.files import sha256, write_atomically, write_bytes
 from data.records import OF_FILES, SCHEMA_VERSION, OutcomeTable
 from data.validation import validate
@@ -124,7 +125,7 @@ def _outcomes(table: OutcomeTable) -> Columns:
     def flat(values: NDArray[Any], kind: type[np.generic]) -> pa.Array:
         return pa.array(values.reshape(-1).astype(kind))
 
-    return {
+    columns: Columns = {
         "sample": pa.array(np.repeat(np.arange(n, dtype=np.int32), scales)),
         "scale": pa.array(np.tile(np.array(table.scales, np.int32), n)),
         "answer": pa.array(table.answers.reshape(-1).tolist(), pa.string()),
@@ -136,6 +137,9 @@ def _outcomes(table: OutcomeTable) -> Columns:
         "first_margin": flat(table.first_margin, np.float16),
         "flops": flat(table.flops, np.int64),
     }
+    if np.isfinite(table.full_logprob).any():
+        columns[FULL_LOGPROB] = flat(table.full_logprob, np.float16)
+    return columns
 
 
 def _halves(values: NDArray[np.float32]) -> pa.Array:

@@ -69,14 +69,14 @@ def _prefill(decoder: Decoder, groups: Sequence[Group], head: Head | None) -> Te
     """[members, hidden] of all prompts' last tokens, in the groups' order: those of rows alone first."""
     states = [
         decoder.forward(steps)
-        for steps in _portions(step for group in groups for step in group.first_steps(head))
+        for steps in portions(step for group in groups for step in group.first_steps(head))
     ]
     if shared := [group.suffix_step() for group in groups if not group.alone]:
         states.append(decoder.forward(shared))
     return torch.cat(states) if len(states) > 1 else states[0]
 
 
-def _portions(steps: Iterable[Step]) -> Iterator[list[Step]]:
+def portions(steps: Iterable[Step]) -> Iterator[list[Step]]:
     """``steps`` in lists of at most `CHUNK_TOKENS`, in order: short ones share what a forward pass costs."""
     portion: list[Step] = []
     room = CHUNK_TOKENS

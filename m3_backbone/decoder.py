@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import rms_norm
 from transformers import LlamaForCausalLM
 
@@ -56,6 +56,11 @@ class Decoder:
     def embed(self, ids: Tensor) -> Tensor:
         """int64 [n] -> [n, hidden]."""
         return self._llama.embed_tokens(ids)  # type: ignore[no-any-return]
+
+    def drop_layers(self) -> None:
+        """Frees what only answers need: another process has it. Sizes and embeddings stay."""
+        self._llama.layers = nn.ModuleList()
+        self._head = self.model.lm_head = nn.Identity()
 
     def logits(self, states: Tensor) -> Tensor:
         """[n, hidden] -> float32 [n, vocabulary]."""

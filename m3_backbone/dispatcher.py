@@ -20,7 +20,7 @@ from m3_backbone.worker import Outcome, Worker
 logger = logging.getLogger("m3_backbone")
 
 
-_CALLERS_TURNS = 5
+_CALLERS_TURNS = 2
 """Turns of the loop in which a caller that was just told of its encoding comes back with its request."""
 
 
@@ -63,6 +63,9 @@ class Dispatcher:
         self._idle = asyncio.Event()
         self._idle.set()
         self._worker = Worker(name)
+        self._loop = asyncio.get_running_loop()
+        self._watched: asyncio.Future[Outcome] | None = None
+        self._next_look: asyncio.TimerHandle | None = None
         self._task = asyncio.create_task(self._dispatch(), name=f"{name}-dispatch")
 
     @property
@@ -93,6 +96,8 @@ class Dispatcher:
     async def stop(self, message: str) -> None:
         """Fails what is left with ``message``; a call that hangs is left behind in its thread."""
         self._task.cancel()
+        if self._next_look is not None:
+            self._next_look.cancel()
         self._fail_all(message)
         self._worker.stop()
         await asyncio.gather(self._task, return_exceptions=True)
@@ -130,14 +135,16 @@ class Dispatcher:
             due, more = due - 1, more - 1
 
     async def _run_call(self, call: Call) -> None:
+        def tell(outcome: Outcome) -> None:
+            self._called(call, outcome.value)
+            self.current = None  # not before: a fault of what is called must not leave its callers waiting
+            if outcome.error is None:
+                call.succeed(outcome.value)
+            else:
+                call.fail(as_engine_error(outcome.error))
+
         self.current = call
-        outcome = await self._outcome(call.run)
-        self._called(call, outcome.value)
-        self.current = None  # not before: a fault of what is called must not leave its callers waiting
-        if outcome.error is None:
-            call.succeed(outcome.value)
-        else:
-            call.fail(as_engine_error(outcome.error))
+        await self._outcome(call.run, tell)
 
     async def _run_batch(self) -> None:
         jobs: list[Job] = []
@@ -182,30 +189,67 @@ class Dispatcher:
             job.finish(result)
         return None
 
-    async def _outcome(self, call: Callable[[], Any]) -> Outcome:
-        """What ``call`` gives in the runner's thread, which is watched over meanwhile."""
-        future = self._worker.submit(call)
-        while not future.done():
-            patience = self._stall_s * (2 if self._stalled else 1)
-            await asyncio.wait({future}, timeout=max(0.001, patience - self._worker.silent_s))
-            silent = self._worker.silent_s
-            if future.done() or silent < patience:
-                continue
-            if self._stalled:
-                self._die("the model hangs")
-                return Outcome(error=EngineUnavailable(self.dead))
-            logger.error("The model has not moved for %.0f s; requests are refused.", silent)
-            self._stalled = True
-            self._fail_all("The model does not respond.")
+    async def _outcome(
+        self, call: Callable[[], Any], tell: Callable[[Outcome], None] | None = None
+    ) -> Outcome:
+        """What ``call`` gives in the runner's thread, which is watched over meanwhile.
+
+        tell: is told it at once, and not a turn of the loop later as whoever awaits it.
+        """
+
+        def came(outcome: Outcome) -> None:
+            self._came(outcome)
+            if tell is not None:
+                tell(outcome)
+
+        self._watched = self._worker.submit(call, came)
+        self._look_in(self._stall_s)
+        try:
+            return await self._watched
+        finally:
+            self._watched = None  # what it gave may be large
+
+    def _came(self, outcome: Outcome) -> None:
+        """What it says of the runner."""
         if self._stalled:
             logger.warning("The model moves again; requests are accepted.")
             self._stalled = False
-        outcome = future.result()
         if outcome.error is not None:
             logger.warning("The model failed with %s.", type(outcome.error).__name__)
             if isinstance(outcome.error, EngineUnavailable) or not isinstance(outcome.error, Exception):
                 self._die("the model died")
-        return outcome
+
+    def _look_in(self, seconds: float) -> None:
+        """Looks after the runner in ``seconds``, or sooner where that is due anyway: one look serves all the
+        calls until then."""
+        due = self._loop.time() + seconds
+        if self._next_look is not None:
+            if self._next_look.when() <= due:
+                return
+            self._next_look.cancel()
+        self._next_look = self._loop.call_at(due, self._look)
+
+    def _look(self) -> None:
+        """Whether the call that runs has been silent for too long."""
+        self._next_look = None
+        watched, silent = self._watched, self._worker.silent_s
+        if watched is None or watched.done():
+            return
+        patience = self._stall_s * (2 if self._stalled else 1)
+        if silent < patience:
+            self._look_in(max(0.001, patience - silent))
+            return
+        try:
+            if self._stalled:
+                self._die("the model hangs")
+                watched.set_result(Outcome(error=EngineUnavailable(self.dead)))
+                return
+            logger.error("The model has not moved for %.0f s; requests are refused.", silent)
+            self._stalled = True
+            self._fail_all("The model does not respond.")
+            self._look_in(self._stall_s)
+        except Exception as error:
+            watched.set_exception(error)
 
     async def _revive(self) -> None:
         """Starts the runner again after a pause; `dead` says why not, when it does not come back."""

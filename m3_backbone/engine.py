@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from m3_backbone.dispatcher import Dispatcher
 from m3_backbone.image_cache import ImageCache, Key
@@ -33,6 +33,8 @@ from m3_backbone.types import (
 )
 
 __all__ = ["QueueEngine", "Runner"]
+
+T = TypeVar("T")
 
 
 class QueueEngine:
@@ -162,10 +164,15 @@ class QueueEngine:
         """
         return await self.encode_in("", pixels)
 
-    async def encode_in(self, namespace: str, pixels: Any) -> EncodedImage:
-        """`encode` with a cache of its own: nobody outside ``namespace`` can tell by timing what is kept."""
+    async def encode_in(self, namespace: str, pixels: Any, digest: str | None = None) -> EncodedImage:
+        """`encode` with a cache of its own: nobody outside ``namespace`` can tell by timing what is kept.
+
+        digest: the `content_hash` of ``pixels``, of whoever has it at hand.
+        """
         self._available()
-        key = (namespace, await asyncio.to_thread(content_hash, pixels))
+        if digest is None:
+            digest = await asyncio.to_thread(content_hash, pixels)
+        key = (namespace, digest)
         if (image := self._images.get(key)) is not None:
             return image
         call = self._encoding.get(key)
@@ -174,6 +181,17 @@ class QueueEngine:
             self._encoding[key] = call
         encoded: EncodedImage = await self._result(call)
         return encoded
+
+    async def call(self, run: Callable[[], T]) -> T:
+        """What ``run`` gives in the runner's thread: for a request that was accepted already. Neither a full
+        queue nor closing refuses it."""
+        work = self._dispatcher
+        if work is None or work.dead:
+            raise EngineUnavailable("The engine is not ready.")
+        call = Call(run)
+        work.add(call)
+        value: T = await self._result(call)
+        return value
 
     async def summarise(self, image: EncodedImage, turns: Sequence[str]) -> RouteInputs:
         inputs: RouteInputs = await self._result(
@@ -233,22 +251,19 @@ class QueueEngine:
     def _enqueue(self, run: Callable[[], Any], key: Key | None = None) -> Call:
         work = self._available()
         self._check_room(len(work.calls))
-        call = Call(run, asyncio.get_running_loop().create_future(), key)
+        call = Call(run, key)
         work.add(call)
         return call
 
     async def _result(self, call: Call) -> Any:
         """What ``call`` gives. A call that waits for its turn is dropped when its last caller leaves."""
-        call.waiters += 1
         try:
-            return await asyncio.shield(call.future)
+            return await call.value()
         finally:
-            call.waiters -= 1
             work = self._dispatcher
-            if not call.waiters and work is not None and call in work.calls:
+            if not call.awaited and work is not None and call in work.calls:
                 work.calls.remove(call)
                 self._called(call, None)
-                call.future.cancel()
 
     def _called(self, call: Call, value: Any) -> None:
         """Keeps an image that was encoded; from now on the cache answers for it."""

@@ -101,7 +101,8 @@ class FakeRunner:
                 results[index] = error
         step = 0
         while len(results) < len(requests):
-            time.sleep(self.token_delay_s)
+            if self.token_delay_s:
+                time.sleep(self.token_delay_s)
             for index in [index for index in answers if index not in results]:
                 answer = answers[index]
                 if cancelled(index):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -17,6 +18,16 @@ from m3_backbone.types import Float32, RouteInputs
 
 _WIDTH = 4  # of the grid: mean red, green, blue and contrast of a patch
 _QUESTION_WIDTH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Summary:
+    """pooled: scale -> float32 [scale, 4]. stats [G], coarse [P, 4]: what the router sees of them."""
+
+    pooled: Mapping[int, Float32]
+    stats: Float32
+    stat_names: tuple[str, ...]
+    coarse: Float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,34 +55,50 @@ class FakeImage:
 
     @property
     def nbytes(self) -> int:
-        return self.grid.nbytes
+        """Bytes held once it was summarised: the grid, and one view's tokens at every scale."""
+        return self.grid.nbytes + sum(self.ladder) * _WIDTH * self.grid.itemsize
 
     def n_tokens(self, scale: int) -> int:
         return self.views * self.ladder.validate(scale)
 
     def tokens(self, scale: int) -> Float32:
         """[n_tokens(scale), 4], row-major; every view shows the whole picture."""
+        return np.tile(self._pooled(scale), (self.views, 1))
+
+    def _pooled(self, scale: int) -> Float32:
+        """[scale, 4]: the tokens of one view."""
         side, factor = self.ladder.side(scale), self.ladder.factor(scale)
-        pooled = self.grid.reshape(side, factor, side, factor, _WIDTH).mean(axis=(1, 3))
-        return np.tile(pooled.reshape(scale, _WIDTH), (self.views, 1)).astype(np.float32)
+        cells = self.grid.reshape(side, factor, side, factor, _WIDTH)
+        pooled: Float32 = cells.mean(axis=(1, 3)).reshape(scale, _WIDTH).astype(np.float32)
+        return pooled
+
+    @cached_property
+    def _summary(self) -> _Summary:
+        """The picture's part of the route inputs: computed once, whatever the number of questions."""
+        pooled = {scale: self._pooled(scale) for scale in self.ladder}
+        stats, stat_names = _grid_stats(self.grid, pooled)
+        coarse = [tokens for scale, tokens in pooled.items() if scale <= 9]
+        return _Summary(
+            pooled=pooled,
+            stats=_half(stats),
+            stat_names=stat_names,
+            coarse=_half(np.concatenate([*coarse, np.zeros((0, _WIDTH))])),
+        )
 
     def summarise(self, turns: Sequence[str]) -> RouteInputs:
         """Route inputs of the picture and the last of ``turns``."""
-        question = turns[-1]
-        pooled = {scale: self.tokens(scale)[:scale] for scale in self.ladder}
+        question, picture = turns[-1], self._summary
         words = np.random.default_rng(stable_hash(question)).standard_normal(_QUESTION_WIDTH)
-        stats, stat_names = _grid_stats(self.grid, pooled)
-        similarity = [pooled[scale] @ words[:_WIDTH] for scale in self.ladder]
-        coarse = [pooled[scale] for scale in self.ladder if scale <= 9]
+        similarity = [picture.pooled[scale] @ words[:_WIDTH] for scale in self.ladder]
         return RouteInputs(
             ladder=self.ladder,
             image_size=self.size,
             views=self.views,
             visual_tokens=tuple(self.n_tokens(scale) for scale in self.ladder),
             text_tokens=text_tokens(turns),
-            grid_stats=_half(stats),
-            grid_stat_names=stat_names,
-            pooled=_half(np.concatenate([*coarse, np.zeros((0, _WIDTH))])),
+            grid_stats=picture.stats,
+            grid_stat_names=picture.stat_names,
+            pooled=picture.coarse,
             question=_half(words),
             question_tokens=np.array([token_id(word) for word in question.split()], np.int32),
             interaction=_half(np.array([values.max() for values in similarity])),

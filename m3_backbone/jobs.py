@@ -36,21 +36,34 @@ class Call:
     """An encoding or a summary. Several callers may wait for one encoding; ``key`` is where it is kept."""
 
     run: Callable[[], Any]
-    future: asyncio.Future[Any]
     key: Key | None = None
-    waiters: int = 0
+    _waiters: list[asyncio.Future[Any]] = field(default_factory=list)
+
+    @property
+    def awaited(self) -> bool:
+        """Whether a caller waits for it."""
+        return bool(self._waiters)
+
+    async def value(self) -> Any:
+        """What it gives, for one more caller; the others do not notice when this one leaves."""
+        waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            return await waiter
+        finally:
+            self._waiters.remove(waiter)
+            if waiter.done() and not waiter.cancelled():
+                waiter.exception()  # read: else one that left just then would be logged as an oversight
 
     def succeed(self, value: Any) -> None:
-        if not self.future.done():
-            self.future.set_result(value)
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(value)
 
     def fail(self, error: EngineError) -> None:
-        if self.future.done():
-            return
-        if self.waiters:
-            self.future.set_exception(error)
-        else:
-            self.future.cancel()  # an exception that nobody reads would be logged as an oversight
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(error)
 
 
 @dataclass(eq=False, slots=True)
@@ -81,14 +94,20 @@ class Job:
 
     async def next(self) -> TokenEvent:
         """The next event; raises what `fail` was given, or `DeadlineExceeded` at the deadline."""
-        try:
-            async with asyncio.timeout(None if self.deadline is None else self.deadline - time.monotonic()):
-                event = await self._events.get()
-        except TimeoutError:
-            raise DeadlineExceeded("The request's deadline passed before its answer was complete.") from None
+        if self.pending:  # nothing to wait for
+            event = self._events.get_nowait()
+        else:
+            event = await self._come()
         if isinstance(event, EngineError):
             raise event
         return event
+
+    async def _come(self) -> TokenEvent | EngineError:
+        try:
+            async with asyncio.timeout(None if self.deadline is None else self.deadline - time.monotonic()):
+                return await self._events.get()
+        except TimeoutError:
+            raise DeadlineExceeded("The request's deadline passed before its answer was complete.") from None
 
     def push(self, event: TokenEvent) -> None:
         """A token. With a generation it is the last one, and brings what was not streamed of the text."""

@@ -20,6 +20,7 @@ from m3_backbone.cost import Architecture
 from m3_backbone.decoder import Decoder
 from m3_backbone.encoded import TorchEncodedImage
 from m3_backbone.image_encoder import ImageEncoder
+from m3_backbone.likelihood import answer_logprobs
 from m3_backbone.limits import Limits
 from m3_backbone.prompt import Prompt, build_prompt, conversation
 from m3_backbone.rows import Member, Row
@@ -212,14 +213,32 @@ class M3Model:
     @torch.inference_mode()
     def prefill_logits(self, request: GenerationRequest) -> Tensor:
         """float32 [prompt length, vocabulary]: logits at every position of the prompt."""
-        prompt, images = self._checked(request)
-        embeds = self._embed((*prompt.chunks[:-1],), images, [scale for _, scale in request.images])
-        last = self.decoder.embed(torch.tensor(prompt.chunks[-1], device=self.device))
-        hidden = torch.cat((embeds, last))
+        hidden, _ = self.hand_over(request)
         n = hidden.shape[0]
         positions = torch.arange(n, device=self.device)
         states = self.decoder.forward([Step(Block(self.decoder, 1, n), hidden, positions, n, mask=None)])
         return self.decoder.logits(states)
+
+    @torch.inference_mode()
+    def hand_over(self, request: GenerationRequest) -> tuple[Tensor, Answer]:
+        """Embeddings of the whole prompt, [prompt length, hidden], and its answer, in which there is nothing
+        yet: for a language model that runs elsewhere (`m3_backbone.vllm`). Raises as `generate` does."""
+        prompt, images = self._checked(request)
+        prefix = self._embed(prompt.chunks[:-1], images, [scale for _, scale in request.images])
+        last = self.decoder.embed(torch.tensor(prompt.chunks[-1], device=self.device))
+        answer = Answer(self.tokenizer, self.stop_ids, request, prompt.text_tokens)
+        return torch.cat((prefix, last)), answer
+
+    def answer_logprobs(
+        self, requests: Sequence[GenerationRequest], answers: Sequence[Sequence[int]]
+    ) -> list[tuple[float, ...]]:
+        """Log-probabilities (nats) of the tokens of ``answers``, one for each request, had they been given.
+
+        answers: ids, as in `Generation.token_ids`, of whose own answers they are its ``logprobs`` to
+        rounding. Raises as `generate` does, and ValueError for an answer without a token.
+        """
+        prompts = (self.hand_over(request)[0] for request in requests)
+        return answer_logprobs(self.decoder, prompts, answers)
 
     def _embed(
         self, chunks: Sequence[Sequence[int]], images: Sequence[TorchEncodedImage], scales: Sequence[int]

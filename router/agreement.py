@@ -1,7 +1,8 @@
 """Whether two short answers say the same: the match by which a routed answer is held against the full one.
 
 Not covered: paraphrases. Of two sentences that mean the same and are worded differently it says that they
-disagree; of long answers it counts too little agreement, never too much.
+disagree; of long answers it counts too little agreement, never too much. Certificates therefore hold long
+answers against each other by their probability, where that was recorded (`training.certificates.losses`).
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ from __future__ import annotations
 import re
 import string
 import unicodedata
+
+SHORT = 5
+"""Words of an answer at most that is short: a name, a number, a phrase. A longer one is a sentence."""
 
 _ARTICLES = frozenset({"a", "an", "the"})
 _AROUND = string.punctuation.translate(str.maketrans("", "", "%$-")) + "“”‘’«»…"

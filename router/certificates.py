@@ -19,6 +19,10 @@ FULL_PRICE = -2.0
 """At this price a token earns more than any score can: always the largest scale."""
 
 
+DTYPE = "float32"
+"""That of certificates which do not name theirs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """A step of the path that policies are certified on.
@@ -134,7 +138,8 @@ class Certificates:
 
     accuracy: of answers in one pass; cascade: of those that are thought over (`router.escalation`).
     max_new_tokens: of the calibration's answers; a shorter limit may cut an answer, and is not certified.
-    outcomes: hash of the calibration's table.
+    outcomes: hash of the calibration's table. dtype: what its answers were computed in; another one rounds
+    otherwise, and now and then says another word.
     """
 
     accuracy: tuple[Certificate, ...] = ()
@@ -142,6 +147,7 @@ class Certificates:
     max_new_tokens: int = 0
     outcomes: str = ""
     cascade: tuple[Certificate, ...] = ()
+    dtype: str = DTYPE
 
     def __bool__(self) -> bool:
         return bool(self.accuracy or self.tokens or self.cascade)
@@ -185,6 +191,7 @@ class Certificates:
             return []
         # Left out where there are none: the version of a bundle that was certified before stays as it is.
         cascade = {"cascade": [c.to_json() for c in self.cascade]} if self.cascade else {}
+        dtype = {} if self.dtype == DTYPE else {"dtype": self.dtype}
         return {
             "outcomes": self.outcomes,
             "max_new_tokens": self.max_new_tokens,
@@ -193,6 +200,7 @@ class Certificates:
                 {"delta": t.delta, "n_images": t.n_images, "bounds": list(t.bounds)} for t in self.tokens
             ],
             **cascade,
+            **dtype,
         }
 
     @classmethod
@@ -217,6 +225,7 @@ class Certificates:
             max_new_tokens=whole(value["max_new_tokens"]),
             outcomes=text(value["outcomes"]),
             cascade=tuple(Certificate.from_json(c) for c in value.get("cascade", ())),
+            dtype=text(value.get("dtype", DTYPE)),
         )
 
 

@@ -36,8 +36,9 @@ class Constraints:
     learned of answers, and within the target; a number, where the geometric mean of its tokens'
     probabilities is below that, which goes with a price alone.
 
-    greedy, kind, max_new_tokens: how the answer will be made. They choose no scale, but certificates speak of
-    greedy answers to one question about one image (`router.certificates`). None: no limit to speak of.
+    greedy, kind, max_new_tokens, dtype: how the answer will be made. They choose no scale, but certificates
+    speak of greedy answers to one question about one image, computed in one dtype (`router.certificates`).
+    None: no limit to speak of; the certificates' own dtype.
     Raises `ConstraintError` for a value that can mean nothing.
     """
 
@@ -54,6 +55,7 @@ class Constraints:
     greedy: bool = True
     kind: PromptKind = "question"
     max_new_tokens: int | None = None
+    dtype: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("scale", "min_scale", "max_scale", "max_visual_tokens"):

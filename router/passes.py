@@ -34,6 +34,18 @@ def cascades(constraints: Constraints) -> bool:
     )
 
 
+def unproven(decision: Decision, why: str) -> Decision:
+    """The same one, but not certified, which its reason then says; itself when it was not anyhow."""
+    if not decision.certified:
+        return decision
+    return replace(decision, certified=False, reason=f"{decision.reason}; not certified, because {why}")
+
+
+def alone(decision: Decision) -> Decision:
+    """As it is where nobody will think the answer over: a cascade's first decision alone is not certified."""
+    return unproven(decision, "no answer is thought over") if decision.policy == "cascade" else decision
+
+
 def first_look(constraints: Constraints, escalation: Escalation | None) -> Constraints:
     """What the first decision is made under: the price of a cascade's first look where there will be another.
 

@@ -6,6 +6,9 @@ from router.certificates import Certificate
 from router.constraints import Constraints
 from router.targets import Target
 
+HOPELESS = 0.25
+"""Below this highest expected score a small one is no oddity of the scale: none would answer."""
+
 
 def chosen(
     target: Target, constraints: Constraints, *, score: float, highest: float, tokens: int, full: int
@@ -26,7 +29,7 @@ def promise(target: Target, full: int) -> str:
     asked = f"{target.asked}: " if target.asked else ""
     if target.certificate is None:
         return asked
-    return f"{asked}{_certificate(target.certificate, full, certified=target.certified)}; "
+    return f"{asked}{_certificate(target.certificate, full, target.silent)}; "
 
 
 def worth(price: float, tokens: int) -> str:
@@ -38,17 +41,18 @@ def worth(price: float, tokens: int) -> str:
 def _trade(price: float, score: float, highest: float, tokens: int) -> str:
     here = f"expected score {score:.3f} for {tokens} visual tokens"
     if price > 0:
-        return f"{here} is the best trade at {price:.3g} per token"
+        hopeless = f", where no scale is expected to score above {highest:.3f}" if highest < HOPELESS else ""
+        return f"{here} is the best trade at {price:.3g} per token{hopeless}"
     if score >= highest:
         return f"no price: {here} is the highest expected score"
     # Below 0 a token earns a little: the path to the full scale ends in such prices.
     return f"no price: {here}, as it prefers larger scales; a smaller one is expected to score {highest:.3f}"
 
 
-def _certificate(found: Certificate, full: int, *, certified: bool) -> str:
+def _certificate(found: Certificate, full: int, silent: str) -> str:
     means = f"{found.visual_tokens:.4g} visual tokens on average, {full} at the full scale"
     bound = f"{found.loss} at most {found.bound:.3g} on {found.n_images} images, {means}"
-    setting = "the certified setting" if certified else "a setting that is not certified of such requests"
+    setting = f"a setting that is not certified of {silent}" if silent else "the certified setting"
     return f"{setting} ({bound})"
 
 

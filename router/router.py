@@ -18,7 +18,7 @@ from router.constraints import Constraints
 from router.errors import BundleMismatch, PredictorError
 from router.escalation import SecondLook
 from router.features import Float32
-from router.passes import cascades, first_certificates, first_look, reconsider
+from router.passes import alone, cascades, first_certificates, first_look, reconsider
 from router.policy import Decision, Index, choose, decide, spend
 from router.predictor import OnnxPredictor, Predictions, Predictor
 
@@ -64,13 +64,18 @@ class Router:
         return self.bundle.ladder
 
     def route(self, inputs: RouteInputs, constraints: Constraints | None = None) -> Decision:
-        """The scale for one request.
+        """The scale for one request, which is answered at that scale.
 
         Falls back to the largest scale allowed when the image is unlike those of training or the predictor
-        fails. Of a cascade this is the first decision; `reconsider` makes the next ones. Raises
-        `ConstraintError` when no scale meets ``constraints`` or the bundle cannot do what they ask for,
-        `BundleMismatch` when the inputs are of another backbone.
+        fails. Of a cascade this is the first decision, and not certified, for only the whole path is: `first`
+        and `reconsider` make that. Raises `ConstraintError` when no scale meets ``constraints`` or the bundle
+        cannot do what they ask for, `BundleMismatch` when the inputs are of another backbone.
         """
+        return alone(self.first(inputs, constraints))
+
+    def first(self, inputs: RouteInputs, constraints: Constraints | None = None) -> Decision:
+        """`route` for who has every answer thought over by `reconsider`: of a cascade certified if the whole
+        path is."""
         asked = ANYTHING if constraints is None else constraints
         first = first_look(asked, self.bundle.escalation)
         if inputs.ladder != self.ladder:
@@ -113,7 +118,8 @@ class Router:
     ) -> Decision:
         """What follows ``decision`` now that its answer is there; ``decision`` itself: the answer stays.
 
-        tried: the scales before that one. Raises `PredictorError`.
+        decision: of `first`, or of the `reconsider` before. tried: the scales before that one. Raises
+        `PredictorError`.
         """
         return reconsider(
             decision,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -16,6 +17,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from m3_backbone.scales import Ladder
+from m3_backbone.vllm_client import is_vllm, parse_options
 from router.constraints import DELTA, LOSS, LossName
 from router.errors import M3Error
 from router.image_hosts import parse_image_hosts
@@ -40,7 +42,10 @@ class Settings(BaseSettings):
 
     backbone: ``tiny`` (embedded) or an M3 checkpoint: a folder or a hub name.
     bundle: ``embedded`` (the router of m3-tiny), ``none`` (every request at the full scale), or a folder.
-    engine: ``torch`` runs the checkpoint; ``fake`` is deterministic, without weights, for trying the API.
+    engine: ``torch`` runs the checkpoint; ``vllm`` runs its language model in vLLM, ``vllm+http://HOST:PORT``
+        in one that runs elsewhere; ``fake`` is deterministic, without weights, for trying the API.
+    vllm: vLLM's options with spaces between them, as in ``tensor_parallel_size=2 enforce_eager=true``.
+    cache_dir: where the language model is kept for vLLM; unset, ``~/.cache/m3-router``.
     fake_token_s: seconds that the fake engine takes for each token of a batch, to try loads on.
     compile: torch.compile; the first requests are slow, and answers agree with the plain model to rounding.
     kv_budget_bytes: keys and values cached at any time; larger batches run in portions, larger requests are
@@ -82,7 +87,9 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     backbone: str = Field(default="tiny", min_length=1)
     bundle: str = Field(default="embedded", min_length=1)
-    engine: Literal["torch", "fake"] = "torch"
+    engine: str = "torch"
+    vllm: str | None = None
+    cache_dir: Path | None = None
     fake_token_s: float = Field(default=0.0, ge=0, le=10)
     device: str = "cpu"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -151,6 +158,19 @@ class Settings(BaseSettings):
         parse_image_hosts(value)
         return value
 
+    @field_validator("engine")
+    @classmethod
+    def _known_engine(cls, value: str) -> str:
+        if value not in ("torch", "fake") and not is_vllm(value):
+            raise ValueError("Take torch, vllm, vllm+http://HOST:PORT or fake")
+        return value
+
+    @field_validator("vllm")
+    @classmethod
+    def _sound_vllm(cls, value: str | None) -> str | None:
+        parse_options(shlex.split(value or ""))
+        return value
+
     @field_validator("ladder")
     @classmethod
     def _sound_ladder(cls, value: str | None) -> str | None:
@@ -164,6 +184,11 @@ class Settings(BaseSettings):
         if not isinstance(value, bool) and not 0 < value < 1:
             raise ValueError("Give true, false or a number above 0 and below 1")
         return value
+
+    @property
+    def vllm_options(self) -> dict[str, object]:
+        """vLLM's engine arguments."""
+        return parse_options(shlex.split(self.vllm or ""))
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ class Target:
 
     full: why the largest scale allowed is taken instead, or None. certified: the price is that of a
     certificate which speaks of such requests. certificate: of an accuracy drop, the one whose price it is.
+    silent: what that does not speak of, or "".
     """
 
     policy: PolicyName
@@ -24,6 +25,7 @@ class Target:
     full: str | None = None
     certified: bool = False
     certificate: Certificate | None = None
+    silent: str = ""
 
 
 def resolve(constraints: Constraints, prices: Prices, certificates: Certificates) -> Target:
@@ -46,12 +48,9 @@ def _token_budget(
         unproven = "" if constraints.delta is None else ", on average for want of a certified bound"
         return Target("token_budget", prices.for_budget(tokens), f"{asked}{unproven}")
     price = replace(prices, mean_tokens=bounds.bounds).for_budget(tokens)
-    return Target(
-        "token_budget",
-        price,
-        f"{asked} (delta {bounds.delta:g})",
-        certified=speaks_of(certificates, constraints),
-    )
+    silent = silent_of(certificates, constraints)
+    asked += f" (delta {bounds.delta:g})" + (f", not certified of {silent}" if silent else "")
+    return Target("token_budget", price, asked, certified=not silent, silent=silent)
 
 
 def _accuracy_drop(epsilon: float, constraints: Constraints, certificates: Certificates) -> Target:
@@ -76,12 +75,14 @@ def _accuracy_drop(epsilon: float, constraints: Constraints, certificates: Certi
         return full(f"nothing cheaper passed for a drop of {found.epsilon:g} on {n}")
     if found.setting.threshold is not None:
         return full("what is certified is a cascade: ask for it with cascade true")
+    silent = silent_of(certificates, constraints)
     return Target(
         "accuracy_drop",
         found.setting.price,
         asked,
-        certified=speaks_of(certificates, constraints),
+        certified=not silent,
         certificate=found,
+        silent=silent,
     )
 
 
@@ -107,14 +108,17 @@ def told_steps(epsilons: Iterable[float], deltas: Iterable[float]) -> str:
     return f"{of} at delta {at}"
 
 
-def speaks_of(certificates: Certificates, constraints: Constraints) -> bool:
-    """Whether a request like this was certified: greedy, one question about one image, no floor or ceiling,
-    and at least as many new tokens as the calibration's answers had."""
+def silent_of(certificates: Certificates, constraints: Constraints) -> str:
+    """What was not certified of a request like this, "" where all was: greedy, one question about one image,
+    no floor or ceiling, the calibration's dtype, and at least as many new tokens as its answers had."""
+    if constraints.dtype not in (None, certificates.dtype):
+        return f"answers in {constraints.dtype}, only in {certificates.dtype}"
     limits = (constraints.scale, constraints.min_scale, constraints.max_scale, constraints.max_visual_tokens)
     longest = constraints.max_new_tokens
-    return (
+    spoken_of = (
         constraints.greedy
         and constraints.kind == "question"
         and all(limit is None for limit in limits)
         and (longest is None or longest >= certificates.max_new_tokens)
     )
+    return "" if spoken_of else "such requests"

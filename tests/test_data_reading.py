@@ -171,6 +171,8 @@ def test_wrong_rows_are_named(tmp_path: Path, file: str, change: Callable[[Any],
         (lambda t: {"scores": np.full((8, 3), np.nan)}, "score nan"),
         (lambda t: {"scores": t.scores[:, :2]}, r"scores has shape \(8, 2\)"),
         (lambda t: {"mean_logprob": np.full((8, 3), -np.inf, np.float32)}, "mean_logprob is not finite"),
+        (lambda t: {"full_logprob": np.full((8, 3), -np.inf, np.float32)}, "full_logprob is not finite"),
+        (lambda t: {"full_logprob": np.full((8, 2), -1.0, np.float32)}, "full_logprob has shape"),
         (
             lambda t: {"min_logprob": np.full((8, 3), -1e5, np.float32)},
             "min_logprob is not finite in",

@@ -26,6 +26,24 @@ def test_a_table_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:
     assert back.split == "dev"
 
 
+def test_the_probability_of_the_full_answer_is_a_column_where_any_is_known(tmp_path: Path) -> None:
+    plain = table()
+    assert np.isnan(plain.full_logprob).all()
+    assert plain.full_logprob.shape == plain.scores.shape
+    write_outcomes(tmp_path / "plain", plain)
+    assert "full_logprob" not in pq.read_schema(tmp_path / "plain" / "outcomes.parquet").names
+    nats = np.full(plain.scores.shape, -0.25, np.float32)
+    nats[3, 1] = np.nan
+    known = replace(plain, full_logprob=nats)
+    write_outcomes(tmp_path / "known", known)
+    assert "full_logprob" in pq.read_schema(tmp_path / "known" / "outcomes.parquet").names
+    assert_equal(read_outcomes(tmp_path / "known"), known)
+    # A table of before beside one of now: what is not known is not known.
+    both = concat([plain, replace(table(2, first=4), full_logprob=np.zeros((4, 3), np.float32))])
+    assert np.isnan(both.full_logprob[:8]).all()
+    assert (both.full_logprob[8:] == 0).all()
+
+
 def test_writing_the_same_table_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     write_outcomes(tmp_path / "a", table())
     write_outcomes(tmp_path / "b", table())

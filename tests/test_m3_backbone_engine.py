@@ -12,6 +12,7 @@ from PIL import Image
 from m3_backbone.engine import QueueEngine
 from m3_backbone.fake import FakeEngine, FakeRunner
 from m3_backbone.fake_image import FakeImage
+from m3_backbone.images import content_hash
 from m3_backbone.types import (
     Engine,
     QueueFull,
@@ -183,6 +184,7 @@ def test_namespaces_do_not_share_images() -> None:
         yours = await engine.encode_in("you", picture())
         assert mine is not yours
         assert await engine.encode_in("me", picture()) is mine
+        assert await engine.encode_in("me", picture(), content_hash(picture())) is mine
         assert engine.health().cached_images == 2
 
     during(FakeEngine(), talk)

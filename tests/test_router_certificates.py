@@ -177,6 +177,20 @@ def test_a_floor_a_ceiling_a_forced_scale_a_sampled_or_cut_answer_is_not_certifi
         assert decided(asked).scale == plain.scale
 
 
+def test_answers_in_another_dtype_are_not_certified_and_the_reason_names_both() -> None:
+    asked = Constraints(accuracy_drop=0.02, dtype="float32")
+    assert decided(asked).certified
+    other = decided(replace(asked, dtype="bfloat16"))
+    assert (other.scale, other.certified) == (decided(asked).scale, False)
+    assert "a setting that is not certified of answers in bfloat16, only in float32 (" in other.reason
+    of_halves = replace(GRID, dtype="bfloat16")
+    assert decided(replace(asked, dtype="bfloat16"), of_halves).certified
+    assert not decided(asked, of_halves).certified
+    budget = Constraints(token_budget=100, delta=0.05, dtype="float16")
+    assert not decided(budget).certified
+    assert "(delta 0.05), not certified of answers in float16, only in float32: " in decided(budget).reason
+
+
 def test_other_policies_are_never_certified_but_a_token_budget_with_a_delta() -> None:
     for constraints in (Constraints(), Constraints(price=0.1), Constraints(token_budget=100)):
         assert not decided(constraints).certified

@@ -27,6 +27,17 @@ def test_a_bundle_holds_its_certificates_and_its_version_changes_with_them(tmp_p
     assert again.version == bundle.version != plain.version
 
 
+def test_certificates_name_their_dtype_and_those_that_do_not_are_of_float32(tmp_path: Path) -> None:
+    plain = small_fit().bundle
+    tokens = TokenBounds(0.05, 1000, plain.prices.mean_tokens)
+    for dtype in ("float32", "bfloat16"):
+        replace(plain, certificates=replace(GRID, tokens=(tokens,), dtype=dtype)).write(tmp_path / "b")
+        stored = json.loads((tmp_path / "b" / MANIFEST).read_text())["certificates"]
+        assert stored.get("dtype", "float32") == dtype
+        assert ("dtype" in stored) == (dtype != "float32")  # versions of bundles from before stay
+        assert Bundle.load(tmp_path / "b").certificates.dtype == dtype
+
+
 def test_a_bundle_from_before_certificates_has_none_and_keeps_its_version(tmp_path: Path) -> None:
     plain = small_fit().bundle
     plain.write(tmp_path / "b")
@@ -42,6 +53,7 @@ def test_a_bundle_from_before_certificates_has_none_and_keeps_its_version(tmp_pa
         lambda c: c.update(accuracy={}, tokens=[1]),
         lambda c: c.update(max_new_tokens=1.5),
         lambda c: c.update(outcomes=None),
+        lambda c: c.update(dtype=16),
         lambda c: c["accuracy"][0].update(loss="harm"),
         lambda c: c["accuracy"][0].update(epsilon=0),
         lambda c: c["accuracy"][0].update(epsilon="0.01"),

@@ -99,6 +99,17 @@ def test_the_steps_that_an_accuracy_drop_snaps_down_to_are_listed(run: Run, tmp_
     )
 
 
+def test_certificates_of_another_dtype_than_the_one_served_in_are_a_note(run: Run, tmp_path: Path) -> None:
+    replace(small_fit().bundle, certificates=CERTIFICATES).write(tmp_path / "b")
+    done = run("doctor", "--engine", "fake", "--bundle", tmp_path / "b", "--dtype", "bfloat16", "--json")
+    assert states(done.out)["defaults"] == "note"
+    assert "certified with answers in float32: no decision is certified" in done.out
+    assert (
+        states(run("doctor", "--engine", "fake", "--bundle", tmp_path / "b", "--json").out)["defaults"]
+        == "ok"
+    )
+
+
 def test_backbone_and_bundle_that_are_missing_are_both_named(run: Run, tmp_path: Path) -> None:
     done = run("doctor", "--backbone", tmp_path / "b", "--bundle", tmp_path / "c")
     assert done.code == 1
@@ -133,9 +144,9 @@ def test_a_misspelt_variable_is_noted(run: Run, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_an_engine_that_does_not_answer_is_a_fault(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def encode(self: FakeEngine, pixels: object) -> EncodedImage:
+    async def encode_in(self: FakeEngine, *picture: object) -> EncodedImage:
         raise EngineError("no")
 
-    monkeypatch.setattr(FakeEngine, "encode", encode)
+    monkeypatch.setattr(FakeEngine, "encode_in", encode_in)
     done = run("doctor", "--engine", "fake", "--json")
     assert (done.code, states(done.out)["answer"]) == (1, "fault")

@@ -129,6 +129,20 @@ def test_an_accuracy_drop_that_nobody_gets_is_told(
     assert told is None if sentence is None else re.search(sentence, told or "")
 
 
+@pytest.mark.parametrize(("dtype", "of"), [("bfloat16", "float32"), ("float32", "bfloat16")])
+def test_certificates_of_another_dtype_are_told_of_whether_a_drop_is_usual_or_not(
+    bundle: Path, dtype: str, of: str
+) -> None:
+    accuracy = (Certificate("regret", 0.02, 0.05, 1250, 299, Setting(0.001), 0.01, 40.0),)
+    values, router = _operated(bundle, Certificates(accuracy, max_new_tokens=16, dtype=of), dtype=dtype)
+    for each in (values, values.model_copy(update={"accuracy_drop": None})):
+        told = unproven(each, router) or ""
+        assert f"M3_DTYPE has value '{dtype}', and the router was certified with answers in {of}" in told
+    assert unproven(values.model_copy(update={"dtype": of}), router) is None
+    without = Router.of(replace(router.bundle, certificates=NOTHING))
+    assert unproven(values.model_copy(update={"accuracy_drop": None}), without) is None
+
+
 def test_serve_tells_it_in_the_log(bundle: Path, caplog: pytest.LogCaptureFixture) -> None:
     values = Settings(engine="fake", bundle=str(bundle), accuracy_drop=0.02)
     assert _router(values, FakeEngine(fingerprint="synthetic")) is not None

@@ -196,6 +196,24 @@ def test_text_of_a_form_that_is_not_in_its_encoding_is_not_guessed_at(charset: s
 
 
 @pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        (b"photos/cat.png", "invalid_base64"),  # curl -F image=PATH
+        (b"C:\\cat.png", "image_url_unsupported"),
+        (b"data:image/png,abc", "invalid_base64"),
+        (b"\x89PNG\r\n\x1a\n", "invalid_text"),  # curl -F 'image=<PATH'
+    ],
+)
+def test_a_picture_that_is_no_file_of_a_form_is_told_how_to_be_one(text: bytes, code: str) -> None:
+    head = b'--x\r\nContent-Disposition: form-data; name="image"\r\n\r\n'
+    media = {"content-type": "multipart/form-data; boundary=x"}
+    with talking(app_of()) as http:
+        error = error_of(http.post("/v1/answer", content=head + text + b"\r\n--x--\r\n", headers=media))
+    assert (error["code"], error["param"]) == (code, "image")
+    assert error["message"].endswith("A picture is sent as a file with a name: with curl, -F image=@PATH.")
+
+
+@pytest.mark.parametrize(
     ("fields", "files", "code"),
     [
         ({"question": "a"}, {"image": b""}, "image_empty"),

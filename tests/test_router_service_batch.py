@@ -75,7 +75,7 @@ def test_items_that_fail_do_so_alone_with_the_status_and_code_that_they_would_ha
 
 def test_an_unexpected_fault_says_nothing_and_is_found_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     class Exploding(FakeEngine):
-        async def encode(self, pixels: Any) -> Any:
+        async def encode_in(self, *picture: Any) -> Any:
             raise RuntimeError("what the client asked: xyzzy")
 
     with talking(app_of(Exploding())) as http:

@@ -26,8 +26,8 @@ class Thinking(ScriptedRouter):
     climb: dict[int, int] = field(default_factory=lambda: {36: 144})
     between: Callable[[], None] | None = None
 
-    def route(self, inputs: RouteInputs, constraints: Constraints | None = None) -> Decision:
-        decision = super().route(inputs, constraints)
+    def first(self, inputs: RouteInputs, constraints: Constraints | None = None) -> Decision:
+        decision = self.route(inputs, constraints)
         return replace(decision, policy="cascade") if cascades(constraints or Constraints()) else decision
 
     def reconsider(

@@ -93,6 +93,16 @@ def test_an_operator_may_have_all_requests_thought_over_under_a_drop() -> None:
             assert (decision["policy"], decision["certified"]) == (policy, certified), fields
 
 
+def test_an_operators_drop_holds_for_who_asks_for_a_cascade_but_for_no_threshold_of_his_own() -> None:
+    with talking(app_of(router=thinking(), config=settings(accuracy_drop=0.02))) as http:
+        kept = http.answer(cascade=True).json()["decision"]
+        other = http.answer(cascade=0.5).json()["decision"]
+        told = chat(http, m3={"cascade": True})
+    assert (kept["policy"], kept["certified"]) == ("cascade", True)
+    assert (other["policy"], other["certified"]) == ("cascade", False)
+    assert told.headers["x-m3-certified"] == "true"
+
+
 def test_an_operators_threshold_is_not_for_requests_with_a_budget_and_no_operator_may_set_both() -> None:
     with talking(app_of(router=thinking(), config=settings(cascade=0.999))) as http:
         assert http.answer(token_budget=50).json()["decision"]["policy"] == "token_budget"

@@ -94,6 +94,15 @@ def test_an_operator_may_set_one_target() -> None:
         Settings.load(loss="harm")
 
 
+def test_answers_in_another_dtype_than_the_calibrations_are_not_certified_and_the_reason_says_so() -> None:
+    asked: tuple[dict[str, Any], ...] = ({"accuracy_drop": 0.02}, {"token_budget": 50, "delta": 0.05})
+    for fields in asked:
+        there, here = routed(**fields), routed({"dtype": "bfloat16"}, **fields)
+        assert (here["scale"], there["decision"]["certified"]) == (there["scale"], True)
+        assert here["decision"]["certified"] is False
+        assert "not certified of answers in bfloat16, only in float32" in here["decision"]["reason"]
+
+
 def test_answers_that_may_be_cut_shorter_than_the_calibrations_are_not_certified() -> None:
     assert routed({"max_new_tokens": 16}, accuracy_drop=0.02)["decision"]["certified"] is True
     assert routed({"max_new_tokens": 15}, accuracy_drop=0.02)["decision"]["certified"] is False

@@ -33,11 +33,11 @@ class FailingOnce(FakeEngine):
         super().__init__()
         self.error = error
 
-    async def encode(self, pixels: Any) -> EncodedImage:
+    async def encode_in(self, *picture: Any) -> EncodedImage:
         if self.error is not None:
             error, self.error = self.error, None
             raise error
-        return await super().encode(pixels)
+        return await super().encode_in(*picture)
 
 
 class Mute(FakeEngine):

@@ -22,7 +22,7 @@ class NotReady(FakeEngine):
 
 
 class Exploding(FakeEngine):
-    async def encode(self, pixels: Any) -> EncodedImage:
+    async def encode_in(self, *picture: Any) -> EncodedImage:
         raise RuntimeError("what the client asked: xyzzy")
 
 

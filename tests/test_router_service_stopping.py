@@ -44,6 +44,9 @@ def shown(pieces: Sequence[str], *stops: str) -> list[str]:
         (["aab"], ["b", "ab"], ["a"]),
         (["abc"], ["a"], [""]),
         (["s", "t", "o", "p", "!"], ["stop"], ["", "", "", "", ""]),
+        (["ba", "b"], ["a", "bab"], ["", ""]),  # the longer one began before
+        (["ba", "c"], ["a", "bab"], ["", "b"]),
+        (["ba"], ["a", "bab"], ["b"]),
     ],
 )
 def test_the_answer_ends_before_the_first_stop_and_beginnings_of_one_are_held_back(

@@ -120,7 +120,7 @@ def test_what_is_served_is_what_was_certified() -> None:
 def served(known: Router, some: OutcomeTable, i: int) -> tuple[list[int], int]:
     """The scales of sample ``i``'s passes, as the router decides them, and what they spend."""
     inputs, tried = some.route_inputs(i), list[int]()
-    decision = known.route(inputs, DROP)
+    decision = known.first(inputs, DROP)
     while True:
         assert decision.certified
         assert decision.policy == "cascade"
@@ -135,18 +135,27 @@ def served(known: Router, some: OutcomeTable, i: int) -> tuple[list[int], int]:
 def test_a_drop_that_no_cascade_is_certified_for_is_answered_once_at_the_full_scale() -> None:
     known = Router.of(replace(router().bundle, certificates=replace(certified(), cascade=())))
     inputs = table().route_inputs(0)
-    decision = known.route(inputs, DROP)
+    decision = known.first(inputs, DROP)
     assert (decision.scale, decision.certified) == (576, False)
     assert "no certificate of this router covers that" in decision.reason
     assert known.reconsider(decision, Said.at(table(), 0, 576), inputs, DROP) is decision
 
 
+def test_the_first_decision_of_a_cascade_alone_is_not_certified() -> None:
+    known, inputs = Router.of(replace(router().bundle, certificates=certified())), table().route_inputs(0)
+    first, alone = known.first(inputs, DROP), known.route(inputs, DROP)
+    assert first.certified
+    assert alone == replace(
+        first, certified=False, reason=f"{first.reason}; not certified, because no answer is thought over"
+    )
+
+
 def test_a_cascade_that_is_kept_from_what_was_certified_is_not_certified() -> None:
     known, inputs = Router.of(replace(router().bundle, certificates=certified())), table().route_inputs(0)
-    assert known.route(inputs, DROP).certified
+    assert known.first(inputs, DROP).certified
     for more in ({"max_visual_tokens": 576}, {"min_scale": 1}, {"max_scale": 576}, {"greedy": False}):
-        assert not known.route(inputs, replace(DROP, **more)).certified
-    assert not known.route(inputs, replace(DROP, max_new_tokens=15)).certified
+        assert not known.first(inputs, replace(DROP, **more)).certified
+    assert not known.first(inputs, replace(DROP, max_new_tokens=15)).certified
     once = known.route(inputs, replace(DROP, cascade=False))
     assert once.certified
     assert once.policy == "accuracy_drop"

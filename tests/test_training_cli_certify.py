@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from data.records import write_outcomes
+from data.records import long_texts, write_outcomes
 from router.bundle import Bundle
 from router.certificates import Certificates
 from tests.routing import outcomes, small_fit
@@ -52,6 +54,25 @@ def test_certificates_are_printed_and_written_into_the_bundle(home: Path) -> Non
     )  # fmt: skip
     assert again.exit_code == 0, again.output
     assert {c.loss for c in Bundle.load(home / "bundle").certificates.accuracy} == {"regret", "net"}
+
+
+def test_agreement_on_long_answers_without_their_probability_is_told_of(home: Path) -> None:
+    table = outcomes(150, split="certify")
+    words = [["A sign with one word on it."] * 4 + ["A sign that has one word on it."]] * len(table)
+    for nats, told in ((np.nan, True), (-0.5, False)):
+        known = np.full(table.scores.shape, nats, np.float32)
+        write_outcomes(
+            home / "outcomes" / "certify", replace(table, answers=long_texts(words), full_logprob=known)
+        )
+        done = run(
+            "--bundle", home / "bundle", "--outcomes", home / "outcomes", "--epsilon", 0.2, "--delta", 0.1,
+            "--loss", "agreement", "--no-families",
+        )  # fmt: skip
+        assert done.exit_code == 0, done.output
+        assert (f"{len(table):,} questions have long answers" in done.output) is told
+    # As likely everywhere as at the full scale: all of them agree, and the smallest scale is certified.
+    (found,) = Bundle.load(home / "bundle").certificates.accuracy
+    assert found.visual_tokens < 20
 
 
 def test_a_simulation_changes_no_bundle_and_says_whether_the_certificates_hold(home: Path) -> None:

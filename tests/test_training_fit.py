@@ -185,6 +185,7 @@ def test_the_command_writes_a_bundle_that_routes(tmp_path: Path, monkeypatch: py
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert "log loss" in result.output
+    assert "hardly any" not in result.output
     router = Router.load(out, "synthetic")
     assert router.version in result.output
     assert set(router.bundle.provenance["outcomes"]) == {"router-train", "tune"}
@@ -193,6 +194,27 @@ def test_the_command_writes_a_bundle_that_routes(tmp_path: Path, monkeypatch: py
     wrong = CliRunner().invoke(app, [*arguments, "--candidate", "magic"])
     assert wrong.exit_code == 2
     assert "take one of" in wrong.output
+
+
+def test_a_backbone_that_gives_hardly_any_right_answer_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.candidates.candidates", lambda: (quick(),))
+    for split, n in (("router-train", 100), ("tune", 60)):
+        table = outcomes(n, split=split)
+        few = np.where(np.arange(len(table))[:, None] % 50 == 0, table.scores, 0.0)
+        write_outcomes(tmp_path / "tables" / split, replace(table, scores=few))
+    app = typer.Typer()
+    app.command()(command)
+    arguments = ["--outcomes", str(tmp_path / "tables"), "--out", str(tmp_path / "bundle"), "--threads", "1"]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "this backbone gives hardly any of these answers" in result.output
+    # And so it is: the router expects next to nothing at any scale, and takes the smallest.
+    decision = Router.load(tmp_path / "bundle", "synthetic").route(outcomes(20, split="dev").route_inputs(0))
+    assert decision.scale == 1
+    assert max(decision.expected_scores.values()) < 0.25
+    assert "no scale is expected to score above 0.0" in decision.reason
 
 
 def test_tables_that_are_not_there_or_of_another_split_are_refused(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from data.records import Outcome, OutcomeTable, Sample
 from data.scoring import metric
 from m3_backbone.scales import Ladder
 from m3_backbone.types import EncodedImage, Generation, GenerationRequest, RouteInputs
+from training.full_answers import full_logprobs
 from training.parts import Part
 from training.prefetch import Opened
 from training.shards import Group
@@ -52,7 +53,7 @@ class Backbone(Identity, Protocol):
 @dataclass(frozen=True, slots=True)
 class Settings:
     """prompt: name of the conversation template. dtype: what the weights run in. reducer, compiled: how the
-    backbone was loaded. All four are part of the labels.
+    backbone was loaded. engine: what answers, torch or vllm. All five are part of the labels.
 
     batch_images: images whose questions go to the model together. process: open images in a second process.
     part: which part of the data set, where several machines share the work (`training.parts`).
@@ -63,6 +64,7 @@ class Settings:
     dtype: str = "float32"
     reducer: str = "average"
     compiled: bool = False
+    engine: str = "torch"
     max_new_tokens: int = 16
     shard_images: int = 250
     batch_images: int = 8
@@ -142,14 +144,21 @@ def _answer(
         for sample, encoded in asked
         for scale in ladder
     ]
-    answers = iter(backbone.generate(requests) if requests else ())
+    answers = backbone.generate(requests) if requests else []
+    likely = full_logprobs(backbone, ladder, backbone.ladder.full, requests, answers)
+    said = zip(answers, likely, strict=True)
     for sample, encoded in asked:
-        outcomes = [_outcome(backbone, sample, encoded, scale, next(answers)) for scale in ladder]
+        outcomes = [_outcome(backbone, sample, encoded, scale, *next(said)) for scale in ladder]
         yield sample, narrowed(backbone.summarise(encoded, sample.question), ladder), outcomes
 
 
 def _outcome(
-    backbone: Backbone, sample: Sample, image: EncodedImage, scale: int, answer: Generation
+    backbone: Backbone,
+    sample: Sample,
+    image: EncodedImage,
+    scale: int,
+    answer: Generation,
+    full_logprob: float,
 ) -> Outcome:
     text_tokens = answer.prompt_tokens - answer.visual_tokens
     return Outcome(
@@ -169,4 +178,5 @@ def _outcome(
             text_tokens=text_tokens,
             new_tokens=len(answer.token_ids),
         ),
+        full_logprob=full_logprob,
     )

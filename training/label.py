@@ -63,9 +63,9 @@ def label(
 
     stop: asked after every shard; `Stopped` is raised when it says True and shards are left.
     skipped: what the reader of ``samples`` left out; the manifest counts it.
-    Raises `LabelError` when ``out`` was begun for another run, `ScaleError` for a scale that the backbone
-    does not have, `ScoringError` for an unknown metric, and whatever the backbone raises; what was finished
-    by then stays.
+    Raises `LabelError` when ``out`` was begun for another run or no image could be opened (`EmptyPart` for a
+    part, which is then finished), `ScaleError` for a scale that the backbone does not have, `ScoringError`
+    for an unknown metric, and whatever the backbone raises; what was finished by then stays.
     """
     make = partial(_one_by_one, backbone)
     return label_by(backbone, make, samples, out, settings, on_progress, stop, skipped)

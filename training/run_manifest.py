@@ -39,6 +39,7 @@ def run_manifest(
         "max_new_tokens": settings.max_new_tokens,
         **({} if settings.reducer == "average" else {"reducer": settings.reducer}),
         **({"compiled": True} if settings.compiled else {}),
+        **({} if settings.engine == "torch" else {"engine": settings.engine}),
     }
 
 

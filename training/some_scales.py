@@ -27,7 +27,7 @@ KEY = "backbone_ladder"
 
 Manifest = Mapping[str, object]
 
-_ALIKE = ("backbone", "dtype", "max_new_tokens", "compiled")
+_ALIKE = ("backbone", "dtype", "max_new_tokens", "compiled", "engine")
 _OF_SAMPLES = ("dataset", "split", "metric", KEY)
 _SAME = ("questions", "references", "metrics", "image_ids", "text_tokens", "image_index", "grid_stats")
 

@@ -12,6 +12,7 @@ from m3_backbone.devices import DeviceError
 from m3_backbone.scales import Ladder
 from m3_backbone.types import CheckpointError, Engine
 from router import embedded_bundle
+from router.cli import vllm
 from router.errors import BundleMismatch, ConstraintError, M3Error
 from router.passes import first_certificates, first_look
 from router.router import Router
@@ -38,10 +39,22 @@ def load_engine(settings: Settings) -> Engine:
         from m3_backbone.fake import FakeEngine
 
         return FakeEngine(token_delay_s=settings.fake_token_s, **queue)
-    try:
-        from m3_backbone import load_backbone, torch_engine
+    with_vllm = settings.engine != "torch"
+    if with_vllm:
+        vllm.require(settings)
+    backbone = _load_backbone(settings)
+    if not with_vllm:
+        from m3_backbone import torch_engine
 
-        backbone = load_backbone(
+        return torch_engine(backbone, **queue)
+    return vllm.engine_on(backbone, settings, queue)
+
+
+def _load_backbone(settings: Settings) -> Any:
+    try:
+        from m3_backbone import load_backbone
+
+        return load_backbone(
             settings.backbone,
             dtype=settings.dtype,
             device=settings.device,
@@ -75,7 +88,6 @@ def load_engine(settings: Settings) -> Engine:
         raise M3Error(
             f"M3_DEVICE has value '{settings.device}'. It cannot be used: {error}", code="invalid_device"
         ) from error
-    return torch_engine(backbone, **queue)
 
 
 def load_router(settings: Settings, engine: Engine) -> Router | None:
@@ -115,7 +127,15 @@ def check_usual(settings: Settings, router: Router) -> None:
 
 
 def unproven(settings: Settings, router: Router) -> str | None:
-    """What becomes of M3_ACCURACY_DROP where no certificate of ``router`` keeps it; None where one does."""
+    """What becomes of M3_ACCURACY_DROP where no certificate of ``router`` keeps it, and of all certificates
+    in another dtype than theirs; None where nothing does."""
+    certified = router.bundle.certificates
+    if certified and certified.dtype != settings.dtype:
+        return (
+            f"M3_DTYPE has value '{settings.dtype}', and the router was certified with answers in "
+            f"{certified.dtype}: no decision is certified. Label in {settings.dtype} and certify again, or "
+            f"serve in {certified.dtype}."
+        )
     if settings.accuracy_drop is None:
         return None
     bundle, usual = router.bundle, constraints_of({}, router.ladder, settings)

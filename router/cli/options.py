@@ -21,7 +21,20 @@ BundleOption = Annotated[
 ]
 EngineOption = Annotated[
     str | None,
-    typer.Option("--engine", help="'torch', or 'fake': no weights, made-up answers.", show_default="torch"),
+    typer.Option(
+        "--engine",
+        help="'torch'; 'vllm', or 'vllm+http://HOST:PORT' for one that runs elsewhere; 'fake': no weights, "
+        "made-up answers.",
+        show_default="torch",
+    ),
+]
+VllmOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--vllm",
+        help="An option of vLLM's, as in tensor_parallel_size=2. May be repeated.",
+        metavar="NAME=VALUE",
+    ),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...", show_default="cpu")]
 Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16.", show_default="float32")]
@@ -57,6 +70,16 @@ Reducer = Annotated[
     typer.Option(
         help="How a grid is reduced: average (M3's), spatial or sequential (the paper's baselines).",
         show_default="average",
+    ),
+]
+OnRay = Annotated[
+    bool,
+    typer.Option("--ray", help="As replicas on a Ray cluster: that of RAY_ADDRESS, or one of this machine."),
+]
+Replicas = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="With --ray: models that answer at once.", show_default="one on each GPU, or machine"
     ),
 ]
 Image = Annotated[Path, typer.Argument(help="A JPEG, PNG, WEBP or GIF file.", metavar="IMAGE")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -30,10 +31,13 @@ from router.cli.options import (
     EngineOption,
     KvBudget,
     Loss,
+    OnRay,
     PromptLimit,
     Reducer,
+    Replicas,
     Scales,
     VisionTower,
+    VllmOptions,
 )
 from router.errors import M3Error
 from router.router import Router
@@ -55,6 +59,7 @@ def command(
     backbone: Backbone = None,
     bundle: BundleOption = None,
     engine: EngineOption = None,
+    vllm: VllmOptions = None,
     device: Device = None,
     dtype: Dtype = None,
     compile_parts: Compile = None,
@@ -66,6 +71,8 @@ def command(
     accuracy_drop: Drop = None,
     delta: Delta = None,
     loss: Loss = None,
+    on_ray: OnRay = False,
+    replicas: Replicas = None,
 ) -> None:
     """Serve answers over HTTP. Every option can also be set in the environment: M3_PORT, M3_BACKBONE, ..."""
     settings = Settings.load(
@@ -74,6 +81,7 @@ def command(
         backbone=backbone,
         bundle=bundle,
         engine=engine,
+        vllm=shlex.join(vllm) if vllm else None,
         device=device,
         dtype=dtype,
         compile=compile_parts,
@@ -96,7 +104,10 @@ def command(
     for sentence in unknown_variables(os.environ):
         logger.warning("%s", sentence)
     try:
-        _serve(settings, terminal)
+        if on_ray:
+            _serve_on_ray(settings, replicas)
+        else:
+            _serve(settings, terminal)
     except KeyboardInterrupt:
         logger.info("Stopped.")
 
@@ -142,6 +153,14 @@ def _serve(settings: Settings, terminal: _Terminal) -> None:
                 f"The engine was not ready for {settings.give_up_s:g} s (M3_GIVE_UP_S). Start it again.",
                 code="engine_dead",
             )
+
+
+def _serve_on_ray(settings: Settings, replicas: int | None) -> None:
+    from router.cli.ray_serve import serve_on_ray
+
+    with _bind(settings) as listener:  # so that a port that is taken is known before Ray starts
+        port = listener.getsockname()[1]
+    serve_on_ray(settings, port, replicas)
 
 
 def _router(settings: Settings, engine: Engine) -> Router | None:

@@ -30,6 +30,7 @@ _DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
 _MAX_FILES, _MAX_FIELDS = 4, 32
 _MAX_PARTS = 100_000
 """Commas and opening brackets of a JSON body: 20 MB of ``[],[],`` would become half a gigabyte of lists."""
+_AS_FILE = "A picture is sent as a file with a name: with curl, -F image=@PATH."
 _ESCAPES = {b"%2B": b"+", b"%2F": b"/", b"%3D": b"=", b"%0A": b"", b"%0D": b"", b"%20": b""}
 
 
@@ -48,8 +49,9 @@ class _Parser(MultiPartParser):
                 part.data.decode(self._charset)
             except (UnicodeDecodeError, LookupError):
                 name = clean(part.field_name)
+                hint = f" {_AS_FILE}" if name == "image" else ""
                 raise InvalidRequest(
-                    f"The field '{name}' is not text in UTF-8.", code="invalid_text", param=name
+                    f"The field '{name}' is not text in UTF-8.{hint}", code="invalid_text", param=name
                 ) from None
         super().on_part_end()
 
@@ -91,7 +93,7 @@ def parse_json(body: bytes) -> dict[str, Any]:
     if sum(map(body.count, (b",", b"[", b"{"))) > _MAX_PARTS:
         raise InvalidRequest(f"The JSON body has more than {_MAX_PARTS} parts.", code="invalid_json")
     try:
-        parsed = json.loads(body, object_pairs_hook=_unique)
+        parsed = _JSON.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
     except RecursionError:
         raise InvalidRequest("The JSON body is nested too deeply.", code="invalid_json") from None
     except ValueError as error:
@@ -111,6 +113,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
                 raise _given_twice(name)
             seen.add(name)
     return fields
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_unique)  # made once; `json.loads` makes one for each body
 
 
 def _given_twice(name: str) -> InvalidRequest:
@@ -143,6 +148,11 @@ async def _read_form(request: Request, settings: Settings) -> dict[str, Any]:
                     file.close()
     except (MultiPartException, ValueError, LookupError):
         raise InvalidRequest("The multipart body is malformed.", code="invalid_multipart") from None
+    if isinstance(image := fields.get("image"), str) and not _is_address(image):
+        try:
+            fields["image"] = image_bytes(image)
+        except InvalidImage as error:  # the name of a file, most likely
+            raise InvalidImage(f"{error.message} {_AS_FILE}", code=error.code) from None
     for name in ("scale", "min_scale", "max_visual_tokens"):
         if isinstance(fields.get(name), str) and _INTEGER.fullmatch(fields[name]):
             fields[name] = int(fields[name])
@@ -158,10 +168,14 @@ async def _read_form(request: Request, settings: Settings) -> dict[str, Any]:
 
 def picture_in(value: Any, fetcher: Fetcher | None) -> bytes | RemoteImage:
     """`image_bytes`, or with a ``fetcher`` an image by address, which is fetched when it is read."""
-    scheme = _SCHEME.match(value[:64]) if isinstance(value, str) else None
-    if fetcher is not None and scheme is not None and scheme[1].lower() in ("http", "https"):
+    if fetcher is not None and isinstance(value, str) and _is_address(value):
         return fetcher.image(value)
     return image_bytes(value)
+
+
+def _is_address(text: str) -> bool:
+    scheme = _SCHEME.match(text[:64])
+    return scheme is not None and scheme[1].lower() in ("http", "https")
 
 
 def image_bytes(value: Any) -> bytes:

@@ -7,9 +7,11 @@ from dataclasses import replace
 from typing import Protocol
 
 from m3_backbone.types import EngineError, Generation
+from router import passes
 from router.constraints import Constraints
+from router.passes import unproven
 from router.policy import Decision
-from router.service.deciding import Decider, unproven
+from router.service.deciding import Decider
 from router.service.results import Routed, Run, Slots, Turns
 from router.service.sampling import Sampling
 from router.service.timing import Stopwatch
@@ -73,10 +75,8 @@ async def in_passes(
 
 
 def alone(routed: Routed) -> Routed:
-    """As it is where nobody will think the answer over: a cascade's first decision alone is not certified."""
-    if routed.decision.policy != "cascade":
-        return routed
-    return replace(routed, decision=unproven(routed.decision, "no answer is thought over"))
+    """As it is where nobody will think the answer over (`router.passes.alone`)."""
+    return replace(routed, decision=passes.alone(routed.decision))
 
 
 def _with(run: Run, decision: Decision) -> Run:

@@ -16,11 +16,14 @@ def cost_of_prompt(
     chosen = sum(image.n_tokens(scale) for image, scale in slots)
     full = sum(image.n_tokens(image.ladder.full) for image, _ in slots)
     views = 0 if encoded else sum(image.views for image, _ in slots)
-    flops, full_flops = (
-        engine.flops(views=views, visual_tokens=n, text_tokens=text_tokens, new_tokens=new_tokens)
-        for n in (chosen, full)
-    )
-    return Cost(chosen, full, flops, full_flops)
+
+    def flops(visual_tokens: int) -> int:
+        return engine.flops(
+            views=views, visual_tokens=visual_tokens, text_tokens=text_tokens, new_tokens=new_tokens
+        )
+
+    full_flops = flops(full)
+    return Cost(chosen, full, full_flops if chosen == full else flops(chosen), full_flops)
 
 
 def cost_of_answer(engine: Engine, slots: Slots, generation: Generation, *, encoded: bool = False) -> Cost:
@@ -31,7 +34,10 @@ def cost_of_answer(engine: Engine, slots: Slots, generation: Generation, *, enco
 
 def cost_of_runs(engine: Engine, runs: Sequence[Run]) -> tuple[Cost, tuple[Pass, ...]]:
     """Of all passes together, and of each; the images are encoded for the first."""
-    passes = tuple(_pass(engine, run, encoded=k > 0) for k, run in enumerate(runs))
+    costs = [cost_of_answer(engine, run.slots, run.generation, encoded=k > 0) for k, run in enumerate(runs)]
+    passes = tuple(_pass(run, cost) for run, cost in zip(runs, costs, strict=True))
+    if len(runs) == 1:
+        return costs[0], passes
     whole = replace(
         cost_of_answer(engine, runs[-1].slots, runs[-1].generation),
         visual_tokens=sum(each.visual_tokens for each in passes),
@@ -51,6 +57,6 @@ def cost_so_far(engine: Engine, before: Sequence[Run], part: Routed) -> Cost:
     )
 
 
-def _pass(engine: Engine, run: Run, *, encoded: bool) -> Pass:
-    cost, made = cost_of_answer(engine, run.slots, run.generation, encoded=encoded), run.generation
+def _pass(run: Run, cost: Cost) -> Pass:
+    made = run.generation
     return Pass(run.scale, cost.visual_tokens, cost.flops, made.prompt_tokens, len(made.token_ids))

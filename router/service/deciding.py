@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from m3_backbone.types import Generation, RouteInputs
 from router.constraints import Constraints
 from router.errors import ConstraintError
+from router.passes import unproven
 from router.policy import Decision, decide
 from router.prices import Prices
 from router.service.threads import Busy, Threads
@@ -32,6 +33,8 @@ class Routes(Protocol):
 @runtime_checkable
 class Reconsiders(Protocol):
     """A router that thinks answers over (`router.Router.reconsider`)."""
+
+    def first(self, inputs: RouteInputs, constraints: Constraints | None = None) -> Decision: ...
 
     def reconsider(
         self,
@@ -58,11 +61,13 @@ class Decider:
 
     async def decide(self, inputs: RouteInputs, constraints: Constraints) -> tuple[Decision, str | None]:
         """The decision, and the label of its fallback for metrics. Raises `ConstraintError`."""
-        if self.router is None:
+        router = self.router
+        if router is None:
             return _full(inputs, constraints, "no router is loaded", "no_router")
+        route = router.first if isinstance(router, Reconsiders) else router.route
         try:
             async with asyncio.timeout(self.timeout_s):
-                decision = await self.threads.run(self.router.route, inputs, constraints)
+                decision = await self.threads.run(route, inputs, constraints)
         except ConstraintError:
             raise
         except (TimeoutError, Busy):
@@ -99,13 +104,6 @@ class Decider:
         except Exception as error:
             logger.warning("The second look failed with %s; the answer stays.", type(error).__name__)
             return unproven(decision, "the second look failed or was late")
-
-
-def unproven(decision: Decision, why: str) -> Decision:
-    """The same one, but not certified, which its reason then says; itself when it was not anyhow."""
-    if not decision.certified:
-        return decision
-    return replace(decision, certified=False, reason=f"{decision.reason}; not certified, because {why}")
 
 
 def _full(inputs: RouteInputs, constraints: Constraints, why: str, label: str) -> tuple[Decision, str | None]:

@@ -7,9 +7,10 @@ define, scales of the ladder.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics import MetricWrapperBase
 
 from m3_backbone.types import Engine
 from router.confidence_sequence import ConfidenceSequence
@@ -22,24 +23,48 @@ WATCHED = ("agreed", "disagreed", "dropped", "failed")
 """What becomes of a request that is to be answered again; dropped: there was no time for it."""
 
 
+M = TypeVar("M", bound=MetricWrapperBase)
+
+
+class _Children(dict[tuple[str, ...], M]):
+    """A metric's children by their labels, each looked up in it once: that takes a lock and some checks."""
+
+    def __init__(self, metric: M) -> None:
+        super().__init__()
+        self._metric = metric
+
+    def __missing__(self, labels: tuple[str, ...]) -> M:
+        child: M = self._metric.labels(*labels)
+        self[labels] = child
+        return child
+
+
 class Metrics:
     """What the service counts and times. `render` gives the text that Prometheus scrapes."""
 
     def __init__(self, engine: Engine, router_version: str | None) -> None:
         registry = CollectorRegistry()
         self._registry = registry
-        self._requests = Counter(
-            "m3_requests", "Requests by route and status.", ["endpoint", "status"], registry=registry
+        self._requests = _Children(
+            Counter("m3_requests", "Requests by route and status.", ["endpoint", "status"], registry=registry)
         )
-        self._request_seconds = Histogram(
-            "m3_request_seconds", "Time to respond.", ["endpoint"], buckets=_SECONDS, registry=registry
+        self._request_seconds = _Children(
+            Histogram(
+                "m3_request_seconds", "Time to respond.", ["endpoint"], buckets=_SECONDS, registry=registry
+            )
         )
         self._errors = Counter("m3_errors", "Error responses by code.", ["code"], registry=registry)
-        self._stage_seconds = Histogram(
-            "m3_stage_seconds", "Time by stage of a request.", ["stage"], buckets=_SECONDS, registry=registry
+        self._stage_seconds = _Children(
+            Histogram(
+                "m3_stage_seconds",
+                "Time by stage of a request.",
+                ["stage"],
+                buckets=_SECONDS,
+                registry=registry,
+            )
         )
-        self._decisions = Counter(
-            "m3_decisions", "Decisions by scale and policy.", ["scale", "policy"], registry=registry
+        self._decisions = _Children(
+            Counter("m3_decisions", "Decisions by scale and policy.", ["scale", "policy"], registry=registry)
         )
         self._fallbacks = Counter(
             "m3_router_fallbacks",
@@ -47,11 +72,13 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
-        self._passes = Counter(
-            "m3_passes",
-            "Answers generated, by scale and by which pass of their request they were.",
-            ["scale", "number"],
-            registry=registry,
+        self._passes = _Children(
+            Counter(
+                "m3_passes",
+                "Answers generated, by scale and by which pass of their request they were.",
+                ["scale", "number"],
+                registry=registry,
+            )
         )
         self._first_token_seconds = Histogram(
             "m3_first_token_seconds",
@@ -112,26 +139,26 @@ class Metrics:
 
     def request_ended(self, endpoint: str, status: int, seconds: float) -> None:
         self._in_flight.dec()
-        self._requests.labels(endpoint, str(status)).inc()
-        self._request_seconds.labels(endpoint).observe(seconds)
+        self._requests[endpoint, str(status)].inc()
+        self._request_seconds[(endpoint,)].observe(seconds)
 
     def error(self, code: str) -> None:
         self._errors.labels(code).inc()
 
     def decided(self, scale: int, policy: str, fallback: str | None) -> None:
-        self._decisions.labels(str(scale), policy).inc()
+        self._decisions[str(scale), policy].inc()
         if fallback is not None:
             self._fallbacks.labels(fallback).inc()
 
     def stages(self, timings_ms: Mapping[str, float]) -> None:
         for stage, milliseconds in timings_ms.items():
             if stage != "total":
-                self._stage_seconds.labels(stage).observe(milliseconds / 1000)
+                self._stage_seconds[(stage,)].observe(milliseconds / 1000)
 
     def passed(self, scales: Sequence[int]) -> None:
         """The passes of one request, in order."""
         for number, scale in enumerate(scales, 1):
-            self._passes.labels(str(scale), str(number)).inc()
+            self._passes[str(scale), str(number)].inc()
 
     def first_token(self, seconds: float) -> None:
         self._first_token_seconds.observe(seconds)

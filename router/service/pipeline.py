@@ -11,7 +11,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
-from m3_backbone import images
+from m3_backbone.images import ImageLimits
 from m3_backbone.types import (
     EncodedImage,
     Engine,
@@ -26,6 +26,7 @@ from router.passes import cascades
 from router.service.cascading import in_passes
 from router.service.costing import cost_of_answer, cost_of_prompt, cost_of_runs
 from router.service.deciding import Decider, Routes
+from router.service.pictures import Pictures
 from router.service.results import Answered, Cost, Picture, Routed, Run, Slots, Turns
 from router.service.sampling import Sampling
 from router.service.stopping import Stopping
@@ -39,9 +40,9 @@ __all__ = ["KeepsApart", "Pipeline", "Slots", "Turns"]
 
 @runtime_checkable
 class KeepsApart(Protocol):
-    """An engine that keeps encoded images, each owner's by themselves."""
+    """An engine that keeps encoded images, each owner's by themselves. digest: `images.content_hash`."""
 
-    async def encode_in(self, namespace: str, pixels: Any) -> EncodedImage: ...
+    async def encode_in(self, namespace: str, pixels: Any, digest: str | None = None) -> EncodedImage: ...
 
 
 class Pipeline:
@@ -50,9 +51,9 @@ class Pipeline:
     def __init__(self, settings: Settings, engine: Engine, router: Routes | None) -> None:
         self.settings = settings
         self.engine = engine
-        self._limits = images.ImageLimits(
-            max_bytes=settings.max_body_bytes, max_pixels=settings.max_image_pixels
-        )
+        self._keeping = engine if isinstance(engine, KeepsApart) else None
+        limits = ImageLimits(max_bytes=settings.max_body_bytes, max_pixels=settings.max_image_pixels)
+        self._pictures = Pictures(limits, hashed=self._keeping is not None)
         # Two pools, so that a predictor that hangs cannot keep images from being decoded; a small one
         # for images, because every decoded image may take max_image_pixels x 3 bytes.
         waiting = engine.capacity.queue_size + engine.capacity.batch_size
@@ -190,16 +191,16 @@ class Pipeline:
         watch: Stopwatch | None = None,
     ) -> Generation:
         """What `tokens` ends with. watch: is told of the first token. Raises `EngineError`."""
-        tokens = self.tokens(slots, turns, sampling, deadline=deadline, request_id=request_id)
+        events = self._events(slots, turns, sampling, deadline, request_id)
         first = True
-        async with aclosing(tokens):
-            async for event in tokens:
+        async with until(deadline), aclosing(events):
+            async for event in events:
                 if first and watch is not None:
                     watch.first_token()
                 first = False
                 if event.generation is not None:
                     return event.generation
-        raise AssertionError("`tokens` ends with a generation or an exception")
+        raise AssertionError("`_events` ends with a generation or an exception")
 
     async def tokens(
         self,
@@ -214,6 +215,20 @@ class Pipeline:
 
         Closing it aborts what is still running: a client that left. Raises `EngineError`.
         """
+        events = self._events(slots, turns, sampling, deadline, request_id)
+        async with aclosing(events):
+            while True:
+                # A deadline for each step: steps may be taken by different tasks.
+                async with until(deadline):
+                    event = await anext(events)
+                yield event
+                if event.generation is not None:
+                    return
+
+    async def _events(
+        self, slots: Slots, turns: Turns, sampling: Sampling | None, deadline: float, request_id: str
+    ) -> AsyncGenerator[TokenEvent, None]:
+        """`tokens`, for who keeps to the deadline himself."""
         how = sampling or Sampling(self.settings.max_new_tokens)
         request = GenerationRequest(
             turns=tuple(turns),
@@ -229,12 +244,7 @@ class Pipeline:
             events = self.engine.generate(request, deadline=deadline)
             stopping = Stopping(how.stop) if how.stop else None
             try:
-                while True:
-                    # A deadline for each step: steps may be taken by different tasks.
-                    async with until(deadline):
-                        event = await anext(events, None)
-                    if event is None:
-                        raise EngineError("The engine ended its stream without an answer.")
+                async for event in events:
                     if stopping is not None:
                         before, event = stopping.stopped, stopping.cut(event)
                         if stopping.stopped and not before:
@@ -243,6 +253,7 @@ class Pipeline:
                     yield event
                     if event.generation is not None:
                         return
+                raise EngineError("The engine ended its stream without an answer.")
             finally:
                 if (close := getattr(events, "aclose", None)) is not None:
                     await close()
@@ -265,12 +276,12 @@ class Pipeline:
                 image = await image.read()
         with watch.stage("decode"):
             try:
-                pixels = await self._decoders.run(images.decode, image, self._limits)
+                pixels, digest = await self._decoders.run(self._pictures.decode, image, owner)
             except Busy:
                 raise QueueFull("Too many images wait to be decoded. Try again later.") from None
         with watch.stage("encode"):
-            if owner and isinstance(self.engine, KeepsApart):
-                return await self.engine.encode_in(owner, pixels)
+            if self._keeping is not None:
+                return await self._keeping.encode_in(owner, pixels, digest)
             return await self.engine.encode(pixels)
 
     def cost_of(self, slots: Slots, generation: Generation) -> Cost:

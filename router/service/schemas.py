@@ -6,6 +6,7 @@ checkpoint's ladder, so that check is `constraints_of`.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,6 +25,7 @@ _CASCADE_HELP = (
     "a number above 0 and below 1, where the answer's tokens are less likely than that on average"
 )
 _Probability = Annotated[float, Field(gt=0, lt=1)]
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _LOSS_HELP = "What `accuracy_drop` counts: score lost, score lost less won, or answers that differ"
 
 
@@ -102,7 +104,7 @@ def question_of(value: Any, settings: Settings, param: str = "question") -> str:
             code="question_too_long",
             param=param,
         )
-    if any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value):
+    if _NO_TEXT.search(value):
         raise InvalidRequest(
             "The question holds a NUL or half of a surrogate pair, which no text has.",
             code="invalid_text",
@@ -143,9 +145,8 @@ def constraints_of(fields: dict[str, Any], ladder: Ladder, settings: Settings) -
     cascade = fields.get("cascade")
     if budget is None and drop is None:  # no target of its own
         budget, price, drop = settings.token_budget, settings.price, settings.accuracy_drop
-        # What is asked for wins over what is usual.
-        drop = None if cascade and (cascade, settings.cascade) != (True, True) else drop
-        budget = None if type(cascade) is float else budget
+        if type(cascade) is float:  # a target of its own, which goes with a price alone
+            budget = drop = None
         if cascade is None:  # no cascade's budget is certified
             cascade = settings.cascade if drop is not None or delta is None else False
     elif cascade is None:
@@ -164,6 +165,7 @@ def constraints_of(fields: dict[str, Any], ladder: Ladder, settings: Settings) -
         loss=loss,
         cascade=_cascade(cascade),
         max_new_tokens=settings.max_new_tokens,
+        dtype=settings.dtype,
     )
 
 

@@ -150,8 +150,8 @@ class Service:
             self.recorder.decided(routed, timings_ms, endpoint=endpoint, request_id=request_id, passes=scales)
 
 
-async def service_of(request: Request) -> Service:
-    """Awaited, though it waits for nothing: FastAPI runs other dependencies in a thread."""
+def service_of(request: Request) -> Service:
+    """That of the app which ``request`` came to."""
     return cast(Service, request.app.state.service)
 
 
@@ -166,17 +166,26 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     To be called when the body was read: the next message can only say that the client is gone.
     """
 
+    task = asyncio.current_task()
+    assert task is not None
+    others, left = task.cancelling(), False
+
     async def gone() -> None:
+        nonlocal left
         while (await request.receive())["type"] != "http.disconnect":
             pass
+        left = True
+        task.cancel()
 
-    task, watch = asyncio.ensure_future(work), asyncio.ensure_future(gone())
+    # Cancelled as `asyncio.timeout` does it: a task of its own for the work would cost every request more.
+    watch = asyncio.ensure_future(gone())
     try:
-        await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise ClientGone("The client left before its answer was ready.")
+        return await work
+    except asyncio.CancelledError:
+        if left and task.cancelling() == others + 1:
+            raise ClientGone("The client left before its answer was ready.") from None
+        raise
     finally:
-        for each in (task, watch):
-            each.cancel()
-        await asyncio.gather(task, watch, return_exceptions=True)
+        watch.cancel()
+        if left:
+            task.uncancel()

@@ -31,12 +31,13 @@ class Stopping:
     def _show(self, text: str, *, last: bool) -> str:
         held = self._held + text
         found = [at for at in map(held.find, self._stops) if at >= 0]
-        if found:
+        begun = len(held) - (0 if last else max(_overlap(held, stop) for stop in self._stops))
+        # Not yet when a longer stop may have begun before it: the first one in the whole text counts.
+        if found and min(found) <= begun:
             self.stopped = True
             return held[: min(found)]
-        keep = 0 if last else max(_overlap(held, stop) for stop in self._stops)
-        self._held = held[len(held) - keep :]
-        return held[: len(held) - keep]
+        self._held = held[begun:]
+        return held[:begun]
 
 
 def _overlap(text: str, stop: str) -> int:

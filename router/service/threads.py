@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -28,7 +28,7 @@ class Threads:
         self._n = n
         self._waiting = waiting
         self._name = name
-        self._calls: SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = SimpleQueue()
+        self._calls: SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]] | None] = SimpleQueue()
         self._started = False
 
     async def run(self, function: Callable[..., T], *values: Any) -> T:
@@ -39,9 +39,9 @@ class Threads:
             self._started = True
             for i in range(self._n):
                 threading.Thread(target=self._work, name=f"{self._name}-{i}", daemon=True).start()
-        future: Future[T] = Future()
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._calls.put((partial(function, *values), future))
-        return await asyncio.wrap_future(future)
+        return await future
 
     def close(self) -> None:
         """Ends the threads after the calls that they have; one that hangs is left behind."""
@@ -51,10 +51,22 @@ class Threads:
     def _work(self) -> None:
         while (item := self._calls.get()) is not None:
             call, future = item
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                future.set_result(call())
-            except BaseException as error:
-                future.set_exception(error)
+            if not future.cancelled():
+                try:
+                    settle = partial(_succeed, future, call())
+                except BaseException as error:
+                    settle = partial(_fail, future, error)
+                with suppress(RuntimeError):  # the loop is closed: nobody listens any more
+                    future.get_loop().call_soon_threadsafe(settle)
+                del settle
             del item, call, future  # a decoded picture must not be kept until the next one comes
+
+
+def _succeed(future: asyncio.Future[T], value: T) -> None:
+    if not future.done():
+        future.set_result(value)
+
+
+def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)

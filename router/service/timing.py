@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
 
 from m3_backbone.types import DeadlineExceeded
 
@@ -38,11 +39,26 @@ class Stopwatch:
         return {name: round(value, 3) for name, value in (*self._stages.items(), ("total", total))}
 
 
-@asynccontextmanager
-async def until(deadline: float) -> AsyncIterator[None]:
-    """Cancels its block at ``deadline`` (a `time.monotonic` instant); raises `DeadlineExceeded` then."""
-    try:
-        async with asyncio.timeout(deadline - time.monotonic()):
-            yield
-    except TimeoutError as error:
-        raise DeadlineExceeded("The request's deadline passed.") from error
+class until:  # noqa: N801 - it is used as `asyncio.timeout` is
+    """Cancels its block at ``deadline`` (a `time.monotonic` instant); raises `DeadlineExceeded` then.
+
+    A class: every step of a stream has one, and a generator made into a context costs as much again.
+    """
+
+    __slots__ = ("_timeout",)
+
+    def __init__(self, deadline: float) -> None:
+        self._timeout = asyncio.timeout(deadline - time.monotonic())
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self._timeout.__aexit__(kind, error, trace)
+        except TimeoutError as late:
+            error = late
+        if isinstance(error, TimeoutError):
+            raise DeadlineExceeded("The request's deadline passed.") from error

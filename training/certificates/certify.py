@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from data.records import OutcomeTable, RecordError
-from router.certificates import Certificate, Certificates
+from router.certificates import DTYPE, Certificate, Certificates
 from router.router import Router
 from training.certificates.bounds import BOUNDS, Bound, Floats, Sets
 from training.certificates.grid import Grid
@@ -47,6 +47,7 @@ def certify(
         max_new_tokens=limit if isinstance(limit, int) else 0,
         outcomes=outcomes,
         cascade=tuple(found[True]),
+        dtype=str(table.manifest.get("dtype", DTYPE)),
     )
 
 

@@ -81,6 +81,7 @@ def command(
     from router.router import Router
     from training.certificates.certify import SPLIT, certify
     from training.certificates.grid import DELTAS, EPSILONS, Grid
+    from training.certificates.losses import held_to_the_word
     from training.certificates.printed import tell, tell_simulated
     from training.certificates.simulate import DRAWS
     from training.certificates.simulation import write_simulation
@@ -99,6 +100,12 @@ def command(
         table, tune = read_outcomes(folder), _tune(folder)
         if tune is None:
             console.print("There is no table of tune beside it: settings are tested in the order of prices.")
+        if "agreement" in grid.losses and (strict := held_to_the_word(table)):
+            console.print(
+                f"{strict:,} questions have long answers of which the table does not say how likely the full "
+                "scale's is at other scales: there every other wording disagrees. Tables of `m3-train label` "
+                "say it."
+            )
         if simulate:
             rows = _simulate(router, table, tune, grid, images=images, draws=draws, seed=seed)
             tell_simulated(rows, console)

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from training.fit import FitResult
 
 
+HARDLY = 0.1
+"""Below this mean score of the best scale there is nothing to route."""
+
+
 def command(
     out: Annotated[Path, typer.Option(help="Folder of the bundle to write; a bundle there is replaced.")],
     outcomes: Annotated[
@@ -96,6 +100,14 @@ def _tell(result: FitResult, out: Path, seconds: float) -> None:
         f"{seconds:.0f} s.",
         soft_wrap=True,
     )
+    if (best := max(row.mean_score for row in result.scales)) < HARDLY:
+        console.print(
+            f"The best scale scores {best:.3f} on tune: this backbone gives hardly any of these answers, "
+            "and no router changes that. It may know nothing of such pictures, or say it in words that "
+            "the metric does not take: compare the table's answers with its references.",
+            soft_wrap=True,
+            highlight=False,
+        )
     if (second := bundle.escalation) is not None:
         console.print(
             f"Second look: ONNX {len(second.onnx) / 1e6:.2f} MB, {second.optimism:g} times the price in the "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,7 +26,10 @@ from training.cli.refusal import refuse
 
 if TYPE_CHECKING:
     from data.records import OutcomeTable
+    from m3_backbone import M3Model
+    from m3_backbone.vllm import VllmBackbone
     from training.label import Tally
+    from training.ray_labelling import Known
     from training.shards import EmptyPart
 
 
@@ -32,6 +37,7 @@ RESUME = "To resume: the same command continues where it stopped."
 
 
 def command(
+    context: typer.Context,
     dataset: Annotated[
         str,
         typer.Option(
@@ -89,6 +95,27 @@ def command(
     ] = False,
     shard_images: Annotated[int, typer.Option(min=1, help="Images per shard: what a kill can cost.")] = 250,
     batch_images: Annotated[int, typer.Option(min=1, help="Images whose questions run together.")] = 8,
+    ray: Annotated[
+        bool,
+        typer.Option("--ray", help="On a Ray cluster: that of RAY_ADDRESS, or one of this machine."),
+    ] = False,
+    engine: Annotated[
+        str, typer.Option(help="'torch'; 'vllm', or 'vllm+http://HOST:PORT' for one that runs elsewhere.")
+    ] = "torch",
+    vllm: Annotated[
+        list[str] | None,
+        typer.Option("--vllm", help="An option of vLLM's. May be repeated.", metavar="NAME=VALUE"),
+    ] = None,
+    cache_dir: Annotated[
+        Path | None,
+        typer.Option(envvar="M3_CACHE_DIR", help="Where the language model is kept for vLLM."),
+    ] = None,
+    engines: Annotated[
+        int | None,
+        typer.Option(
+            "--ray-engines", min=1, help="Models that label at once; one on each GPU or, on CPUs, machine."
+        ),
+    ] = None,
 ) -> None:
     """Answer every question at every scale, once, and write the outcome table."""
     from data.sources import Skipped, load
@@ -96,10 +123,14 @@ def command(
     from m3_backbone import EngineError, load_backbone
     from m3_backbone.prompt import CONVERSATIONS
     from m3_backbone.scales import Ladder
+    from router.errors import M3Error
+    from router.ray_cluster import Share, cluster
+    from training.cli.vllm import with_vllm
     from training.interrupt import Interrupt, Stopped
-    from training.label import Settings, label
+    from training.label import Settings, label, label_by
     from training.parts import Part
     from training.prefetch import PrefetchError
+    from training.ray_labelling import ClusterError, Engines, Known, on_ray
     from training.shards import EmptyPart
     from training.some_scales import parse_scales, some_of
 
@@ -109,7 +140,8 @@ def command(
         asked = None if scales is None else parse_scales(scales)
         skipped = Skipped(duplicates=skip_duplicates)
         samples = load(dataset, data_dir, limit, skipped)
-        model = load_backbone(
+        loading = partial(
+            load_backbone,
             backbone,
             dtype=dtype,
             device=device,
@@ -121,14 +153,32 @@ def command(
             prompt_limit=prompt_limit,
             compiled=compiled,
         )
+        model: M3Model | VllmBackbone | Known
+        work: Callable[..., OutcomeTable]
+        if engine != "torch":
+            if ray or compiled:
+                refuse(f"--engine {engine} does not go with --ray or --compile.")
+            model = with_vllm(loading, engine, vllm or (), cache_dir)
+            context.call_on_close(model.close)
+            work = partial(label, model)
+        elif vllm:
+            refuse("--vllm is for --engine vllm.")
+        elif ray:
+            home = Engines(loading, Share.of(context.with_resource(cluster()), device, engines))
+            model = home.ask(Known.of)
+            work = partial(label_by, model, on_ray(home, model))
+        else:
+            model = loading()
+            work = partial(label, model)
         labelled = some_of(model.ladder, asked)
-    except ValueError as error:  # SourceError, CheckpointError, LabelError: the message has the remedy
+    except (M3Error, ValueError) as error:  # SourceError, CheckpointError, LabelError: they have the remedy
         refuse(error)
     settings = Settings(
         prompt=next(name for name, template in CONVERSATIONS.items() if template == model.template),
         dtype=dtype,
         reducer=reducer,
         compiled=compiled,
+        engine=engine.partition("+")[0],
         max_new_tokens=max_new_tokens,
         shard_images=shard_images,
         batch_images=batch_images,
@@ -154,7 +204,7 @@ def command(
         try:
             made: OutcomeTable | EmptyPart
             try:
-                made = label(model, samples, out, settings, show, lambda: interrupt.asked, skipped)
+                made = work(samples, out, settings, show, lambda: interrupt.asked, skipped)
             except EmptyPart as empty:  # that is finished, too
                 made = empty
             again = load(dataset, data_dir, limit, Skipped(duplicates=skip_duplicates))
@@ -172,7 +222,7 @@ def command(
             refuse(
                 f"{error} {_remedy(error, prompt_limit, max_new_tokens)} Finished shards in {out} are kept."
             )
-        except (OSError, PrefetchError, EngineError) as error:  # not the user's doing: what is done stays
+        except (OSError, PrefetchError, EngineError, ClusterError) as error:  # not the user's doing
             progress.stop()
             console.print(f"Stopped: {error}\nFinished shards are in {out}. {RESUME}")
             raise typer.Exit(1) from None

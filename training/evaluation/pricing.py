@@ -107,7 +107,7 @@ comes near it; decoding does not, but the answers are a few tokens."""
 
 def labelling_flops(table: Priced, architecture: Labelled) -> float:
     """FLOPs of labelling the whole table on ``architecture``: each image encoded once, then every sample
-    answered at every scale."""
+    answered at every scale. Without what `training.full_answers` asks once more, a few per cent."""
     each_scale = price(table, architecture).astype(np.float64)
     by_image = np.array([architecture.tower_flops(int(v)) for v in table.image_views], np.float64)
     answers = each_scale - by_image[table.image_index][:, None]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from starlette.requests import Request
 
 from router.service.bodies import AnswerBody, CompareBody, RouteBody
@@ -12,22 +10,24 @@ from router.service.cascading import alone
 from router.service.comparing import compare as compare_scales
 from router.service.replies import compare_body, route_body
 from router.service.routes.described import ASK, ERRORS
-from router.service.state import Service, service_of, while_connected
+from router.service.state import service_of, while_connected
 from router.service.timing import Stopwatch
 
 router = APIRouter(prefix="/v1", tags=["asking"])
 
 
 @router.post("/answer", openapi_extra=ASK, responses=ERRORS)
-async def answer(request: Request, service: Annotated[Service, Depends(service_of)]) -> AnswerBody:
+async def answer(request: Request) -> AnswerBody:
     """Answer a question about an image at the scale that they need, and say what that cost."""
+    service = service_of(request)
     ask = await service.read(request)
     return await while_connected(request, service.answer(ask, "/v1/answer"))
 
 
 @router.post("/route", openapi_extra=ASK, responses=ERRORS)
-async def route(request: Request, service: Annotated[Service, Depends(service_of)]) -> RouteBody:
+async def route(request: Request) -> RouteBody:
     """The decision alone: nothing is generated."""
+    service = service_of(request)
     ask = await service.read(request)
     found = await while_connected(
         request,
@@ -46,11 +46,12 @@ async def route(request: Request, service: Annotated[Service, Depends(service_of
 
 
 @router.post("/compare", openapi_extra=ASK, responses=ERRORS)
-async def compare(request: Request, service: Annotated[Service, Depends(service_of)]) -> CompareBody:
+async def compare(request: Request) -> CompareBody:
     """Answer as /v1/answer does, and at every other scale too. The image is encoded once.
 
     What it costs is not in the metrics of tokens and FLOPs: those tell what routing saves.
     """
+    service = service_of(request)
     ask = await service.read(request)
     compared = await while_connected(
         request,

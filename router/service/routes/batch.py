@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from starlette.requests import Request
 
 from m3_backbone.types import EngineUnavailable
@@ -23,12 +23,13 @@ router = APIRouter(prefix="/v1", tags=["asking"])
 
 
 @router.post("/answers", openapi_extra=BATCH, responses=ERRORS)
-async def answers(request: Request, service: Annotated[Service, Depends(service_of)]) -> AnswersBody:
+async def answers(request: Request) -> AnswersBody:
     """Answer each item as /v1/answer would. One that fails is told in its place; the others are answered.
 
     At most one batch of the engine is taken on at a time, so that other clients are served in between. With
     a limit of requests per minute every item counts as one.
     """
+    service = service_of(request)
     items = _items(await read_fields(request, service.settings, multipart=False), service.settings.max_items)
     if not service.pipeline.engine.health().ready:
         raise EngineUnavailable("The engine is not ready.")  # one answer instead of many: come back later

@@ -6,9 +6,9 @@ import logging
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -40,8 +40,9 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 @router.post("/chat/completions", openapi_extra=CHAT, responses=_RESPONSES)
-async def completions(request: Request, service: Annotated[Service, Depends(service_of)]) -> Response:
+async def completions(request: Request) -> Response:
     """OpenAI's chat completions about images. Routing facts are in the headers and in `m3_routing`."""
+    service = service_of(request)
     chat = await service.read_chat(request)
     drawn = service.watch.draw(chat.turns, [limits for _, limits in chat.images], chat.sampling)
     request_id, pipeline = request.state.request_id, service.pipeline
@@ -66,15 +67,17 @@ async def completions(request: Request, service: Annotated[Service, Depends(serv
 
 
 @router.get("/models")
-async def models(service: Annotated[Service, Depends(service_of)]) -> ModelsBody:
+async def models(request: Request) -> ModelsBody:
     """The model under every name: routed (`NAME`, `NAME@auto`), and at each scale of its ladder."""
+    service = service_of(request)
     suffixes = ("", "@auto", *(f"@{scale}" for scale in service.pipeline.engine.ladder))
     return ModelsBody(object="list", data=[_model(service.model + suffix) for suffix in suffixes])
 
 
 @router.get("/models/{name:path}", responses={404: ERRORS[408]})
-async def model(name: str, service: Annotated[Service, Depends(service_of)]) -> ModelBody:
+async def model(request: Request, name: str) -> ModelBody:
     """One of these names, or a 404."""
+    service = service_of(request)
     scale_of_model(name, service.model, service.pipeline.engine.ladder)
     return _model(name)
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from router.errors import Unavailable
 from router.service.bodies import ErrorBody, ReadyBody
 from router.service.metrics import CONTENT_TYPE
-from router.service.state import Service, service_of
+from router.service.state import service_of
 
 router = APIRouter(tags=["operations"])
 
@@ -22,8 +21,9 @@ async def health() -> dict[str, str]:
 
 
 @router.get("/ready", responses={503: {"model": ErrorBody}})
-async def ready(service: Annotated[Service, Depends(service_of)]) -> ReadyBody:
+async def ready(request: Request) -> ReadyBody:
     """200 when requests will be served, 503 otherwise."""
+    service = service_of(request)
     engine = service.pipeline.engine
     state = engine.health()
     if not state.ready:
@@ -42,6 +42,7 @@ async def ready(service: Annotated[Service, Depends(service_of)]) -> ReadyBody:
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
-async def metrics(service: Annotated[Service, Depends(service_of)]) -> Response:
+async def metrics(request: Request) -> Response:
     """What Prometheus scrapes."""
+    service = service_of(request)
     return Response(service.metrics.render(), media_type=CONTENT_TYPE)

@@ -1,7 +1,8 @@
 """What the service takes above a bare route that decodes the same picture: one client, one request at a time.
 
 The engine is the fake one. As the service comes, it keeps encoded pictures; a second one keeps none, so that
-the fake engine's encoding (mean colours of patches) and a hand-over to its thread are in every request.
+the fake engine's encoding (mean colours of patches) and a hand-over to its thread are in every request. Both
+decode every picture, and remember the hashes of the files that they have seen.
 """
 
 from __future__ import annotations

@@ -1,0 +1,78 @@
+"""vLLM under the language model; tower, projector, pooling and prompts stay in this process.
+
+Not covered: LoRA, speculative decoding and quantised weights, which vLLM's options may or may not bring with
+embeddings. A sampled answer is another one than the torch engine's for the same seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+
+import torch
+
+from m3_backbone.host import Host
+from m3_backbone.model import M3Model
+from m3_backbone.vllm_backbone import VllmBackbone
+from m3_backbone.vllm_checkpoint import default_cache, folder_name, split_language_model
+from m3_backbone.vllm_client import VllmClient, VllmOptionError, address_of, check_options, parse_options
+from m3_backbone.vllm_engine import VllmEngine
+from m3_backbone.vllm_remote import RemoteVllm
+
+__all__ = [
+    "VllmBackbone",
+    "VllmEngine",
+    "VllmOptionError",
+    "default_cache",
+    "parse_options",
+    "require_vllm",
+    "vllm_host",
+]
+
+
+def require_vllm(engine: str, options: Mapping[str, object]) -> None:
+    """Raises what `vllm_host` would for missing packages and unknown options, before anything is loaded."""
+    if address_of(engine) is not None:
+        import_module("httpx")
+        if options:
+            raise VllmOptionError("A remote vLLM has the options that it was started with: give none here.")
+    else:
+        check_options(options)
+
+
+def vllm_host(
+    backbone: M3Model,
+    engine: str = "vllm",
+    *,
+    options: Mapping[str, object] | None = None,
+    cache: Path | None = None,
+    batch_size: int | None = None,
+) -> Host:
+    """A language model that goes on where ``backbone`` ends, opened; ``backbone`` gives up its own.
+
+    engine: ``vllm``, or ``vllm+http://HOST:PORT``. options: vLLM's engine arguments. cache: where the
+    language model's folder is kept. batch_size: requests that will run at once, where that is known.
+
+    Raises `VllmOptionError` for an option that cannot be, `EngineUnavailable` when vLLM does not start or
+    cannot be reached, `CheckpointError` when a remote one serves something else, OSError when the cache
+    cannot be written, ModuleNotFoundError when vllm (or httpx, for a remote one) is not installed.
+    """
+    given = dict(options or {})
+    require_vllm(engine, given)
+    if (address := address_of(engine)) is not None:
+        host = Host(RemoteVllm(address, folder_name(backbone)))
+    else:
+        usual: dict[str, object] = {"max_model_len": backbone.context_tokens}
+        if batch_size is not None:
+            usual["max_num_seqs"] = batch_size
+        if backbone.limits.kv_budget_bytes is not None:
+            usual["kv_cache_memory_bytes"] = backbone.limits.kv_budget_bytes
+        dtype = str(backbone.dtype).removeprefix("torch.")
+        folder = split_language_model(backbone, cache or default_cache())
+        host = Host(VllmClient(folder, {**usual, **given, "dtype": dtype}))
+    backbone.decoder.drop_layers()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()  # vLLM counts on what is free
+    host.open()
+    return host

@@ -1,0 +1,106 @@
+"""``m3-router serve --ray``: replicas of the service on a Ray cluster until SIGTERM or Ctrl-C."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from router.cli.loading import MADE_UP
+from router.errors import M3Error
+from router.ray_app import NAME, deployment
+from router.ray_cluster import Share, cluster
+from router.ray_front import ATTEMPT, PROXY_CALLBACK
+from router.service.hosts import is_loopback
+from router.settings import PREFIX, Settings
+
+logger = logging.getLogger("m3_router")
+
+_OF_THE_FRONT = ("max_body_bytes", "body_timeout_s", "request_timeout_s")
+"""Settings that `router.ray_front` reads, in the proxies."""
+
+
+def serve_on_ray(settings: Settings, port: int, replicas: int | None) -> None:
+    """Serves on ``port``. replicas: None for one on each GPU or, on CPUs, one on each machine.
+
+    Raises `M3Error` when the replicas do not start, or the cluster's proxies are without `router.ray_front`.
+    """
+    environment = {PREFIX + name.upper(): str(getattr(settings, name)) for name in _OF_THE_FRONT}
+    with cluster({**PROXY_CALLBACK, **environment}) as ray, _heeding(signal.SIGINT, signal.SIGTERM) as ended:
+        from ray import serve
+
+        share = Share.of(ray, settings.device, replicas)
+        resources = {"num_cpus": share.cpus, "num_gpus": share.gpus}
+        serve.start(
+            proxy_location="EveryNode",
+            http_options={
+                "host": settings.host,
+                "port": port,
+                "keep_alive_timeout_s": settings.keep_alive_s,
+            },
+        )
+        try:
+            app = deployment(settings).options(num_replicas=share.count, ray_actor_options=resources)
+            try:
+                serve.run(app.bind(settings), name=NAME, route_prefix="/")
+            except RuntimeError as error:
+                raise M3Error(f"The replicas did not start. {_why(error)}", code="not_started") from error
+            host = f"[{settings.host}]" if ":" in settings.host else settings.host
+            _check_front(host, port)
+            logger.info(
+                "Serving %d replicas of %s on http://%s:%d", share.count, settings.backbone, host, port
+            )
+            if not settings.keys and not is_loopback(settings.host):
+                logger.warning("Anybody who reaches this address may ask: M3_API_KEYS is not set.")
+            if settings.engine == "fake":
+                logger.warning("%s", MADE_UP)
+            ended.wait()
+            logger.info("Replicas finish what they have.")
+        finally:
+            serve.delete(NAME)  # whatever else the cluster serves stays
+
+
+def _why(error: RuntimeError) -> str:
+    """The last line of what Serve says that is not a frame of a traceback."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    ours = [line for line in lines if line.startswith("router.")]
+    return (ours or lines or ["Ray's logs say why."])[-1]
+
+
+def _check_front(host: str, port: int) -> None:
+    """Raises `M3Error` when the proxy does not have it, as in a cluster that was started without."""
+    try:
+        with urllib.request.urlopen(f"http://{host}:{port}/health", timeout=60) as response:
+            there = ATTEMPT in response.headers
+    except urllib.error.HTTPError as error:  # a host that is not allowed is an answer too
+        there = ATTEMPT in error.headers
+        error.close()
+    except OSError as error:
+        raise M3Error(
+            f"Serve's proxy does not answer at {host}:{port}: {error}. Where Serve ran before, it keeps its "
+            "address: give that one with --host and --port.",
+            code="not_started",
+        ) from error
+    if not there:
+        name, value = next(iter(PROXY_CALLBACK.items()))
+        raise M3Error(
+            f"The cluster's proxies would lose requests of replicas that die: set {name}={value} in the "
+            "environment of every machine, and start Ray there again.",
+            code="no_front",
+        )
+
+
+@contextmanager
+def _heeding(*signals: signal.Signals) -> Iterator[threading.Event]:
+    """An event that any of ``signals`` sets."""
+    ended = threading.Event()
+    before = {number: signal.signal(number, lambda *_: ended.set()) for number in signals}
+    try:
+        yield ended
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,144 @@
+"""A language model in a thread of its own: opened, asked from other loops, closed, opened again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from m3_backbone.host import Host
+from m3_backbone.language_model import LanguageModelDied, Picked, Prefix, margin
+from m3_backbone.types import GenerationRequest
+
+
+class Counting:
+    """Says as many tokens as it is asked for; with ``holds`` none of them yet."""
+
+    def __init__(self) -> None:
+        self.life: list[str] = []
+        self.holds = self.dead = self.broken = False
+        self.left = 0
+
+    async def open(self) -> None:
+        self.life.append("open")
+        if self.broken:
+            raise LanguageModelDied("no")
+        self.dead = False
+
+    async def close(self) -> None:
+        self.life.append("close")
+
+    async def stream(self, prefix: Prefix) -> AsyncGenerator[Picked, None]:
+        try:
+            for token in range(prefix.max_new_tokens):
+                while self.holds:
+                    await asyncio.sleep(0.001)
+                if token in prefix.stop_ids:
+                    raise ValueError("a stop id")
+                yield Picked(token, -1.0, 0.5)
+        finally:
+            self.left += 1
+
+
+def ask(tokens: int, *stops: int) -> Prefix:
+    return Prefix.of(None, frozenset(stops), GenerationRequest(("a",), max_new_tokens=tokens))
+
+
+async def tokens_of(host: Host, prefix: Prefix) -> list[int]:
+    return [picked.token async for picked in host.stream(prefix)]
+
+
+def test_it_answers_every_loop_that_asks() -> None:
+    host = Host(Counting())
+    host.open()
+    assert [asyncio.run(tokens_of(host, ask(n))) for n in (1, 3)] == [[0], [0, 1, 2]]
+    host.close()
+
+
+def test_opening_twice_opens_once_and_a_dead_one_is_opened_again() -> None:
+    client = Counting()
+    host = Host(client)
+    assert host.dead
+    host.open()
+    host.open()
+    assert client.life == ["open"]
+    client.dead = True
+    assert host.dead
+    host.open()
+    host.reopen()
+    host.close()
+    host.close()
+    assert client.life == ["open", "close", "open", "close", "open", "close"]
+    assert host.dead
+
+
+def test_one_that_does_not_open_is_closed_and_asked_in_vain() -> None:
+    client = Counting()
+    client.broken = True
+    host = Host(client)
+    with pytest.raises(LanguageModelDied, match="no"):
+        host.open()
+    assert client.life == ["open", "close"]
+    with pytest.raises(LanguageModelDied, match="not open"):
+        asyncio.run(tokens_of(host, ask(1)))
+
+
+def test_a_fault_reaches_its_caller_after_the_tokens_before_it() -> None:
+    host = Host(Counting())
+    host.open()
+
+    async def talk() -> list[int]:
+        tokens = []
+        try:
+            async for picked in host.stream(ask(5, 2)):
+                tokens.append(picked.token)
+        except ValueError:
+            return tokens
+        raise AssertionError("no fault came")
+
+    assert asyncio.run(talk()) == [0, 1]
+    host.close()
+
+
+def test_who_leaves_cancels_and_who_stays_when_it_closes_is_told() -> None:
+    client = Counting()
+    client.holds = True
+    host = Host(client)
+    host.open()
+
+    async def talk() -> None:
+        leaving = asyncio.create_task(tokens_of(host, ask(1)))
+        staying = asyncio.create_task(tokens_of(host, ask(1)))
+        await asyncio.sleep(0.05)
+        leaving.cancel()
+        while client.left < 1:
+            await asyncio.sleep(0.001)
+        await asyncio.to_thread(host.close)
+        with pytest.raises(LanguageModelDied, match="closed"):
+            await staying
+        assert client.left == 2
+
+    asyncio.run(talk())
+
+
+def test_a_list_is_answered_in_order_and_a_fault_stays_with_its_own() -> None:
+    host = Host(Counting())
+    host.open()
+    first, second, third = host.answer_all([ask(2), ask(5, 1), ask(1)])
+    host.close()
+    assert isinstance(first, list)
+    assert [picked.token for picked in first] == [0, 1]
+    assert isinstance(second, ValueError)
+    assert third == [Picked(0, -1.0, 0.5)]
+
+
+def test_the_margin_is_that_of_the_two_most_probable() -> None:
+    assert margin([-2.0, -0.5, -1.0]) == pytest.approx(0.6065 - 0.3679, abs=1e-4)
+    assert margin([0.0]) == 1.0
+
+
+def test_a_seed_of_any_size_fits_into_vllms() -> None:
+    request = GenerationRequest(("a",), temperature=0.5, top_p=0.0, seed=-1)
+    prefix = Prefix.of(None, frozenset(), request)
+    assert (prefix.seed, prefix.temperature, prefix.top_p) == (2**63 - 1, 0.5, 0.0)

@@ -1,0 +1,30 @@
+"""vLLM's options as an operator writes them."""
+
+from __future__ import annotations
+
+import pytest
+
+from m3_backbone.vllm_client import VllmOptionError, parse_options
+
+
+def test_values_are_json_where_they_can_be_and_text_otherwise() -> None:
+    words = ["tensor_parallel_size=2", "enforce-eager=true", "--kv_cache_dtype=fp8", 'a={"b": [1]}', "c=x=y"]
+    assert parse_options(words) == {
+        "tensor_parallel_size": 2,
+        "enforce_eager": True,
+        "kv_cache_dtype": "fp8",
+        "a": {"b": [1]},
+        "c": "x=y",
+    }
+
+
+@pytest.mark.parametrize("word", ["enforce_eager", "=2", ""])
+def test_a_word_without_a_name_or_a_value_is_refused(word: str) -> None:
+    with pytest.raises(VllmOptionError, match=r"Write NAME=VALUE, as in enforce_eager=true\."):
+        parse_options([word])
+
+
+@pytest.mark.parametrize("name", ["model", "dtype", "enable_prompt_embeds", "enable-prefix-caching"])
+def test_what_is_not_the_operators_is_refused(name: str) -> None:
+    with pytest.raises(VllmOptionError, match=r"is not to be chosen"):
+        parse_options([f"{name}=1"])
