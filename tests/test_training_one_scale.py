@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from data.records import OutcomeTable, RecordError
 from m3_backbone.scales import Ladder
@@ -41,8 +40,8 @@ def scored(shares: Mapping[int, float], seed: int) -> OutcomeTable:
     """A table with scores of 0 and 1 whose mean at a scale is about ``shares[scale]``."""
     made = table(IMAGES, EACH)
     rng = np.random.default_rng(seed)
-    drawn: NDArray[np.float32] = rng.random((len(made), len(shares))) < np.array(list(shares.values()))
-    return replace(made, scales=tuple(shares), scores=drawn.astype(np.float32))
+    right = rng.random((len(made), len(shares))) < np.array(list(shares.values()))
+    return replace(made, scales=tuple(shares), scores=right.astype(np.float32))
 
 
 def tables() -> dict[str, OutcomeTable]:

@@ -17,8 +17,9 @@ def recipe_of(run: Path, **changes: Any) -> Recipe:
     try:
         told = json.loads((run / "recipe.json").read_text(encoding="utf-8"))
         known = {field.name for field in fields(Recipe)}
-        values = {name: value for name, value in told.items() if name in known} | changes
-        return Recipe(**{n: tuple(v) if isinstance(v, list) else v for n, v in values.items()})
+        values: dict[str, Any] = {name: value for name, value in told.items() if name in known} | changes
+        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        return Recipe(**(values | lists))
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"'{run}' has no recipe.json of a run ({error}).") from None
 

@@ -8,6 +8,7 @@ gives it the row of the first, which is what the checkpoint would have said.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import sentencepiece
@@ -88,7 +89,7 @@ def _source(recipe: Recipe) -> Checkpoint:
     return load_checkpoint(embedded_path() if recipe.start == "tiny" else recipe.start)
 
 
-def _copy(own: dict[str, Tensor], taken: dict[str, Tensor]) -> None:
+def _copy(own: Mapping[str, Tensor], taken: Mapping[str, Tensor]) -> None:
     with torch.no_grad():
         for name, value in taken.items():
             own[name].copy_(value)
