@@ -62,8 +62,8 @@ class Recipe:
     intermediate: int = 512
     context: int = 1024
 
-    minutes_tower: float = 24.0
-    minutes_phase1: float = 35.0  # mainly scales 36 and 144: short sequences, many steps
+    minutes_tower: float = 28.0
+    minutes_phase1: float = 32.0  # mainly scales 36 and 144: short sequences, many steps
     minutes_phase2: float = 40.0  # all five scales alike
 
     crop: int = 8  # side of a crop, in patches
