@@ -10,7 +10,6 @@ from data.records import OutcomeTable
 from data.sources import Skipped, load
 from m3_backbone import load_backbone
 from training.backbone.progress import restore
-from training.backbone.shared import recipe_of
 from training.label import Settings, label
 from training.one_scale.comparison import compare
 from training.one_scale.models import MODELS, Model, train
@@ -45,7 +44,7 @@ def make(
         state = restore(checkpoint.parent / "language.pt")
         assert state is not None, "an exported run has its weights"
         steps[model.name] = int(state["step"])
-    recipe, first = recipe_of(run), tables["m3"]
+    first = tables["m3"]
     head, _ = commit()
     provenance = {
         "command": f"m3-train one-scale --minutes {minutes:g} --dataset {dataset}"
@@ -57,7 +56,6 @@ def make(
         "images": len(first.image_ids),
         "minutes": minutes,
         "steps": steps,
-        "start": bool(recipe.start),
         "backbones": {name: table.backbone_fingerprint for name, table in tables.items()},
         "seed": seed,
     }

@@ -1,4 +1,4 @@
-"""The models that are compared: the same tower, the same start, the same minutes; only the scales differ."""
+"""The models that are compared: the same tower, from nothing, the same minutes; only the scales differ."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ def train(run: Path, model: Model, minutes: float) -> Path:
     folder = run / "one-scale" / model.name
     recipe = recipe_of(
         run,
+        start="",  # weights that saw other scales would make neither a specialist nor untrained pooling
         minutes_phase1=0.0,
         minutes_phase2=minutes,
         phase1_shares=model.shares,

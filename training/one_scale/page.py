@@ -14,7 +14,7 @@ from training.one_scale.comparison import Row, Value
 from training.one_scale.models import FULL
 from training.report.markdown import sheet
 from training.report.palette import THEMES
-from training.report.svg import canvas
+from training.report.svg import canvas, clear_legend
 from training.report.tables import Sheet
 from training.report.tables import Value as Cell
 
@@ -29,8 +29,8 @@ _LINES = (
 def write_page(rows: Sequence[Row], out: Path, provenance: Mapping[str, Any]) -> tuple[Path, ...]:
     """Writes the three files into ``out``; returns their paths.
 
-    provenance: plain JSON, with ``command``, ``commit``, ``dataset``, ``questions``, ``images``, ``minutes``,
-    ``steps`` (name of a model -> updates) and ``start``.
+    provenance: plain JSON, with ``command``, ``commit``, ``dataset``, ``questions``, ``images``, ``minutes``
+    and ``steps`` (name of a model -> updates).
     """
     content = {"rows": [asdict(row) for row in rows], "provenance": dict(provenance)}
     files = {
@@ -46,14 +46,13 @@ def write_page(rows: Sequence[Row], out: Path, provenance: Mapping[str, Any]) ->
 
 def markdown(rows: Sequence[Row], provenance: Mapping[str, Any]) -> str:
     steps = ", ".join(f"{name} {count:,}" for name, count in provenance["steps"].items())
-    begun = "nothing" if not provenance["start"] else "the same checkpoint"
     parts = [
         "# One model for all scales, or one for each",
         f"**{verdict(rows)}**",
-        "The M3 paper's own comparison at this size. All models have the same tower, features and pictures, "
-        f"and start from {begun}; projector and language model were trained for {provenance['minutes']:g} "
-        "minutes each, which is less than m3-tiny got: its own accuracies are in the report. *M3* takes a "
-        "scale a step, all five alike; *this scale alone* takes one scale only; "
+        "The M3 paper's own comparison at this size. All models have the same tower, features and pictures; "
+        "projector and language model begin with nothing and are trained for "
+        f"{provenance['minutes']:g} minutes each, which is less than m3-tiny got: its own accuracies are in the "
+        "report. *M3* takes a scale a step, all five alike; *this scale alone* takes one scale only; "
         f"*{FULL} alone, pooled* is the model of the full scale with its tokens averaged to fewer at "
         "inference, which nothing has trained it for.",
         sheet(_sheet(rows, provenance)),
@@ -101,6 +100,7 @@ def picture(rows: Sequence[Row]) -> bytes:
         axes.set_ylabel("accuracy")
         axes.grid(axis="y", linewidth=0.5)
         axes.legend(loc="lower right")
+        clear_legend(axes)
         buffer = io.BytesIO()
         with mpl.rc_context({"svg.hashsalt": "one-scale"}):  # the same bytes for the same figures
             figure.savefig(buffer, format="svg", metadata={"Date": None})
