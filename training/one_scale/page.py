@@ -51,8 +51,8 @@ def markdown(rows: Sequence[Row], provenance: Mapping[str, Any]) -> str:
         f"**{verdict(rows)}**",
         "The M3 paper's own comparison at this size. All models have the same tower, features and pictures; "
         "projector and language model begin with nothing and are trained for "
-        f"{provenance['minutes']:g} minutes each, which is less than m3-tiny got: its own accuracies are in the "
-        "report. *M3* takes a scale a step, all five alike; *this scale alone* takes one scale only; "
+        f"{provenance['minutes']:g} minutes each, which is less than m3-tiny got: its own accuracies are in "
+        "the report. *M3* takes a scale a step, all five alike; *this scale alone* takes one scale only; "
         f"*{FULL} alone, pooled* is the model of the full scale with its tokens averaged to fewer at "
         "inference, which nothing has trained it for.",
         sheet(_sheet(rows, provenance)),
