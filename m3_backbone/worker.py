@@ -97,6 +97,7 @@ class Worker:
             except BaseException as error:
                 outcome = Outcome(error=error)
             self.post(settle, outcome)
+            del item, call, settle, outcome  # a picture must not be kept until the next call comes
             self._last_sign = None
 
 

@@ -7,6 +7,8 @@ machines and people that trust one another.
 from __future__ import annotations
 
 import os
+import re
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +18,8 @@ from router.errors import M3Error
 
 _SILENT = {"RAY_USAGE_STATS_ENABLED": "0"}
 """Ray's makers are told nothing of what runs here."""
+
+_PATIENCE_S = 10.0
 
 
 def require_ray() -> Any:
@@ -42,6 +46,8 @@ def cluster(environment: Mapping[str, str] | None = None, cpus: int | None = Non
     """
     ray = require_ray()
     address = os.environ.get("RAY_ADDRESS")
+    if address:
+        _check_reachable(address)
     wanted = {**_SILENT, **(environment or {})}
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
@@ -65,6 +71,19 @@ def cluster(environment: Mapping[str, str] | None = None, cpus: int | None = Non
         yield ray
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Raises `M3Error` where nobody listens, for which Ray would wait minutes. Of HOST:PORT alone."""
+    if (found := re.fullmatch(r"\[?([^/\[\]]+?)\]?:([0-9]{1,5})", address)) is None:
+        return
+    try:
+        socket.create_connection((found[1], int(found[2])), timeout=_PATIENCE_S).close()
+    except (OSError, OverflowError) as error:
+        raise M3Error(
+            f"RAY_ADDRESS has value '{address}'. No Ray cluster can be reached there: {error}",
+            code="no_cluster",
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
+from functools import partial
 from typing import Any
 
 import pytest
@@ -81,3 +83,29 @@ def test_a_call_that_was_given_up_tells_nobody() -> None:
 
     asyncio.run(talk())
     assert told == []
+
+
+def test_neither_a_call_nor_what_it_gave_is_kept_until_the_next_one_comes() -> None:
+    class Large:
+        """A picture."""
+
+    kept: list[weakref.ref[Large]] = []
+
+    async def talk() -> None:
+        worker = Worker("test")
+
+        def large(*_: Large) -> Large:
+            made = Large()
+            kept.append(weakref.ref(made))
+            return made
+
+        asked_with = large()
+        assert (await worker.submit(partial(large, asked_with))).error is None
+        del asked_with
+        await asyncio.sleep(0)  # the loop holds what woke this task, until it goes on
+        while worker.busy:
+            await asyncio.sleep(0.001)
+        assert [each() for each in kept] == [None, None]
+        worker.stop()
+
+    asyncio.run(talk())

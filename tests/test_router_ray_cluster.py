@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -61,6 +62,17 @@ def test_more_than_there_is_room_for_is_refused(
     with pytest.raises(M3Error) as refused:
         Share.of(Cluster(tuple(machines)), device, count)
     assert message in refused.value.message
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:99999", "[::1]:1"])
+def test_an_address_where_nobody_listens_is_refused_at_once(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(M3Error) as refused, cluster():
+        raise AssertionError("there is no cluster")
+    assert f"RAY_ADDRESS has value '{address}'. No Ray cluster can be reached" in refused.value.message
 
 
 def test_without_the_package_the_command_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

