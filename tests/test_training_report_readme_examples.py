@@ -51,8 +51,8 @@ def test_answers_are_those_of_the_running_service(tmp_path: Path, monkeypatch: p
     assert reply["timings_ms"]["encode"] > 0
     rows = found["examples"].splitlines()
     assert len(rows) == 12
-    assert rows[2].startswith("| scenes | The cross is of what colour? | yellow | ")
-    assert f"| signs | What colour is the background? | grey | {reply['answer']} | 576 |" in rows
+    assert rows[2].startswith("| scenes | Where is the green circle? | right | ")
+    assert f"| scenes | What colour is the background? | grey | {reply['answer']} | 576 |" in rows
 
 
 def test_the_command_line_is_shown_with_what_it_prints(tmp_path: Path) -> None:
