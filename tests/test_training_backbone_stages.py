@@ -10,8 +10,16 @@ import torch
 from PIL import Image
 
 from m3_backbone import GenerationRequest, load_backbone
+from m3_backbone.checkpoint import load_checkpoint
 from m3_backbone.modules import build_modules
-from tests.training_backbone import RECIPE, machine_as_it_was, recipe, tokenizer_model
+from tests.training_backbone import (
+    RECIPE,
+    machine_as_it_was,
+    random_modules,
+    recipe,
+    served,
+    tokenizer_model,
+)
 from training.backbone import language, tower
 from training.backbone.export import export, model_card
 from training.backbone.features import open_features
@@ -96,6 +104,29 @@ def test_a_run_stopped_by_ctrl_c_goes_on_where_it_was_and_exports(
     exam = [row for row in rows if row["stage"] == "exam"][-1]
     assert list(exam["accuracy"]["all"]) == [str(scale) for scale in SCALES]
     check_checkpoint(drawn / "checkpoint", drawn)
+
+
+@pytest.mark.parametrize("alone", [1.1, 0.0])
+def test_new_heads_learn_before_a_tower_that_sees_already(drawn: Path, tmp_path: Path, alone: float) -> None:
+    served(tmp_path, random_modules())
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("tokenizer.model", "train", "val"):
+        (run / name).symlink_to(drawn / name)
+    begun = recipe(start=str(tmp_path / "checkpoint"), heads_alone=alone, minutes_tower=3 / 60)
+    with machine_as_it_was():
+        BackboneRun(run, begun).run("tower")
+    state = restore(run / "tower.pt")
+    assert state is not None
+    assert state["step"] > 2
+    own = dict(load_checkpoint(tmp_path / "checkpoint").modules.tower.named_parameters())
+    turned = [
+        1 - float(torch.cosine_similarity(value.flatten(), own[name.removeprefix("tower.")].flatten(), 0))
+        for name, value in state["optimiser"]["masters"].items()
+        if name.startswith("tower.") and value.ndim == 2
+    ]
+    assert (max(turned) < 1e-5) == (alone > 1)  # weight decay alone shortens, it does not turn
+    assert float(state["optimiser"]["masters"]["heads.linear.weight"].std()) > 0
 
 
 def check_checkpoint(folder: Path, run: Path) -> None:

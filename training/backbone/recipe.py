@@ -72,6 +72,7 @@ class Recipe:
     whole: int = 10  # whole pictures a step, once they are used
     whole_from: float = 0.7  # of the tower's time
     none_weight: float = 0.15  # of patches that hold nothing
+    heads_alone: float = 0.05  # of the tower's time its heads learn alone, where it starts from a checkpoint
     tower_rate: float = 1.5e-3
 
     rate: float = 1.5e-3

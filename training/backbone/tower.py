@@ -192,7 +192,11 @@ def train_tower(
         whole = clock.share >= recipe.whole_from
         side, count = (GRID, recipe.whole) if whole else (recipe.crop, recipe.crops)
         patches, where, targets = crops.draw(count, side)
-        loss = dense_loss(heads(vision(patches, where)), targets, recipe.none_weight)
+        # New heads would first pull a tower that sees already wherever their random weights point.
+        alone = bool(recipe.start) and clock.share < recipe.heads_alone
+        with torch.set_grad_enabled(not alone):
+            features = vision(patches, where)
+        loss = dense_loss(heads(features), targets, recipe.none_weight)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.collect()
         rate = rate_at(clock.share, peak=recipe.tower_rate, warm_up=recipe.warm_up, final=recipe.final_rate)
