@@ -6,6 +6,7 @@ The model outlives the loops of its callers, and its work on every token does no
 from __future__ import annotations
 
 import asyncio
+import atexit
 import signal
 import threading
 from collections.abc import AsyncGenerator, Coroutine, Sequence
@@ -42,6 +43,7 @@ class Host:
             self._thread = threading.Thread(target=_run, args=(loop,), name="m3-language-model", daemon=True)
             self._thread.start()
             self._loop = loop
+            atexit.register(self.close)  # of a process that ends on an error, too
             try:
                 self.run(self.client.open())
             except BaseException:
@@ -64,6 +66,7 @@ class Host:
         if loop is None or thread is None:
             return
         self._loop = self._thread = None  # first: nobody asks from now on
+        atexit.unregister(self.close)
         with suppress(TimeoutError):
             asyncio.run_coroutine_threadsafe(self._end(), loop).result(_CLOSING_S)
         loop.call_soon_threadsafe(loop.stop)

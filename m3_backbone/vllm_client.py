@@ -25,6 +25,9 @@ OURS: dict[str, object] = {
 }
 """Engine arguments that are no choice of the operator's; neither are ``model`` and ``dtype``."""
 
+ROUNDING = ("hf_overrides", "kv_cache_dtype", "quantization")
+"""Engine arguments that change the numbers of answers beside their dtype."""
+
 _ENVIRONMENT = {
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",  # a fork of a process whose threads have run torch can hang
     "VLLM_NO_USAGE_STATS": "1",
@@ -123,6 +126,16 @@ def parse_options(words: list[str]) -> dict[str, object]:
         except ValueError:
             options[name] = value
     return options
+
+
+def computed_in(dtype: str, options: Mapping[str, object]) -> str:
+    """What answers are computed in: ``dtype``, and what ``options`` of vLLM's change of it.
+
+    >>> computed_in("bfloat16", {"seed": 1, "quantization": "fp8"})
+    'bfloat16 with quantization=fp8'
+    """
+    changes = [f"{name}={options[name]}" for name in ROUNDING if options.get(name) not in (None, "auto")]
+    return f"{dtype} with {', '.join(changes)}" if changes else dtype
 
 
 def check_options(options: Mapping[str, object]) -> None:

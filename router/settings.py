@@ -17,7 +17,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from m3_backbone.scales import Ladder
-from m3_backbone.vllm_client import is_vllm, parse_options
+from m3_backbone.vllm_client import computed_in, is_vllm, parse_options
 from router.constraints import DELTA, LOSS, LossName
 from router.errors import M3Error
 from router.image_hosts import parse_image_hosts
@@ -189,6 +189,12 @@ class Settings(BaseSettings):
     def vllm_options(self) -> dict[str, object]:
         """vLLM's engine arguments."""
         return parse_options(shlex.split(self.vllm or ""))
+
+    @property
+    def computed_in(self) -> str:
+        """What answers are computed in, as certificates say it: ``dtype``, and what vLLM is told beside."""
+        told = self.vllm and is_vllm(self.engine)
+        return computed_in(self.dtype, self.vllm_options) if told else self.dtype
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncGenerator
+from pathlib import Path
 
 import pytest
 
@@ -142,3 +145,28 @@ def test_a_seed_of_any_size_fits_into_vllms() -> None:
     request = GenerationRequest(("a",), temperature=0.5, top_p=0.0, seed=-1)
     prefix = Prefix.of(None, frozenset(), request)
     assert (prefix.seed, prefix.temperature, prefix.top_p) == (2**63 - 1, 0.5, 0.0)
+
+
+ENDS = """
+from m3_backbone.host import Host
+from tests.test_m3_backbone_host import Counting
+
+class Telling(Counting):
+    async def close(self):
+        print("closed", flush=True)
+
+Host(Telling()).open()
+raise SystemExit(2)
+"""
+
+
+def test_a_process_that_ends_on_an_error_closes_it() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", ENDS],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (2, "closed\n", "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from m3_backbone.vllm_client import VllmOptionError, parse_options
+from m3_backbone.vllm_client import VllmOptionError, computed_in, parse_options
 
 
 def test_values_are_json_where_they_can_be_and_text_otherwise() -> None:
@@ -28,3 +28,16 @@ def test_a_word_without_a_name_or_a_value_is_refused(word: str) -> None:
 def test_what_is_not_the_operators_is_refused(name: str) -> None:
     with pytest.raises(VllmOptionError, match=r"is not to be chosen"):
         parse_options([f"{name}=1"])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "bfloat16"),
+        (["seed=1", "tensor_parallel_size=2", "kv-cache-dtype=auto", "quantization=null"], "bfloat16"),
+        (["quantization=fp8"], "bfloat16 with quantization=fp8"),
+        (["quantization=fp8", "kv_cache_dtype=fp8"], "bfloat16 with kv_cache_dtype=fp8, quantization=fp8"),
+    ],
+)
+def test_what_changes_the_numbers_of_answers_is_said_beside_their_dtype(words: list[str], said: str) -> None:
+    assert computed_in("bfloat16", parse_options(words)) == said

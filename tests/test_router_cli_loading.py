@@ -143,6 +143,19 @@ def test_certificates_of_another_dtype_are_told_of_whether_a_drop_is_usual_or_no
     assert unproven(values.model_copy(update={"accuracy_drop": None}), without) is None
 
 
+def test_certificates_of_another_quantisation_are_told_of(bundle: Path) -> None:
+    accuracy = (Certificate("regret", 0.02, 0.05, 1250, 299, Setting(0.001), 0.01, 40.0),)
+    values, router = _operated(bundle, Certificates(accuracy, max_new_tokens=16))
+    values = values.model_copy(update={"engine": "vllm", "vllm": "quantization=fp8"})
+    assert unproven(values, router) == (
+        "M3_DTYPE has value 'float32' and M3_VLLM 'quantization=fp8', and the router was certified with "
+        "answers in float32: no decision is certified. Label in float32 with quantization=fp8 and certify "
+        "again, or serve in float32."
+    )
+    labelled = Certificates(accuracy, max_new_tokens=16, dtype=values.computed_in)
+    assert unproven(values, Router.of(replace(router.bundle, certificates=labelled))) is None
+
+
 def test_serve_tells_it_in_the_log(bundle: Path, caplog: pytest.LogCaptureFixture) -> None:
     values = Settings(engine="fake", bundle=str(bundle), accuracy_drop=0.02)
     assert _router(values, FakeEngine(fingerprint="synthetic")) is not None

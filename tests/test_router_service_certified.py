@@ -28,7 +28,7 @@ ROUTER = ScriptedRouter(certificates=CERTIFICATES)
 
 
 def routed(config: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
-    with talking(app_of(router=ROUTER, config=settings(**(config or {})))) as http:
+    with talking(app_of(router=ROUTER, config=settings().model_copy(update=config or {}))) as http:
         response = http.post("/v1/route", json=good(**fields))
     assert response.status_code == 200, response.text
     body: dict[str, Any] = response.json()
@@ -101,6 +101,18 @@ def test_answers_in_another_dtype_than_the_calibrations_are_not_certified_and_th
         assert (here["scale"], there["decision"]["certified"]) == (there["scale"], True)
         assert here["decision"]["certified"] is False
         assert "not certified of answers in bfloat16, only in float32" in here["decision"]["reason"]
+
+
+def test_what_vllm_is_told_may_change_the_numbers_of_answers_and_then_nothing_is_certified() -> None:
+    for engine, told, certified in (
+        ("vllm", "seed=1 tensor_parallel_size=2", True),
+        ("vllm", "seed=1 quantization=fp8", False),
+        ("torch", "quantization=fp8", True),  # nobody is told
+    ):
+        decision = routed({"engine": engine, "vllm": told}, accuracy_drop=0.02)["decision"]
+        assert decision["certified"] is certified
+        why = "not certified of answers in float32 with quantization=fp8, only in float32"
+        assert (why in decision["reason"]) is not certified
 
 
 def test_answers_that_may_be_cut_shorter_than_the_calibrations_are_not_certified() -> None:

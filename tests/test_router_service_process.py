@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chatting import asked
 from tests.serving import good
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,6 +61,33 @@ def tells(*work):
     return generate(*work)
 
 engine.fake.generate = tells
+router.cli.serve.load_engine = lambda settings: engine
+main()
+"""
+
+
+STUCK = """
+import os
+import sys
+import time
+
+import router.cli.serve
+from m3_backbone.fake import FakeEngine
+from router.cli.main import main
+
+os.environ["M3_DRAIN_TIMEOUT_S"] = "1"
+engine = FakeEngine(answer_tokens=10)
+generate = engine.fake.generate
+
+def hangs(requests, on_token, cancelled):
+    def first(index, event):
+        on_token(index, event)
+        print("The work began.", file=sys.stderr, flush=True)
+        time.sleep(600)
+
+    return generate(requests, first, cancelled)
+
+engine.fake.generate = hangs
 router.cli.serve.load_engine = lambda settings: engine
 main()
 """
@@ -209,18 +237,48 @@ def test_a_terminal_that_is_closed_ends_the_service_and_an_open_one_does_not() -
     assert "Traceback" not in "".join(server.log)
 
 
+def _until_work_began(server: Server) -> None:
+    end = time.monotonic() + 60
+    while not any("The work began." in line for line in server.log):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 def test_work_in_flight_is_drained_on_sigterm() -> None:
     with serving(("-c", SLOW)) as server, ThreadPoolExecutor() as pool:
         ready, _ = server.post("/v1/route", json.dumps(good()).encode())
-        before = len(server.log)
         pending = pool.submit(server.post, "/v1/answer", json.dumps(good()).encode())
-        end = time.monotonic() + 60
-        while not any("The work began." in line for line in server.log[before:]):
-            assert time.monotonic() < end
-            time.sleep(0.01)
+        _until_work_began(server)
         assert not pending.done()
         server.process.send_signal(signal.SIGTERM)
         status, body = pending.result(60)
         code = server.process.wait(60)
     assert (ready, status, code) == (200, 200, 0)
     assert body["answer"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_who_is_not_done_when_the_drain_is_over_is_told_to_come_back(stream: bool) -> None:
+    def ask(server: Server) -> tuple[int, str]:
+        request = urllib.request.Request(
+            f"{server.address}/v1/chat/completions",
+            data=json.dumps(asked(stream=stream)).encode(),
+            headers={"content-type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    with serving(("-c", STUCK)) as server, ThreadPoolExecutor() as pool:
+        pending = pool.submit(ask, server)
+        _until_work_began(server)
+        server.process.send_signal(signal.SIGTERM)
+        status, text = pending.result(60)
+        assert server.process.wait(60) == 0
+    *chunks, last = text.removesuffix("\n\n").split("\n\n")
+    assert json.loads(last.removeprefix("data: "))["error"]["code"] == "not_ready"
+    assert (status, len(chunks) > 0) == ((200, True) if stream else (503, False))
+    assert "Traceback" not in "".join(server.log)

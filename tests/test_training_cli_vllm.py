@@ -93,6 +93,16 @@ def said(table: OutcomeTable) -> list[Any]:
     return [table.answers.tolist(), table.answer_tokens.tolist(), table.flops.tolist()]
 
 
+def test_the_table_says_what_vllm_was_told_that_changes_its_numbers(run: Run, tmp_path: Path) -> None:
+    told = ("--limit", "2", "--engine", "vllm", "--vllm", "seed=1", "--vllm", "quantization=fp8")
+    code, text = run("out", *told)
+    assert code == 0, text
+    assert read_outcomes(tmp_path / "out").manifest["dtype"] == "float32 with quantization=fp8"
+    code, text = run("out", *told[:4])
+    assert code == 2
+    assert "dtype was 'float32 with quantization=fp8' and is now 'float32'" in text
+
+
 def test_a_table_of_torchs_is_not_continued_with_vllm(run: Run) -> None:
     assert run("out", "--limit", "4")[0] == 0
     code, text = run("out", "--limit", "4", "--engine", "vllm")

@@ -52,8 +52,8 @@ class Backbone(Identity, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """prompt: name of the conversation template. dtype: what the weights run in. reducer, compiled: how the
-    backbone was loaded. engine: what answers, torch or vllm. All five are part of the labels.
+    """prompt: name of the conversation template. dtype: what answers are computed in. reducer, compiled: how
+    the backbone was loaded. engine: what answers, torch or vllm. All five are part of the labels.
 
     batch_images: images whose questions go to the model together. process: open images in a second process.
     part: which part of the data set, where several machines share the work (`training.parts`).

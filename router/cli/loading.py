@@ -130,11 +130,11 @@ def unproven(settings: Settings, router: Router) -> str | None:
     """What becomes of M3_ACCURACY_DROP where no certificate of ``router`` keeps it, and of all certificates
     in another dtype than theirs; None where nothing does."""
     certified = router.bundle.certificates
-    if certified and certified.dtype != settings.dtype:
+    if certified and certified.dtype != settings.computed_in:
         return (
-            f"M3_DTYPE has value '{settings.dtype}', and the router was certified with answers in "
-            f"{certified.dtype}: no decision is certified. Label in {settings.dtype} and certify again, or "
-            f"serve in {certified.dtype}."
+            f"{_computed_in(settings)}, and the router was certified with answers in {certified.dtype}: no "
+            f"decision is certified. Label in {settings.computed_in} and certify again, or serve in "
+            f"{certified.dtype}."
         )
     if settings.accuracy_drop is None:
         return None
@@ -152,6 +152,12 @@ def unproven(settings: Settings, router: Router) -> str | None:
             f"with answers of up to {bundle.certificates.max_new_tokens} tokens: nothing is certified."
         )
     return None
+
+
+def _computed_in(settings: Settings) -> str:
+    """What of the settings says what answers are computed in."""
+    dtype = f"M3_DTYPE has value '{settings.dtype}'"
+    return dtype if settings.computed_in == settings.dtype else f"{dtype} and M3_VLLM '{settings.vllm}'"
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from typing import Annotated
 
 import typer
 import uvicorn
+from starlette.datastructures import State
 
 from m3_backbone.types import Engine
 from router.cli.loading import MADE_UP, load_engine, load_router, unproven
@@ -142,7 +143,7 @@ def _serve(settings: Settings, terminal: _Terminal) -> None:
             timeout_keep_alive=settings.keep_alive_s,
             timeout_graceful_shutdown=max(1, int(settings.drain_timeout_s)),
         )
-        server = _Server(config, app.state.service.reloader.request, terminal)
+        server = _Server(config, app.state, terminal)
         server.patience = Patience(loaded, settings.give_up_s)
         with server.heeding(signal.SIGINT, signal.SIGTERM):
             server.run(sockets=[listener])
@@ -187,16 +188,16 @@ class _Terminal:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's, which on SIGHUP also calls ``reload``, or drains and ends when ``terminal`` was closed.
+    """uvicorn's, which on SIGHUP also reloads the bundle, or drains and ends when ``terminal`` was closed.
 
-    It ends too when ``patience`` with the engine is over.
+    It ends too when ``patience`` with the engine is over. state: the app's.
     """
 
     patience: Patience
 
-    def __init__(self, config: uvicorn.Config, reload: Callable[[], None], terminal: _Terminal) -> None:
+    def __init__(self, config: uvicorn.Config, state: State, terminal: _Terminal) -> None:
         super().__init__(config)
-        self._reload = reload
+        self._state = state
         self._terminal = terminal
         self._asked_to_end = False
 
@@ -222,6 +223,10 @@ class _Server(uvicorn.Server):
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up)
         await super().serve(sockets)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._state.stopping = True
+        await super().shutdown(sockets)
+
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second; whether to end."""
         return await super().on_tick(counter) or self._asked_to_end or self.patience.is_over()
@@ -230,7 +235,7 @@ class _Server(uvicorn.Server):
         if self._terminal.closed:
             self.should_exit = True
         else:
-            self._reload()
+            self._state.service.reloader.request()
 
 
 def _protocol(settings: Settings, refused: Callable[[str], None]) -> type[Protocol]:

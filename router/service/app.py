@@ -106,6 +106,7 @@ def create_app(
         exception_handlers={HTTPException: pass_on, RequestValidationError: pass_on},
     )
     fetcher = fetcher or _fetcher(settings)
+    app.state.stopping = False  # whoever serves the app sets it before a drain
     app.state.service = Service(settings, pipeline, metrics, recorder, known, watch, reloader, fetcher)
     for group in (asking, batch, chat, operations, playground, quality):
         app.include_router(group.router)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -11,7 +12,7 @@ import uuid
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from router.errors import M3Error
+from router.errors import M3Error, Unavailable
 from router.service.failures import as_m3_error, error_response
 from router.service.logs import FIELDS, REQUEST_ID
 from router.service.metrics import Metrics
@@ -43,6 +44,18 @@ def noted(error: Exception, request_id: str, metrics: Metrics) -> M3Error:
     if shown.status == 500:
         error_log.error("%s %s\n%s", request_id, type(error).__name__, where(error))
     return shown
+
+
+def as_answer(caught: BaseException, scope: Scope) -> Exception:
+    """What the client is told of. A cancellation is raised again, unless the drain of its server is over.
+
+    Who runs the app may cancel for reasons of its own: Ray Serve does when a client leaves.
+    """
+    if isinstance(caught, asyncio.CancelledError) and scope["app"].state.stopping:
+        return Unavailable("The service is stopping. Try again in a moment.", code="not_ready")
+    if not isinstance(caught, Exception):
+        raise caught
+    return caught
 
 
 class RequestContext:
@@ -78,7 +91,8 @@ class RequestContext:
         try:
             try:
                 await self._app(scope, receive, send_with_id)
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as caught:
+                error = as_answer(caught, scope)
                 code = noted(error, request_id, self._metrics).code
                 if status:  # too late for another response: let the server cut the connection
                     raise

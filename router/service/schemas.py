@@ -165,7 +165,7 @@ def constraints_of(fields: dict[str, Any], ladder: Ladder, settings: Settings) -
         loss=loss,
         cascade=_cascade(cascade),
         max_new_tokens=settings.max_new_tokens,
-        dtype=settings.dtype,
+        dtype=settings.computed_in,
     )
 
 

@@ -123,6 +123,7 @@ def command(
     from m3_backbone import EngineError, load_backbone
     from m3_backbone.prompt import CONVERSATIONS
     from m3_backbone.scales import Ladder
+    from m3_backbone.vllm_client import computed_in, parse_options
     from router.errors import M3Error
     from router.ray_cluster import Share, cluster
     from training.cli.vllm import with_vllm
@@ -175,7 +176,7 @@ def command(
         refuse(error)
     settings = Settings(
         prompt=next(name for name, template in CONVERSATIONS.items() if template == model.template),
-        dtype=dtype,
+        dtype=computed_in(dtype, parse_options(list(vllm or ()))),
         reducer=reducer,
         compiled=compiled,
         engine=engine.partition("+")[0],
