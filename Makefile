@@ -68,8 +68,9 @@ check: dev ## lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: check ## lint, types, tests with coverage
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+test: check ## lint, types, tests with coverage; a process for each core, four at most, each with one thread
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile \
+		--cov --cov-report=term:skip-covered
 
 test-slow: dev
 	$(BIN)/python -m pytest -m slow --timeout 1800

@@ -33,7 +33,10 @@ def as_engine_error(error: BaseException) -> EngineError:
 
 @dataclass(eq=False, slots=True)
 class Call:
-    """An encoding or a summary. Several callers may wait for one encoding; ``key`` is where it is kept."""
+    """An encoding, a summary, or other work for the runner's thread.
+
+    Several callers may wait for one encoding; ``key`` is where that is kept.
+    """
 
     run: Callable[[], Any]
     key: Key | None = None
@@ -54,6 +57,7 @@ class Call:
             self._waiters.remove(waiter)
             if waiter.done() and not waiter.cancelled():
                 waiter.exception()  # read: else one that left just then would be logged as an oversight
+            del waiter  # its error holds this frame, and with it the picture of the caller
 
     def succeed(self, value: Any) -> None:
         for waiter in self._waiters:
@@ -99,7 +103,10 @@ class Job:
         else:
             event = await self._come()
         if isinstance(event, EngineError):
-            raise event
+            try:
+                raise event
+            finally:
+                del event  # it holds this frame, and with it the caller's request
         return event
 
     async def _come(self) -> TokenEvent | EngineError:

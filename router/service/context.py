@@ -91,8 +91,8 @@ class RequestContext:
         try:
             try:
                 await self._app(scope, receive, send_with_id)
-            except (Exception, asyncio.CancelledError) as caught:
-                error = as_answer(caught, scope)
+            except (Exception, asyncio.CancelledError) as error:
+                error = as_answer(error, scope)
                 code = noted(error, request_id, self._metrics).code
                 if status:  # too late for another response: let the server cut the connection
                     raise

@@ -41,7 +41,10 @@ class Threads:
                 threading.Thread(target=self._work, name=f"{self._name}-{i}", daemon=True).start()
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._calls.put((partial(function, *values), future))
-        return await future
+        try:
+            return await future
+        finally:
+            del future  # its error holds this frame, and with it what the function was given
 
     def close(self) -> None:
         """Ends the threads after the calls that they have; one that hangs is left behind."""

@@ -40,7 +40,7 @@ PATIENCE = 20
 """Times that one request is put off because others came, before it is given up."""
 
 
-_HOW = frozenset({"greedy", "kind", "max_new_tokens"})
+_HOW = frozenset({"greedy", "kind", "max_new_tokens", "dtype"})
 """Fields of constraints that choose no scale."""
 
 

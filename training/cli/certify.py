@@ -103,8 +103,8 @@ def command(
         if "agreement" in grid.losses and (strict := held_to_the_word(table)):
             console.print(
                 f"{strict:,} questions have long answers of which the table does not say how likely the full "
-                "scale's is at other scales: there every other wording disagrees. Tables of `m3-train label` "
-                "say it."
+                "scale's is at other scales: there every other wording disagrees. Tables say it that "
+                "`m3-train label` has made with the torch engine, of all scales at once."
             )
         if simulate:
             rows = _simulate(router, table, tune, grid, images=images, draws=draws, seed=seed)
