@@ -15,7 +15,7 @@ from typing import Any, cast
 from m3_backbone.engine import QueueEngine
 from m3_backbone.host import Host
 from m3_backbone.jobs import Job, as_engine_error
-from m3_backbone.language_model import LanguageModelDied, Picked, Prefix
+from m3_backbone.language_model import CUT_SHORT, LanguageModelDied, Picked, Prefix
 from m3_backbone.model import M3Model
 from m3_backbone.revival import Revival
 from m3_backbone.torch_runner import TorchRunner
@@ -195,6 +195,8 @@ class VllmEngine(QueueEngine):
         except asyncio.CancelledError:
             job.finish(answer.generation())
             raise
+        if not answer.finished and not job.stopped:
+            raise EngineError(CUT_SHORT)
         job.finish(answer.generation())
 
     async def _picks(self, prefix: Prefix) -> AsyncGenerator[Picked, None]:
