@@ -23,6 +23,9 @@ logger = logging.getLogger("m3_router")
 _OF_THE_FRONT = ("max_body_bytes", "body_timeout_s", "request_timeout_s")
 """Settings that `router.ray_front` reads, in the proxies."""
 
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Past the HTTP proxy that the environment may name."""
+
 
 def serve_on_ray(settings: Settings, port: int, replicas: int | None) -> None:
     """Serves on ``port``. replicas: None for one on each GPU or, on CPUs, one on each machine.
@@ -74,7 +77,7 @@ def _why(error: RuntimeError) -> str:
 def _check_front(host: str, port: int) -> None:
     """Raises `M3Error` when the proxy does not have it, as in a cluster that was started without."""
     try:
-        with urllib.request.urlopen(f"http://{host}:{port}/health", timeout=60) as response:
+        with _DIRECT.open(f"http://{host}:{port}/health", timeout=60) as response:
             there = ATTEMPT in response.headers
     except urllib.error.HTTPError as error:  # a host that is not allowed is an answer too
         there = ATTEMPT in error.headers
