@@ -49,7 +49,7 @@ class VisionRunner(TorchRunner):
 
     def revive(self) -> None:
         """Embeds a word, for nobody."""
-        self.backbone.hand_over(READY)
+        self.hand_over(READY)
 
 
 class VllmEngine(QueueEngine):
@@ -60,8 +60,9 @@ class VllmEngine(QueueEngine):
     """
 
     def __init__(self, backbone: M3Model, host: Host, *, restart_s: float = 1.0, **settings: Any) -> None:
+        self._vision = VisionRunner(backbone)
         super().__init__(
-            VisionRunner(backbone),
+            self._vision,
             name=backbone.name,
             fingerprint=backbone.fingerprint,
             ladder=backbone.ladder,
@@ -182,7 +183,7 @@ class VllmEngine(QueueEngine):
         self._fill()
 
     async def _answer(self, job: Job) -> None:
-        embeds, answer = await self.call(partial(self.backbone.hand_over, job.request))
+        embeds, answer = await self.call(partial(self._vision.hand_over, job.request))
         prefix = Prefix.of(embeds, self.backbone.stop_ids, job.request)
         try:
             async with aclosing(self._picks(prefix)) as picks:
@@ -242,7 +243,7 @@ class VllmEngine(QueueEngine):
 
     async def _ask_for_a_sign(self) -> None:
         with suppress(EngineError):  # `_keep` sees what it means
-            embeds, _ = await self.call(partial(self.backbone.hand_over, READY))
+            embeds, _ = await self.call(partial(self._vision.hand_over, READY))
             async for _ in self._picks(Prefix.of(embeds, self.backbone.stop_ids, READY)):
                 pass
 
