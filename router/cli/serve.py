@@ -161,8 +161,8 @@ def _serve_on_ray(settings: Settings, replicas: int | None) -> None:
 
     if settings.engine == "vllm":
         raise SettingsError(
-            "--ray gives a replica one device, and vLLM takes its own. Serve one of both, or name a vLLM that "
-            "runs elsewhere (--engine vllm+http://HOST:PORT)."
+            "--ray gives a replica one device, and vLLM takes its own. Serve one of both, or name a vLLM "
+            "that runs elsewhere (--engine vllm+http://HOST:PORT)."
         )
     with _bind(settings) as listener:  # so that a port that is taken is known before Ray starts
         port = listener.getsockname()[1]
