@@ -31,7 +31,7 @@ class VllmBackbone:
         self.template = backbone.template
 
     def encode_image(self, image: Image.Image) -> Any:
-        """Grids of all views, [views, G, G, hidden], to be pooled to any scale (M3, arXiv 2405.17430, section 3).
+        """Grids of all views, [views, G, G, hidden], for all scales (M3, arXiv 2405.17430, section 3).
 
         image: any mode; alpha is dropped, EXIF orientation ignored. As `M3Model.encode_image`.
         """
