@@ -100,4 +100,4 @@ openapi: install ## docs/openapi.json, after a change of the HTTP API
 	$(BIN)/m3-router openapi > docs/openapi.json.new && mv docs/openapi.json.new docs/openapi.json
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info
+	rm -rf $(VENV) $(RAY_VENV) $(VLLM_VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info

@@ -12,6 +12,9 @@ from typing import Any, Protocol
 
 from m3_backbone.types import EngineUnavailable, GenerationRequest
 
+CUT_SHORT = "The language model ended the answer before a stop id and before its last token."
+"""As vLLM does at a ``max_model_len`` that is smaller than the checkpoint's."""
+
 
 class LanguageModelDied(EngineUnavailable):
     """The language model's process, or the way to it, is gone: it must be opened again."""

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import torch
 
+from m3_backbone.answers import Answer
 from m3_backbone.engine import QueueEngine
 from m3_backbone.model import M3Model
 from m3_backbone.types import (
@@ -43,6 +44,13 @@ class TorchRunner:
     def summarise(self, image: EncodedImage, turns: Sequence[str]) -> RouteInputs:
         try:
             return self.backbone.summarise(image, turns)
+        except RuntimeError as error:
+            raise _fault(error) from error
+
+    def hand_over(self, request: GenerationRequest) -> tuple[torch.Tensor, Answer]:
+        """`M3Model.hand_over`."""
+        try:
+            return self.backbone.hand_over(request)
         except RuntimeError as error:
             raise _fault(error) from error
 

@@ -8,9 +8,9 @@ from typing import Any
 from PIL import Image
 
 from m3_backbone.host import Host
-from m3_backbone.language_model import Prefix
+from m3_backbone.language_model import CUT_SHORT, Prefix
 from m3_backbone.model import M3Model
-from m3_backbone.types import EncodedImage, Generation, GenerationRequest, RouteInputs
+from m3_backbone.types import EncodedImage, EngineError, Generation, GenerationRequest, RouteInputs
 
 
 class VllmBackbone:
@@ -60,7 +60,7 @@ class VllmBackbone:
                 continue
             for picked in picks:
                 answer.add(picked.token, picked.logprob, picked.margin, stream=False)
-            results[place] = answer.generation()
+            results[place] = answer.generation() if answer.finished else EngineError(CUT_SHORT)
         return [results[place] for place in range(len(requests))]
 
     def close(self) -> None:

@@ -16,6 +16,8 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+from safetensors import SafetensorError
+
 from m3_backbone.loading import load_backbone
 from m3_backbone.model import DTYPES, M3Model
 
@@ -57,9 +59,15 @@ def split_language_model(backbone: M3Model, cache: Path) -> Path:
 
 
 def write_language_model(backbone: M3Model, folder: Path) -> None:
-    """config.json, weights and tokenizer, as transformers names them; on the disk when this returns."""
+    """config.json, weights and tokenizer, as transformers names them; on the disk when this returns.
+
+    Raises OSError where they cannot be written.
+    """
     language_model: Any = backbone.model.language_model
-    language_model.save_pretrained(folder)
+    try:
+        language_model.save_pretrained(folder)
+    except SafetensorError as error:  # what a full disk is there
+        raise OSError(str(error)) from error
     (folder / "generation_config.json").unlink(missing_ok=True)  # when to stop is said with each request
     for name in _TOKENIZER:
         if (backbone.checkpoint.folder / name).is_file():

@@ -23,7 +23,10 @@ OURS: dict[str, object] = {
     "generation_config": "vllm",
     "disable_log_stats": True,
 }
-"""Engine arguments that are no choice of the operator's; neither are ``model`` and ``dtype``."""
+"""Engine arguments that are no choice of the operator's; neither are those of `_GIVEN`."""
+
+_GIVEN = frozenset({"model", "dtype", "tokenizer", "logprobs_mode"})
+"""With vLLM's own ``logprobs_mode`` confidences are of the model's logits, as the torch engine's are."""
 
 ROUNDING = ("hf_overrides", "kv_cache_dtype", "quantization")
 """Engine arguments that change the numbers of answers beside their dtype."""
@@ -117,7 +120,7 @@ def parse_options(words: list[str]) -> dict[str, object]:
             raise VllmOptionError(
                 f"{word!r} is no option of vLLM's. Write NAME=VALUE, as in enforce_eager=true."
             )
-        if name in OURS or name in {"model", "dtype", "tokenizer"}:
+        if name in OURS or name in _GIVEN:
             raise VllmOptionError(
                 f"vLLM's {name} is not to be chosen: it follows from how vLLM is used here."
             )

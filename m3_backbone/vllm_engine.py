@@ -15,7 +15,7 @@ from typing import Any, cast
 from m3_backbone.engine import QueueEngine
 from m3_backbone.host import Host
 from m3_backbone.jobs import Job, as_engine_error
-from m3_backbone.language_model import LanguageModelDied, Picked, Prefix
+from m3_backbone.language_model import CUT_SHORT, LanguageModelDied, Picked, Prefix
 from m3_backbone.model import M3Model
 from m3_backbone.revival import Revival
 from m3_backbone.torch_runner import TorchRunner
@@ -49,7 +49,7 @@ class VisionRunner(TorchRunner):
 
     def revive(self) -> None:
         """Embeds a word, for nobody."""
-        self.backbone.hand_over(READY)
+        self.hand_over(READY)
 
 
 class VllmEngine(QueueEngine):
@@ -60,8 +60,9 @@ class VllmEngine(QueueEngine):
     """
 
     def __init__(self, backbone: M3Model, host: Host, *, restart_s: float = 1.0, **settings: Any) -> None:
+        self._vision = VisionRunner(backbone)
         super().__init__(
-            VisionRunner(backbone),
+            self._vision,
             name=backbone.name,
             fingerprint=backbone.fingerprint,
             ladder=backbone.ladder,
@@ -182,7 +183,7 @@ class VllmEngine(QueueEngine):
         self._fill()
 
     async def _answer(self, job: Job) -> None:
-        embeds, answer = await self.call(partial(self.backbone.hand_over, job.request))
+        embeds, answer = await self.call(partial(self._vision.hand_over, job.request))
         prefix = Prefix.of(embeds, self.backbone.stop_ids, job.request)
         try:
             async with aclosing(self._picks(prefix)) as picks:
@@ -195,6 +196,8 @@ class VllmEngine(QueueEngine):
         except asyncio.CancelledError:
             job.finish(answer.generation())
             raise
+        if not answer.finished and not job.stopped:
+            raise EngineError(CUT_SHORT)
         job.finish(answer.generation())
 
     async def _picks(self, prefix: Prefix) -> AsyncGenerator[Picked, None]:
@@ -240,7 +243,7 @@ class VllmEngine(QueueEngine):
 
     async def _ask_for_a_sign(self) -> None:
         with suppress(EngineError):  # `_keep` sees what it means
-            embeds, _ = await self.call(partial(self.backbone.hand_over, READY))
+            embeds, _ = await self.call(partial(self._vision.hand_over, READY))
             async for _ in self._picks(Prefix.of(embeds, self.backbone.stop_ids, READY)):
                 pass
 

@@ -84,6 +84,8 @@ class RemoteVllm:
                     raise self._gone("cut the answer short")
         except httpx.HTTPError as error:
             raise self._gone(type(error).__name__) from error
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise EngineError("The vLLM answered what no vLLM should.") from error
 
     def _picked(self, chunk: dict[str, Any]) -> list[Picked]:
         if "error" in chunk:

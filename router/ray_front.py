@@ -61,7 +61,7 @@ class Front:
         MutableHeaders(scope=scope)["x-request-id"] = request_id  # Serve and the replica take it over
         asked = Asked(receive, self._most_bytes)
         answer = Answer(send, request_id)
-        error: Exception = EngineUnavailable("Every replica that had the request died.")
+        error: Exception = EngineUnavailable("No replica answered: they died, or have all that they may.")
         end = time.monotonic() + self._limit_s
         try:
             while not await self._attempt(scope, asked, answer, end):

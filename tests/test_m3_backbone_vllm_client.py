@@ -24,7 +24,9 @@ def test_a_word_without_a_name_or_a_value_is_refused(word: str) -> None:
         parse_options([word])
 
 
-@pytest.mark.parametrize("name", ["model", "dtype", "enable_prompt_embeds", "enable-prefix-caching"])
+@pytest.mark.parametrize(
+    "name", ["model", "dtype", "logprobs-mode", "enable_prompt_embeds", "enable-prefix-caching"]
+)
 def test_what_is_not_the_operators_is_refused(name: str) -> None:
     with pytest.raises(VllmOptionError, match=r"is not to be chosen"):
         parse_options([f"{name}=1"])

@@ -61,6 +61,8 @@ def test_settings_reach_vllm_and_the_engine(monkeypatch: pytest.MonkeyPatch, tmp
         ),
         (("--engine", "vllm", "--compile"), "M3_COMPILE (--compile) is for the torch engine."),
         (("--engine", "vllm+http://a:1", "--vllm", "a=1"), "M3_VLLM (--vllm): A remote vLLM has the options"),
+        (("--vllm", "a=1"), "M3_VLLM (--vllm) has value 'a=1', and M3_ENGINE 'torch': take vllm."),
+        (("--ray", "--engine", "vllm"), "--ray gives a replica one device, and vLLM takes its own."),
     ],
 )
 def test_what_cannot_be_asked_for_is_refused(run: Run, arguments: tuple[str, ...], message: str) -> None:

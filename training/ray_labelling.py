@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from m3_backbone.prompt import Conversation
 from m3_backbone.scales import Ladder
+from router.errors import M3Error
 from router.ray_cluster import Share, require_ray
 from training.answering import Backbone, Batch, Identity, Made, Plan, make_shard
 from training.label import Makes
@@ -59,10 +60,16 @@ class Engines:
     share: Share
 
     def ask(self, question: Callable[[Any], T]) -> T:
-        """What ``question`` says of an engine, which is loaded for it. Raises what loading raises."""
+        """What ``question`` says of an engine, which is loaded for it.
+
+        Raises what loading raises, and `M3Error` when the cluster fails.
+        """
         ray = require_ray()
         task = ray.remote(num_cpus=self.share.cpus, num_gpus=self.share.gpus, max_retries=-1)(_ask)
-        answer: T | Exception = ray.get(task.remote(self.load, question))
+        try:
+            answer: T | Exception = ray.get(task.remote(self.load, question))
+        except ray.exceptions.RayError as error:
+            raise M3Error(_failed(error), code="no_cluster") from error
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -110,7 +117,13 @@ def _make(
     try:
         yield from _once(ray, made, set(missing))
     except ray.exceptions.RayError as error:
-        raise ClusterError(f"The Ray cluster failed: {str(error).strip().splitlines()[-1]}") from error
+        raise ClusterError(_failed(error)) from error
+
+
+def _failed(error: Exception) -> str:
+    """The last line of what Ray says, which is no frame of a traceback."""
+    said = str(error).strip() or type(error).__name__
+    return f"The Ray cluster failed: {said.splitlines()[-1]}"
 
 
 def _once(ray: Any, made: Any, left: set[int]) -> Generator[Batch | Made]:

@@ -42,6 +42,10 @@ def load_engine(settings: Settings) -> Engine:
     with_vllm = settings.engine != "torch"
     if with_vllm:
         vllm.require(settings)
+    elif settings.vllm:
+        raise SettingsError(
+            f"M3_VLLM (--vllm) has value '{settings.vllm}', and M3_ENGINE 'torch': take vllm."
+        )
     backbone = _load_backbone(settings)
     if not with_vllm:
         from m3_backbone import torch_engine

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 from router.cli.loading import MADE_UP
 from router.errors import M3Error
@@ -23,6 +25,9 @@ logger = logging.getLogger("m3_router")
 _OF_THE_FRONT = ("max_body_bytes", "body_timeout_s", "request_timeout_s")
 """Settings that `router.ray_front` reads, in the proxies."""
 
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Past the HTTP proxy that the environment may name."""
+
 
 def serve_on_ray(settings: Settings, port: int, replicas: int | None) -> None:
     """Serves on ``port``. replicas: None for one on each GPU or, on CPUs, one on each machine.
@@ -30,7 +35,7 @@ def serve_on_ray(settings: Settings, port: int, replicas: int | None) -> None:
     Raises `M3Error` when the replicas do not start, or the cluster's proxies are without `router.ray_front`.
     """
     environment = {PREFIX + name.upper(): str(getattr(settings, name)) for name in _OF_THE_FRONT}
-    with cluster({**PROXY_CALLBACK, **environment}) as ray, _heeding(signal.SIGINT, signal.SIGTERM) as ended:
+    with cluster({**PROXY_CALLBACK, **environment}) as ray, _heeding(signal.SIGINT, signal.SIGTERM) as ending:
         from ray import serve
 
         share = Share.of(ray, settings.device, replicas)
@@ -58,7 +63,7 @@ def serve_on_ray(settings: Settings, port: int, replicas: int | None) -> None:
                 logger.warning("Anybody who reaches this address may ask: M3_API_KEYS is not set.")
             if settings.engine == "fake":
                 logger.warning("%s", MADE_UP)
-            ended.wait()
+            ending.wait()
             logger.info("Replicas finish what they have.")
         finally:
             serve.delete(NAME)  # whatever else the cluster serves stays
@@ -74,7 +79,7 @@ def _why(error: RuntimeError) -> str:
 def _check_front(host: str, port: int) -> None:
     """Raises `M3Error` when the proxy does not have it, as in a cluster that was started without."""
     try:
-        with urllib.request.urlopen(f"http://{host}:{port}/health", timeout=60) as response:
+        with _DIRECT.open(f"http://{host}:{port}/health", timeout=60) as response:
             there = ATTEMPT in response.headers
     except urllib.error.HTTPError as error:  # a host that is not allowed is an answer too
         there = ATTEMPT in error.headers
@@ -94,13 +99,33 @@ def _check_front(host: str, port: int) -> None:
         )
 
 
+class Ending:
+    """What a signal does: it ends the process at once while it starts, and after `wait` began, the wait.
+
+    Serve waits without end for replicas that find no room on the cluster.
+    """
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+        self.serving = False
+
+    def ask(self, signum: int, frame: FrameType | None) -> None:
+        if not self.serving:
+            sys.exit(0)
+        self._asked.set()
+
+    def wait(self) -> None:
+        """Until a signal comes."""
+        self.serving = True
+        self._asked.wait()
+
+
 @contextmanager
-def _heeding(*signals: signal.Signals) -> Iterator[threading.Event]:
-    """An event that any of ``signals`` sets."""
-    ended = threading.Event()
-    before = {number: signal.signal(number, lambda *_: ended.set()) for number in signals}
+def _heeding(*signals: signal.Signals) -> Iterator[Ending]:
+    ending = Ending()
+    before = {number: signal.signal(number, ending.ask) for number in signals}
     try:
-        yield ended
+        yield ending
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -93,7 +93,7 @@ def command(
     from data.scoring import metric as known_metric
     from data.sources import SourceError, load
     from data.unreadable import write_unreadable
-    from training.cli.label import summary
+    from training.cli.summary import summary
     from training.importing.layout import LAYOUTS, Layout
     from training.importing.references import References
     from training.importing.rows import read_answers

@@ -21,7 +21,7 @@ def command(
 
     Where both were divided, the parts of each choice of scales first.
     """
-    from training.cli.label import summary
+    from training.cli.summary import summary
     from training.parts import merge
 
     try:
