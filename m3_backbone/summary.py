@@ -105,6 +105,18 @@ def summarise_image(grid: Tensor, ladder: Ladder) -> ImageSummary:
     )
 
 
+@torch.inference_mode()
+def pooled_tokens(grid: Tensor, ladder: Ladder, scale: int) -> NDArray[np.float32]:
+    """The whole-image view at ``scale``, projected as ``RouteInputs.pooled`` is: [scale, D], row-major.
+
+    ``grid``: [G, G, hidden]. Averaged further, it is what ``RouteInputs.pooled`` holds of smaller scales.
+    """
+    grid = grid.float()
+    mean = grid.mean(dim=(0, 1))
+    flat = (average(grid - mean, ladder.side(scale)) + mean).flatten(0, 1)
+    return _half(flat @ _projection(grid.shape[-1], POOLED_WIDTH, _SEED).to(grid.device))
+
+
 def _cell_stats(lost: Tensor) -> list[Tensor]:
     """lost [s, s]: energy that each cell loses, in units of the grid's mean energy per patch."""
     flat = lost.flatten().clamp_min(0).sort().values

@@ -54,6 +54,10 @@ def command(
     fits: Annotated[
         Path | None, typer.Option(help="Folder of the fits' results, to go on with. Default: OUT/fits.")
     ] = None,
+    grids: Annotated[
+        Path | None,
+        typer.Option(help="Cache of `m3-train grids`: attention over 1, 9 and 36 tokens is compared, too."),
+    ] = None,
     refit: Annotated[
         list[str] | None,
         typer.Option(help="Fit this candidate anew, because its code has changed; several times."),
@@ -67,6 +71,7 @@ def command(
 ) -> None:
     """Compare candidates. Interrupt and call again: it goes on where it was, new candidates included."""
     from training.candidates import candidates
+    from training.candidates.attention_grids import AttentionGrids
     from training.candidates.base import by_name
     from training.certificates.simulate import DRAWS
     from training.cli.report import shown
@@ -87,9 +92,13 @@ def command(
     def told(line: str) -> None:
         console.print(f"{time.monotonic() - start:6.0f} s  {line}", markup=False, soft_wrap=True)
 
-    everyone = candidates()
     words = ["m3-train", "compare"]
-    for option, path in (("--outcomes", outcomes), ("--replicate", replicate), ("--fits", fits)):
+    for option, path in (
+        ("--outcomes", outcomes),
+        ("--replicate", replicate),
+        ("--fits", fits),
+        ("--grids", grids),
+    ):
         words += [] if path is None else [option, shown(path)]
     words += ["--final"] if final else [] if split == "dev" else ["--split", split]
     words += [word for name in candidate or () for word in ("--candidate", name)]
@@ -104,6 +113,9 @@ def command(
     ):
         words += [] if value == usual else [option, str(value)]
     try:
+        everyone = candidates()
+        if grids is not None:
+            everyone = (*everyone, AttentionGrids.of(grids.resolve()))
         chosen = tuple(by_name(name, everyone) for name in dict.fromkeys(candidate or ())) or everyone
         wanted = Wanted(
             candidates=chosen,

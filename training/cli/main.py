@@ -22,6 +22,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "training.cli.import_outcomes:command",
         "Make a table of another program's answers.",
     ),
+    "grids": (
+        "training.cli.grids:command",
+        "Cache each image's finer pooled tokens, for compare --grids.",
+    ),
     "fit": ("training.cli.fit:command", "Fit a router on outcome tables and write its bundle."),
     "certify": ("training.cli.certify:command", "Certify a bundle's accuracy drops and token budgets."),
     "calibrate": (
