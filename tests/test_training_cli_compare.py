@@ -110,3 +110,9 @@ def test_an_interrupted_run_keeps_its_fits_and_goes_on(
     monkeypatch.setattr("training.candidates.candidates", lambda: (noisy, Lookup()))
     assert run(tmp_path).exit_code == 0
     assert noisy.fitted == [0, 1]
+
+
+def test_a_cache_of_grids_that_is_not_there_is_refused_with_the_command_that_makes_it(tmp_path: Path) -> None:
+    done = run(tmp_path, "--grids", tmp_path / "none")
+    assert done.exit_code == 2
+    assert "make them with `m3-train grids`" in " ".join(done.output.split())
