@@ -91,6 +91,19 @@ def test_requests_of_a_replica_that_is_killed_are_answered_by_another(server: Se
     raise AssertionError("no request was in the hand of a replica that was killed")
 
 
+def test_who_finds_serves_queue_full_is_told_to_come_back() -> None:
+    expected = right(range(12))
+    with serving(0.05, replicas=1, M3_MAX_IN_FLIGHT="2") as server, ThreadPoolExecutor(len(expected)) as pool:
+        assert kill_one(server.process.pid, REPLICAS, random.Random(0))
+        replies = list(pool.map(lambda i: server.ask("/v1/answer", question(i)), expected))
+        full = [reply for reply in replies if reply.status != 200]
+        assert all(reply.retryable and REPLICA not in reply.headers for reply in full)
+        assert "queue_full" in {json.loads(reply.text)["error"]["code"] for reply in full}
+        answered = [pair for pair in zip(replies, expected.values(), strict=True) if pair[0].status == 200]
+        assert answered
+        assert all(same(reply, alone) for reply, alone in answered)
+
+
 def test_what_was_accepted_is_answered_before_the_end() -> None:
     (alone,) = right(range(7, 8)).values()
     with serving(1.0, replicas=1) as server, ThreadPoolExecutor(1) as pool:

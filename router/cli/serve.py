@@ -164,9 +164,13 @@ def _serve_on_ray(settings: Settings, replicas: int | None) -> None:
             "--ray gives a replica one device, and vLLM takes its own. Serve one of both, or name a vLLM "
             "that runs elsewhere (--engine vllm+http://HOST:PORT)."
         )
-    with _bind(settings) as listener:  # so that a port that is taken is known before Ray starts
-        port = listener.getsockname()[1]
-    serve_on_ray(settings, port, replicas)
+
+    def free_port() -> int:
+        with _bind(settings) as listener:
+            port: int = listener.getsockname()[1]
+            return port
+
+    serve_on_ray(settings, free_port, replicas)
 
 
 def _router(settings: Settings, engine: Engine) -> Router | None:
