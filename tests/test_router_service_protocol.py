@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 import uvicorn
@@ -50,6 +50,11 @@ def ask(connection: socket.socket) -> int:
     body = QUESTION
     head = b"POST /v1/answer HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
     connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    return status_of(connection)
+
+
+def status_of(connection: socket.socket) -> int:
+    """Reads one whole answer."""
     with connection.makefile("rb") as reader:
         status = int(reader.readline().split()[1])
         headers = dict(line.split(b": ", 1) for line in iter(reader.readline, b"\r\n"))
@@ -119,3 +124,21 @@ def test_a_connection_on_which_nothing_is_asked_is_closed_and_one_that_waits_for
             time.sleep(1.5)  # the head was in time; the body has a deadline of its own
             connection.sendall(b"}")
             assert everything(connection).startswith(b"HTTP/1.1 400")
+
+
+def test_the_rest_of_a_body_that_nobody_reads_is_waited_for_no_longer_than_headers_are() -> None:
+    head = b"POST /nothing HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with listening() as port, socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(head)
+        sent = 0
+        with suppress(ConnectionError):  # it was closed
+            while sent < 100:
+                connection.sendall(b"1\r\na\r\n")
+                sent += 1
+                time.sleep(0.2)
+        assert sent < 100
+    with listening() as port, socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(head + b"1\r\na\r\n")
+        assert status_of(connection) == 404
+        connection.sendall(b"0\r\n\r\n")  # in time: the connection is of use
+        assert ask(connection) == 200

@@ -38,7 +38,8 @@ _MESSAGES = {
 
 class Protocol(H11Protocol):
     """One connection. ``head_timeout_s``: for all headers of a request, from its first byte on (of a new
-    connection: from when it was opened). ``refused``: is told the code of every refusal."""
+    connection: from when it was opened), and for the rest of a body that was answered unread. ``refused``: is
+    told the code of every refusal."""
 
     head_timeout_s = 10.0
     refused: Callable[[str], None] | None = None
@@ -60,10 +61,16 @@ class Protocol(H11Protocol):
                 self._refuse(431)
                 return
         super().data_received(data)
-        if self.conn.their_state is h11.IDLE and (self.cycle is None or self.cycle.response_complete):
+        unanswered = self.cycle is not None and not self.cycle.response_complete
+        if self.conn.their_state in (h11.IDLE, h11.SEND_BODY) and not unanswered:
             self._watch_head()
         else:
             self._stop_watch()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.conn.their_state is h11.SEND_BODY and self.cycle.response_complete:
+            self._watch_head()  # answered unread, as a 404 is: nobody waits for the rest of this body
 
     def send_400_response(self, msg: str) -> None:
         """Called while h11's complaint is being handled: it knows whether the head was too large."""
