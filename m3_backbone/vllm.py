@@ -13,11 +13,13 @@ from pathlib import Path
 import torch
 
 from m3_backbone.host import Host
+from m3_backbone.language_model import LanguageModelDied, Prefix
 from m3_backbone.model import M3Model
+from m3_backbone.types import EngineError, EngineUnavailable, QueueFull
 from m3_backbone.vllm_backbone import VllmBackbone
 from m3_backbone.vllm_checkpoint import default_cache, folder_name, split_language_model
 from m3_backbone.vllm_client import VllmClient, VllmOptionError, address_of, check_options, parse_options
-from m3_backbone.vllm_engine import VllmEngine
+from m3_backbone.vllm_engine import READY, VllmEngine
 from m3_backbone.vllm_remote import RemoteVllm
 
 __all__ = [
@@ -54,9 +56,10 @@ def vllm_host(
     engine: ``vllm``, or ``vllm+http://HOST:PORT``. options: vLLM's engine arguments. cache: where the
     language model's folder is kept. batch_size: requests that will run at once, where that is known.
 
-    Raises `VllmOptionError` for an option that cannot be, `EngineUnavailable` when vLLM does not start or
-    cannot be reached, `CheckpointError` when a remote one serves something else, OSError when the cache
-    cannot be written, ModuleNotFoundError when vllm (or httpx, for a remote one) is not installed.
+    Raises `VllmOptionError` for an option that cannot be, `EngineUnavailable` when vLLM does not start,
+    cannot be reached or takes no embeddings, `CheckpointError` when a remote one serves something else,
+    OSError when the cache cannot be written, ModuleNotFoundError when vllm (or httpx, for a remote one) is
+    not installed.
     """
     given = dict(options or {})
     require_vllm(engine, given)
@@ -75,4 +78,20 @@ def vllm_host(
     if torch.cuda.is_available():
         torch.cuda.empty_cache()  # vLLM counts on what is free
     host.open()
+    if address is not None:
+        _ask(host, backbone, address)
     return host
+
+
+def _ask(host: Host, backbone: M3Model, address: str) -> None:
+    """A word, for nobody: a vLLM that was started otherwise than it must be has a list of its models, too."""
+    embeds, _ = backbone.hand_over(READY)
+    (answer,) = host.answer_all([Prefix.of(embeds, backbone.stop_ids, READY)])
+    if isinstance(answer, EngineError) and not isinstance(answer, QueueFull):
+        host.close()
+        if isinstance(answer, LanguageModelDied):
+            raise answer
+        raise EngineUnavailable(
+            f"The vLLM at {address} does not go on from embeddings: {answer} Start it with the command that "
+            "`python -m m3_backbone.vllm_checkpoint` prints, --enable-prompt-embeds included."
+        ) from answer

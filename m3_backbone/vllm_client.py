@@ -11,6 +11,7 @@ from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from m3_backbone.language_model import LanguageModelDied, Picked, Prefix, margin
@@ -48,9 +49,15 @@ def is_vllm(engine: str) -> bool:
 
 
 def address_of(engine: str) -> str | None:
-    """Of a vLLM that runs elsewhere; None where ``engine`` is no such thing."""
+    """Of a vLLM that runs elsewhere; None where ``engine`` names none, or no host or port that can be."""
     found = _REMOTE.fullmatch(engine)
-    return None if found is None else found[1]
+    if found is None:
+        return None
+    try:
+        address = urlsplit(found[1])
+        return found[1] if address.hostname and address.port != 0 else None
+    except ValueError:  # a port that is no number or above 65535, brackets that do not close
+        return None
 
 
 class VllmOptionError(ValueError):

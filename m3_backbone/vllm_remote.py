@@ -34,7 +34,8 @@ class RemoteVllm:
         import httpx
 
         timeout = httpx.Timeout(None, connect=_CONNECT_S)  # of tokens the engine takes the time
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
+        # vLLM closes a connection that is idle for 5 s: taken again just then, it would look like vLLM's end
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         http = httpx.AsyncClient(base_url=self.address, timeout=timeout, limits=limits, trust_env=False)
         try:
             reply = await http.get("/v1/models", timeout=_CONNECT_S)

@@ -14,6 +14,7 @@ from m3_backbone.host import Host
 from m3_backbone.language_model import LanguageModelDied
 from m3_backbone.model import M3Model
 from m3_backbone.types import CheckpointError, EngineError, EngineUnavailable, GenerationRequest, QueueFull
+from m3_backbone.vllm import vllm_host
 from m3_backbone.vllm_backbone import VllmBackbone
 from m3_backbone.vllm_checkpoint import folder_name
 from m3_backbone.vllm_engine import VllmEngine
@@ -76,6 +77,26 @@ def test_one_that_is_not_there_is_named(backbone: M3Model) -> None:
     host = Host(RemoteVllm("http://127.0.0.1:9", folder_name(backbone)))
     with pytest.raises(LanguageModelDied, match=r"no vLLM at http://127\.0\.0\.1:9 \(ConnectError\)"):
         host.open()
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_one_that_takes_no_embeddings_is_told_of_at_the_start(
+    backbone: M3Model, server: Completions, address: str, status: int
+) -> None:
+    server.status = status
+    with pytest.raises(EngineUnavailable, match=rf"at {address} .*status {status}.*--enable-prompt-embeds"):
+        vllm_host(load_backbone(backbone.checkpoint.folder), f"vllm+{address}")
+
+
+@pytest.mark.parametrize("status", [200, 503])
+def test_one_that_answers_or_has_no_place_yet_is_taken(
+    backbone: M3Model, server: Completions, address: str, status: int
+) -> None:
+    server.status = status
+    host = vllm_host(load_backbone(backbone.checkpoint.folder), f"vllm+{address}")
+    assert len(server.bodies) == 1
+    assert not host.dead
+    host.close()
 
 
 @pytest.mark.parametrize(("status", "kind"), [(400, EngineError), (500, EngineError), (503, QueueFull)])
@@ -147,6 +168,18 @@ def test_one_that_fails_is_opened_again(
         assert engine.health().restarts == 1
 
     during(VllmEngine(backbone, Host(RemoteVllm(address, server.model)), restart_s=0.01), talk)
+
+
+def test_no_connection_is_taken_again(backbone: M3Model, server: Completions, address: str) -> None:
+    """vLLM closes idle ones, and who asks just then would take it for dead."""
+
+    async def talk(engine: Any) -> None:
+        image = await engine.encode(picture())
+        for _ in range(3):
+            assert await answer(engine, asks(image, engine.ladder.smallest))
+        assert len(set(server.ports)) == 3
+
+    during(VllmEngine(backbone, Host(RemoteVllm(address, server.model))), talk)
 
 
 def test_who_leaves_ends_the_request_there(backbone: M3Model, server: Completions, address: str) -> None:
