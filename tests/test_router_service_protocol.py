@@ -20,6 +20,7 @@ QUESTION = json.dumps(good()).encode()
 
 class Impatient(Protocol):
     head_timeout_s = 1.0
+    stuck_timeout_s = 2.0
 
 
 @contextmanager
@@ -142,3 +143,27 @@ def test_the_rest_of_a_body_that_nobody_reads_is_waited_for_no_longer_than_heade
         assert status_of(connection) == 404
         connection.sendall(b"0\r\n\r\n")  # in time: the connection is of use
         assert ask(connection) == 200
+
+
+def test_a_client_that_reads_nothing_gives_its_place_back() -> None:
+    def in_flight(port: int) -> int:
+        with socket.create_connection(("127.0.0.1", port)) as other:
+            other.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            (line,) = [x for x in everything(other).splitlines() if x.startswith(b"m3_requests_in_flight ")]
+        return round(float(line.split()[1]))
+
+    def stays(port: int, wanted: int) -> bool:
+        seen = 0
+        for _ in range(300):
+            seen = seen + 1 if in_flight(port) == wanted else 0
+            if seen == 5:
+                return True
+            time.sleep(0.1)
+        return False
+
+    with listening() as port, socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        deaf.connect(("127.0.0.1", port))
+        deaf.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n" * 200)
+        assert stays(port, 2)  # its own, and the one that asks
+        assert stays(port, 1)
