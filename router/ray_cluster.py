@@ -66,7 +66,10 @@ def cluster(environment: Mapping[str, str] | None = None, cpus: int | None = Non
         )
     except Exception as error:  # Ray raises just that where a machine is too busy for it to start in time
         where = f"to the Ray cluster at RAY_ADDRESS={address}" if address else "a Ray cluster of this machine"
-        raise M3Error(f"Cannot connect {where}: {error}", code="no_cluster") from error
+        token = (
+            "" if not address else ". Where it asks for a token: RAY_AUTH_MODE=token, and the same token here"
+        )
+        raise M3Error(f"Cannot connect {where}: {error}{token}.", code="no_cluster") from error
     finally:
         for name, value in before.items():
             os.environ.pop(name)
