@@ -170,6 +170,23 @@ def test_one_that_fails_is_opened_again(
     during(VllmEngine(backbone, Host(RemoteVllm(address, server.model)), restart_s=0.01), talk)
 
 
+def test_one_that_serves_another_model_for_a_while_is_opened_again(
+    backbone: M3Model, server: Completions, address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def talk(engine: Any) -> None:
+        image = await engine.encode(picture())
+        model, server.model = server.model, "llama-other"
+        server.status = 502
+        with pytest.raises(EngineUnavailable):
+            await answer(engine, asks(image, engine.ladder.smallest))
+        await until(lambda: "serves llama-other, not" in caplog.text)
+        server.model, server.status = model, 200
+        await until(lambda: engine.health().ready)
+        assert await answer(engine, asks(image, engine.ladder.smallest))
+
+    during(VllmEngine(backbone, Host(RemoteVllm(address, server.model)), restart_s=0.01), talk)
+
+
 def test_no_connection_is_taken_again(backbone: M3Model, server: Completions, address: str) -> None:
     """vLLM closes idle ones, and who asks just then would take it for dead."""
 
