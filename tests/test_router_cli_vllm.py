@@ -14,6 +14,7 @@ from m3_backbone.vllm_client import VllmOptionError
 from m3_backbone.vllm_engine import VllmEngine
 from router.cli.loading import load_engine
 from router.settings import Settings
+from tests.backbones import write_checkpoint
 from tests.commandline import Run, is_one_line, runner
 
 
@@ -49,6 +50,19 @@ def test_settings_reach_vllm_and_the_engine(monkeypatch: pytest.MonkeyPatch, tmp
         "cache": tmp_path,
         "batch_size": 5,
     }
+
+
+def test_a_bundle_of_another_backbone_is_refused_before_vllm_starts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    started: list[object] = []
+    monkeypatch.setattr(vllm, "vllm_host", lambda *asked, **options: started.append(asked))
+    monkeypatch.setattr(vllm, "require_vllm", lambda engine, options: None)
+    checkpoint = write_checkpoint(tmp_path / "m3")
+    done = runner(monkeypatch, capsys)("serve", "--port", 0, "--engine", "vllm", "--backbone", checkpoint)
+    assert is_one_line(done), done
+    assert "`--bundle none` serves this backbone at its full scale." in done.err
+    assert not started
 
 
 @pytest.mark.parametrize(

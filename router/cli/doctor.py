@@ -72,7 +72,7 @@ def findings(settings: Settings) -> Iterator[Check]:
         yield Check("environment", "note", sentence)
     engine = None
     try:
-        engine = load_engine(settings)
+        engine = load_engine(settings, routed=False)  # of the bundle it tells below
         scales = ", ".join(map(str, engine.ladder))
         yield Check("backbone", "ok", f"{engine.name}, scales {scales}, fingerprint {engine.fingerprint}")
     except M3Error as error:
