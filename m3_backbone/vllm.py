@@ -6,7 +6,9 @@ embeddings. A sampled answer is another one than the torch engine's for the same
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import aclosing, suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -31,6 +33,9 @@ __all__ = [
     "require_vllm",
     "vllm_host",
 ]
+
+
+_READY_S = 60.0  # for one token of a vLLM elsewhere
 
 
 def require_vllm(engine: str, options: Mapping[str, object]) -> None:
@@ -64,7 +69,7 @@ def vllm_host(
     given = dict(options or {})
     require_vllm(engine, given)
     if (address := address_of(engine)) is not None:
-        host = Host(RemoteVllm(address, folder_name(backbone)))
+        client: RemoteVllm | VllmClient = RemoteVllm(address, folder_name(backbone))
     else:
         usual: dict[str, object] = {"max_model_len": backbone.context_tokens}
         if batch_size is not None:
@@ -73,25 +78,45 @@ def vllm_host(
             usual["kv_cache_memory_bytes"] = backbone.limits.kv_budget_bytes
         dtype = str(backbone.dtype).removeprefix("torch.")
         folder = split_language_model(backbone, cache or default_cache())
-        host = Host(VllmClient(folder, {**usual, **given, "dtype": dtype}))
+        client = VllmClient(folder, {**usual, **given, "dtype": dtype})
     backbone.decoder.drop_layers()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()  # vLLM counts on what is free
+    host = Host(client)
     host.open()
+    if client.context_tokens is not None:  # a request that vLLM has no room for is refused here, and told so
+        backbone.limits = backbone.limits.within(client.context_tokens)
     if address is not None:
-        _ask(host, backbone, address)
+        try:
+            with suppress(QueueFull):  # it works, and has no place for more
+                _ask(host, backbone, address)
+        except BaseException:
+            host.close()
+            raise
     return host
 
 
 def _ask(host: Host, backbone: M3Model, address: str) -> None:
     """A word, for nobody: a vLLM that was started otherwise than it must be has a list of its models, too."""
     embeds, _ = backbone.hand_over(READY)
-    (answer,) = host.answer_all([Prefix.of(embeds, backbone.stop_ids, READY)])
-    if isinstance(answer, EngineError) and not isinstance(answer, QueueFull):
-        host.close()
-        if isinstance(answer, LanguageModelDied):
-            raise answer
+    prefix = Prefix.of(embeds, backbone.stop_ids, READY)
+
+    async def answer() -> None:
+        async with asyncio.timeout(_READY_S), aclosing(host.client.stream(prefix)) as stream:
+            async for _ in stream:
+                pass
+
+    try:
+        host.run(answer())
+    except (QueueFull, LanguageModelDied):
+        raise
+    except TimeoutError as error:
         raise EngineUnavailable(
-            f"The vLLM at {address} does not go on from embeddings: {answer} Start it with the command that "
+            f"The vLLM at {address} gave no token within {_READY_S:g} s. Its log says what it does; start it "
+            "again, or come back when it has less to do."
+        ) from error
+    except EngineError as error:
+        raise EngineUnavailable(
+            f"The vLLM at {address} does not go on from embeddings: {error} Start it with the command that "
             "`python -m m3_backbone.vllm_checkpoint` prints, --enable-prompt-embeds included."
-        ) from answer
+        ) from error

@@ -90,6 +90,11 @@ class VllmClient:
             engine.shutdown()
 
     @property
+    def context_tokens(self) -> int:
+        """Of a prompt and its answer together, at most; of one that is open."""
+        return int(self._engine.model_config.max_model_len)
+
+    @property
     def dead(self) -> bool:
         return self._engine is not None and bool(self._engine.errored)
 

@@ -27,6 +27,8 @@ class RemoteVllm:
     def __init__(self, address: str, model: str) -> None:
         self.address = address.rstrip("/")
         self.model = model
+        self.context_tokens: int | None = None
+        """Of a prompt and its answer together, at most; None until it is open, and where it does not say."""
         self._http: Any = None
         self._dead = False
 
@@ -40,8 +42,8 @@ class RemoteVllm:
         try:
             reply = await http.get("/v1/models", timeout=_CONNECT_S)
             reply.raise_for_status()
-            served = [str(model["id"]) for model in reply.json()["data"]]
-        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+            served = {str(model["id"]): model.get("max_model_len") for model in reply.json()["data"]}
+        except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError) as error:
             await http.aclose()
             raise LanguageModelDied(
                 f"There is no vLLM at {self.address} ({type(error).__name__})."
@@ -52,6 +54,8 @@ class RemoteVllm:
                 f"The vLLM at {self.address} serves {', '.join(served) or 'nothing'}, not {self.model}: "
                 "another checkpoint would answer. `python -m m3_backbone.vllm_checkpoint` says how it starts."
             )
+        most = served[self.model]
+        self.context_tokens = most if isinstance(most, int) else None
         self._http, self._dead = http, False
 
     async def close(self) -> None:

@@ -26,7 +26,7 @@ from tests.language_models import TorchClient
 class Completions:
     """status: what it answers instead, where that is not 200. cuts: ends streams after their first token.
 
-    says: the first event of every stream, instead of a token.
+    says: the first event of every stream, instead of a token. most: positions that it says it has.
     """
 
     def __init__(self, client: TorchClient, model: str) -> None:
@@ -35,6 +35,7 @@ class Completions:
         self.status = 200
         self.cuts = False
         self.says = ""
+        self.most: int | None = None
         self.bodies: list[dict[str, Any]] = []
         self.ports: list[int] = []  # that completions were asked from
         self.app = FastAPI()
@@ -42,7 +43,7 @@ class Completions:
         self.app.post("/v1/completions")(self.completions)
 
     async def models(self) -> dict[str, Any]:
-        return {"object": "list", "data": [{"id": self.model, "object": "model"}]}
+        return {"object": "list", "data": [{"id": self.model, "max_model_len": self.most}]}
 
     async def completions(self, body: dict[str, Any], request: Request) -> Response:
         self.bodies.append(body)

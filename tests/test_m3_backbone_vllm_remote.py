@@ -9,11 +9,19 @@ from typing import Any
 
 import pytest
 
+import m3_backbone.vllm
 from m3_backbone import load_backbone
 from m3_backbone.host import Host
 from m3_backbone.language_model import LanguageModelDied
 from m3_backbone.model import M3Model
-from m3_backbone.types import CheckpointError, EngineError, EngineUnavailable, GenerationRequest, QueueFull
+from m3_backbone.types import (
+    CheckpointError,
+    EngineError,
+    EngineUnavailable,
+    GenerationRequest,
+    PromptTooLong,
+    QueueFull,
+)
 from m3_backbone.vllm import vllm_host
 from m3_backbone.vllm_backbone import VllmBackbone
 from m3_backbone.vllm_checkpoint import folder_name
@@ -86,6 +94,33 @@ def test_one_that_takes_no_embeddings_is_told_of_at_the_start(
     server.status = status
     with pytest.raises(EngineUnavailable, match=rf"at {address} .*status {status}.*--enable-prompt-embeds"):
         vllm_host(load_backbone(backbone.checkpoint.folder), f"vllm+{address}")
+
+
+def test_one_that_gives_no_token_is_told_of_at_the_start(
+    backbone: M3Model, server: Completions, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(m3_backbone.vllm, "_READY_S", 0.1)
+    server.client.hangs = True
+    with pytest.raises(EngineUnavailable, match=rf"at {address} gave no token within 0\.1 s"):
+        vllm_host(load_backbone(backbone.checkpoint.folder), f"vllm+{address}")
+    server.client.hangs = False
+
+
+def test_a_request_that_it_has_no_room_for_is_too_long(
+    backbone: M3Model, server: Completions, address: str
+) -> None:
+    server.most = 100
+    own = load_backbone(backbone.checkpoint.folder)
+    engine = VllmEngine(own, vllm_host(own, f"vllm+{address}"))
+
+    async def talk(engine: Any) -> None:
+        image = await engine.encode(picture())
+        with pytest.raises(PromptTooLong, match="the context holds 100"):
+            await answer(engine, asks(image, engine.ladder.smallest, max_new_tokens=100))
+        assert await answer(engine, asks(image, engine.ladder.smallest))
+        assert engine.capacity.context_tokens == 100
+
+    during(engine, talk)
 
 
 @pytest.mark.parametrize("status", [200, 503])
