@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import math
 import time
 from collections.abc import Sequence
 
@@ -53,8 +52,6 @@ GRACE_S = 5.0
 _OF_SERVE = "/-/"
 
 _ROUTES = "/-/routes"
-_ROUTES_S = 1.0
-"""How long what the proxy said of its routes is believed."""
 
 
 def middlewares() -> list[Middleware]:
@@ -115,21 +112,22 @@ class Front:
 
 
 class Routes:
-    """Which application Serve's proxy has at which path, as it says itself."""
+    """Which application Serve's proxy has at which path, as it says itself.
+
+    It is asked for each request, and answers out of its memory: what is for an application that came just now
+    would be taken for this service's, and done `ATTEMPTS` times.
+    """
 
     def __init__(self, proxy: ASGIApp) -> None:
         self._proxy = proxy
         self._names: dict[str, str] = {}
-        self._asked = -math.inf
 
     async def are_ours(self, scope: Scope) -> bool:
         """Whether a request is for this service, or for nobody that the proxy knows."""
         path: str = scope["path"]
         if path.startswith(_OF_SERVE):
             return False
-        if time.monotonic() > self._asked + _ROUTES_S:
-            self._asked = time.monotonic()
-            self._names = await self._ask(scope)
+        self._names = await self._ask(scope)
         found = [route for route in self._names if f"{path}/".startswith(f"{route.rstrip('/')}/")]
         return not found or self._names[max(found, key=len)].startswith(NAME)
 
