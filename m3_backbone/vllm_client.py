@@ -110,7 +110,7 @@ class VllmClient:
                     completion = output.outputs[0]
                     for token, likely in zip(completion.token_ids, completion.logprobs or (), strict=True):
                         logprobs = [each.logprob for each in likely.values()]
-                        yield Picked(token, min(0.0, likely[token].logprob), margin(logprobs))
+                        yield Picked(token, min(likely[token].logprob, 0.0), margin(logprobs))
         except EngineDeadError as error:
             raise LanguageModelDied("vLLM died.") from error
         except EngineError:

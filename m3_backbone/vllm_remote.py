@@ -104,7 +104,7 @@ class RemoteVllm:
                 logprobs["top_logprobs"],
                 strict=True,
             ):
-                picked.append(Picked(int(token), min(0.0, logprob), margin(list(top.values()))))
+                picked.append(Picked(int(token), min(logprob, 0.0), margin(list(top.values()))))
         return picked
 
     def _fault(self, status: int) -> EngineError:

@@ -19,7 +19,7 @@ from router.ray_front import FULL, NAME, Marked
 from router.service import logs
 from router.service.app import create_app
 from router.service.patience import Patience
-from router.settings import Settings
+from router.settings import Settings, SettingsError
 
 HEALTH_CHECK_S = 2.0
 """Between two looks at a replica: one that died is replaced after so long."""
@@ -61,8 +61,21 @@ def _check_name() -> None:
         )
 
 
+def require_deployable(settings: Settings) -> None:
+    """Raises `SettingsError` for what no replica can serve."""
+    if settings.engine == "vllm":
+        raise SettingsError(
+            "Ray gives a replica one device, and vLLM takes its own. Serve one of both, or name a vLLM that "
+            "runs elsewhere (--engine vllm+http://HOST:PORT)."
+        )
+
+
 def deployment(settings: Settings) -> Any:
-    """Serve's deployment for ``settings``: a request that a replica would refuse does not wait for one."""
+    """Serve's deployment for ``settings``: a request that a replica would refuse does not wait for one.
+
+    Raises as `require_deployable`.
+    """
+    require_deployable(settings)
     require_ray()
     from ray import serve
 

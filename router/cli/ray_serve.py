@@ -15,7 +15,7 @@ from typing import Any
 
 from router.cli.loading import MADE_UP
 from router.errors import M3Error
-from router.ray_app import deployment
+from router.ray_app import deployment, require_deployable
 from router.ray_cluster import Share, cluster, named
 from router.ray_front import ATTEMPT, NAME, PROXY_CALLBACK
 from router.service.hosts import is_loopback
@@ -39,6 +39,7 @@ def serve_on_ray(settings: Settings, free_port: Callable[[], int], replicas: int
     Raises `M3Error` when Serve has another address, or another application where this one would be, when the
     replicas do not start, or the cluster's proxies are without `router.ray_front`.
     """
+    require_deployable(settings)
     port = 0 if named() else free_port()  # a port that is taken is known before Ray starts
     environment = {PREFIX + name.upper(): str(getattr(settings, name)) for name in _OF_THE_FRONT}
     with cluster({**PROXY_CALLBACK, **environment}) as ray, _heeding(signal.SIGINT, signal.SIGTERM) as ending:
@@ -80,7 +81,15 @@ def serve_on_ray(settings: Settings, free_port: Callable[[], int], replicas: int
             ending.wait()
             logger.info("Replicas finish what they have.")
         finally:
-            serve.delete(NAME)  # whatever else the cluster serves stays
+            _remove(serve)
+
+
+def _remove(serve: Any) -> None:
+    """Ends this application; whatever else the cluster serves stays."""
+    try:
+        serve.delete(NAME)
+    except Exception as error:  # whatever Ray raises where its own processes were ended first
+        logger.warning("The cluster was gone before its replicas had finished (%s).", type(error).__name__)
 
 
 def _serve_there() -> Any:

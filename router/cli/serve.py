@@ -47,7 +47,7 @@ from router.service.app import create_app
 from router.service.hosts import LOOPBACK, is_loopback
 from router.service.patience import Patience
 from router.service.protocol import HEAD_BYTES, Protocol
-from router.settings import Settings, SettingsError, unknown_variables
+from router.settings import Settings, unknown_variables
 
 logger = logging.getLogger("m3_router")
 
@@ -158,12 +158,6 @@ def _serve(settings: Settings, terminal: _Terminal) -> None:
 
 def _serve_on_ray(settings: Settings, replicas: int | None) -> None:
     from router.cli.ray_serve import serve_on_ray
-
-    if settings.engine == "vllm":
-        raise SettingsError(
-            "--ray gives a replica one device, and vLLM takes its own. Serve one of both, or name a vLLM "
-            "that runs elsewhere (--engine vllm+http://HOST:PORT)."
-        )
 
     def free_port() -> int:
         with _bind(settings) as listener:
