@@ -82,7 +82,7 @@ class VllmClient:
             self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**self.arguments))
         except Exception as error:  # of many kinds; its processes have logged the reason
             said = " ".join(str(error).split()) or type(error).__name__
-            raise LanguageModelDied(f"vLLM did not start: {said[:500]}") from error
+            raise LanguageModelDied(f"vLLM did not start: {said[:500]} Its own lines say why.") from error
 
     async def close(self) -> None:
         engine, self._engine = self._engine, None

@@ -55,14 +55,7 @@ def serve_on_ray(settings: Settings, free_port: Callable[[], int], replicas: int
         share = Share.of(ray, settings.device, replicas)
         resources = {"num_cpus": share.cpus, "num_gpus": share.gpus}
         if there is None:
-            serve.start(
-                proxy_location="EveryNode",
-                http_options={
-                    "host": settings.host,
-                    "port": port,
-                    "keep_alive_timeout_s": settings.keep_alive_s,
-                },
-            )
+            _start(serve, settings, port)
         try:
             app = deployment(settings).options(num_replicas=share.count, ray_actor_options=resources)
             try:
@@ -82,6 +75,18 @@ def serve_on_ray(settings: Settings, free_port: Callable[[], int], replicas: int
             logger.info("Replicas finish what they have.")
         finally:
             _remove(serve)
+
+
+def _start(serve: Any, settings: Settings, port: int) -> None:
+    options = {"host": settings.host, "port": port, "keep_alive_timeout_s": settings.keep_alive_s}
+    try:
+        serve.start(proxy_location="EveryNode", http_options=options)
+    except Exception as error:  # an error of an actor's: on a busy machine a proxy may take too long
+        raise M3Error(
+            f"Serve's proxy did not start on {settings.host}:{port}. {_why(error)} Is the machine busy? Try "
+            "again.",
+            code="not_started",
+        ) from error
 
 
 def _remove(serve: Any) -> None:
