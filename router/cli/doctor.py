@@ -25,7 +25,17 @@ from router.service.pipeline import Pipeline
 from router.settings import Settings, unknown_variables
 from router.targets import told_steps
 
-_SERVING = ("torch", "transformers", "onnxruntime", "numpy", "pillow", "fastapi", "uvicorn", "pydantic")
+_SERVING = (
+    "m3-router",
+    "torch",
+    "transformers",
+    "onnxruntime",
+    "numpy",
+    "pillow",
+    "fastapi",
+    "uvicorn",
+    "pydantic",
+)
 _TRAINING = ("lightgbm", "scikit-learn", "skl2onnx", "onnxmltools")
 EXIT_FAULT = 1
 
