@@ -64,9 +64,8 @@ def serve_on_ray(settings: Settings, free_port: Callable[[], int], replicas: int
                 raise M3Error(f"The replicas did not start. {_why(error)}", code="not_started") from error
             host = f"[{settings.host}]" if ":" in settings.host else settings.host
             _check_front(host, port)
-            logger.info(
-                "Serving %d replicas of %s on http://%s:%d", share.count, settings.backbone, host, port
-            )
+            replicas_of = "1 replica" if share.count == 1 else f"{share.count} replicas"
+            logger.info("Serving %s of %s on http://%s:%d", replicas_of, settings.backbone, host, port)
             if not settings.keys and not is_loopback(settings.host):
                 logger.warning("Anybody who reaches this address may ask: M3_API_KEYS is not set.")
             if settings.engine == "fake":
