@@ -20,6 +20,7 @@ from router.client import Client
 from tests.serving import ScriptedRouter, app_of, talking
 from tests.test_router_client import forwarding
 from training.bench.models import ARCHITECTURES
+from training.cli.fit import FEW
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -78,6 +79,11 @@ def test_the_images_of_the_shipped_router_are_as_many_as_the_readme_says() -> No
     assert f"fitted on {SPLIT_IMAGES['router-train']:,} images with four questions each" in PROSE
     assert {SPLIT_IMAGES[split] for split in ("tune", "certify", "dev")} == {1250}
     assert "1,250 each in `tune`, `certify` and `dev`" in PROSE
+
+
+def test_fit_tells_of_few_images_where_the_readme_says() -> None:
+    assert FEW == 100
+    assert "`fit` says so below a hundred in `router-train` or `tune`" in PROSE
 
 
 def test_the_shares_of_the_splits_are_as_the_readme_says() -> None:
