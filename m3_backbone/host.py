@@ -9,6 +9,7 @@ import asyncio
 import atexit
 import signal
 import threading
+import time
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import aclosing, suppress
 from typing import Any, TypeVar
@@ -16,7 +17,7 @@ from typing import Any, TypeVar
 from m3_backbone.language_model import Client, LanguageModelDied, Picked, Prefix
 
 T = TypeVar("T")
-_CLOSING_S = 30.0  # what a client may take to close before its thread is left behind
+_CLOSING_S = 30.0  # for a client to close, after a start that it is in; then its thread is left behind
 
 
 class Host:
@@ -36,25 +37,26 @@ class Host:
     def open(self) -> None:
         """Blocks until the model answers; nothing happens when it does. Raises what `Client.open` does."""
         with self._change:
-            if self._loop is not None and not self.client.dead:
-                return
-            self._close()
-            loop = asyncio.new_event_loop()
-            self._thread = threading.Thread(target=_run, args=(loop,), name="m3-language-model", daemon=True)
-            self._thread.start()
-            self._loop = loop
-            atexit.register(self.close)  # of a process that ends on an error, too
-            try:
-                self.run(self.client.open())
-            except BaseException:
-                self._close()
-                raise
+            if self.dead:
+                self._open()
 
     def reopen(self) -> None:
         """`open` of a new one, whatever the old one is up to."""
-        with self._change:
+        with self._change:  # over both: who closes meanwhile closes the new one
+            self._open()
+
+    def _open(self) -> None:
+        self._close()
+        loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=_run, args=(loop,), name="m3-language-model", daemon=True)
+        self._thread.start()
+        self._loop = loop
+        atexit.register(self.close)  # of a process that ends on an error, too
+        try:
+            self.run(self.client.open())
+        except BaseException:
             self._close()
-        self.open()
+            raise
 
     def close(self) -> None:
         """Ends the model; what still runs ends with `LanguageModelDied`. It may be opened again."""
@@ -67,10 +69,11 @@ class Host:
             return
         self._loop = self._thread = None  # first: nobody asks from now on
         atexit.unregister(self.close)
+        end = time.monotonic() + _CLOSING_S
         with suppress(TimeoutError):
             asyncio.run_coroutine_threadsafe(self._end(), loop).result(_CLOSING_S)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(_CLOSING_S)
+        thread.join(max(0.0, end - time.monotonic()))
 
     async def _end(self) -> None:
         others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]

@@ -202,12 +202,20 @@ class VllmEngine(QueueEngine):
 
     async def _picks(self, prefix: Prefix) -> AsyncGenerator[Picked, None]:
         self._asked = self._asked or time.monotonic()
-        async with aclosing(self.host.stream(prefix)) as stream:
-            async for picked in stream:
-                self._asked = time.monotonic()
-                yield picked
+        try:
+            async with aclosing(self.host.stream(prefix)) as stream:
+                async for picked in stream:
+                    self._asked = time.monotonic()
+                    yield picked
+        except Exception:  # an answer too. Who is cancelled had none: `_keep` looks whether the model hangs
+            self._settle()
+            raise
+        self._settle()
+
+    def _settle(self) -> None:
+        """One has its answer; where it was the only one, nothing is owed."""
         if len(self._running) <= 1:
-            self._asked = None  # nothing is owed
+            self._asked = None
 
     # The language model's life
 

@@ -3,7 +3,8 @@
 Serve gives a request to one replica. When that dies, Serve's answer is a bare 500, or a response that is cut.
 `Front` keeps what was asked and asks another replica, as long as the client has seen nothing of an answer;
 else, and after `ATTEMPTS`, the client gets an error that it may retry. Nothing but work is done twice. There
-is an end to it for the sake of the others: a request that kills whoever has it must not kill all of them.
+is an end to it for the sake of the others: a request that kills whoever has it must not kill all of them. Nor
+is Serve asked again where as many wait as may: there would only be more of them.
 
 Every proxy process calls `middlewares`, where its environment names it: `PROXY_CALLBACK`.
 """
@@ -20,7 +21,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from m3_backbone.types import DeadlineExceeded, EngineUnavailable
+from m3_backbone.types import DeadlineExceeded, EngineUnavailable, QueueFull
 from router.service.context import request_id_of
 from router.service.failures import error_body, error_response
 from router.settings import Settings
@@ -38,6 +39,9 @@ GRACE_S = 5.0
 """After all that a replica may take for a request."""
 
 _OF_SERVE = "/-/"
+
+_BACK_PRESSURE = b"backpressure"
+"""In what Serve says where `max_queued_requests` wait (`ray.serve.exceptions.BackPressureError`)."""
 
 
 def middlewares() -> list[Middleware]:
@@ -66,6 +70,9 @@ class Front:
         try:
             while not await self._attempt(scope, asked, answer, end):
                 logger.warning("%s had no answer from a replica (attempt %d).", request_id, answer.attempt)
+                if answer.refused:
+                    error = QueueFull("As many requests wait for a replica as may.")
+                    break
                 if answer.shown or not asked.whole or answer.attempt >= ATTEMPTS:
                     break
             else:
@@ -133,12 +140,13 @@ class Asked:
 class Answer:
     """What the client sees: a replica's whole answer or, of a stream, its events as they come.
 
-    shown: whether it has seen anything.
+    shown: whether it has seen anything. refused: whether Serve had no place for it at the last attempt.
     """
 
     def __init__(self, send: Send, request_id: str) -> None:
         self.attempt = 0
         self.shown = False
+        self.refused = False
         self._send = send
         self._request_id = request_id
         self._kept: list[Message] = []
@@ -172,6 +180,8 @@ class Answer:
         elif self._kept or self.shown:
             self._kept.append(message)
             self._complete = not message.get("more_body", False)
+        else:
+            self.refused = self.refused or _BACK_PRESSURE in message.get("body", b"")
         if self._streams:
             await self._show()
 

@@ -24,13 +24,17 @@ from tests.language_models import TorchClient
 
 
 class Completions:
-    """status: what it answers instead, where that is not 200. cuts: ends streams after their first token."""
+    """status: what it answers instead, where that is not 200. cuts: ends streams after their first token.
+
+    says: the first event of every stream, instead of a token.
+    """
 
     def __init__(self, client: TorchClient, model: str) -> None:
         self.client = client
         self.model = model
         self.status = 200
         self.cuts = False
+        self.says = ""
         self.bodies: list[dict[str, Any]] = []
         self.app = FastAPI()
         self.app.get("/v1/models")(self.models)
@@ -46,6 +50,9 @@ class Completions:
         return StreamingResponse(self._events(body), media_type="text/event-stream")
 
     async def _events(self, body: dict[str, Any]) -> AsyncIterator[str]:
+        if self.says:
+            yield f"data: {self.says}\n\ndata: [DONE]\n\n"
+            return
         embeds = torch.load(io.BytesIO(base64.b64decode(body["prompt_embeds"])), weights_only=True)
         prefix = Prefix(embeds, frozenset(body["stop_token_ids"]), body["max_tokens"])
         async for picked in self.client.stream(prefix):

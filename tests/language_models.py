@@ -10,12 +10,14 @@ import torch
 from m3_backbone.language_model import LanguageModelDied, Picked, Prefix, margin
 from m3_backbone.model import M3Model
 from m3_backbone.slots import Block, Step
+from m3_backbone.types import EngineError
 
 
 class TorchClient:
     """`m3_backbone.language_model.Client` on the decoder of ``backbone``, greedy, one token a turn.
 
-    The switches: ``hangs`` gives no token, ``kill`` ends it as a crash does, ``broken`` keeps it shut.
+    The switches: ``hangs`` gives no token, ``refuses`` fails every request alone, ``kill`` ends it as a crash
+    does, ``broken`` keeps it shut.
     """
 
     def __init__(self, backbone: M3Model) -> None:
@@ -24,6 +26,7 @@ class TorchClient:
         self.asked = 0
         self.streams = 0  # that run now
         self.hangs = False
+        self.refuses = False
         self.broken = False
         self._killed = False
 
@@ -53,6 +56,8 @@ class TorchClient:
                 await asyncio.sleep(0)
                 while self.hangs:
                     await asyncio.sleep(0.01)
+                if self.refuses:
+                    raise EngineError("It refuses.")
                 if self._killed:
                     raise LanguageModelDied("It died.")
                 picked = self._next(block, hidden)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 
+import m3_backbone.host
 from m3_backbone.host import Host
 from m3_backbone.language_model import LanguageModelDied, Picked, Prefix, margin
 from m3_backbone.types import GenerationRequest
@@ -145,6 +148,59 @@ def test_a_seed_of_any_size_fits_into_vllms() -> None:
     request = GenerationRequest(("a",), temperature=0.5, top_p=0.0, seed=-1)
     prefix = Prefix.of(None, frozenset(), request)
     assert (prefix.seed, prefix.temperature, prefix.top_p) == (2**63 - 1, 0.5, 0.0)
+
+
+class Patient:
+    """A lock whose next owner is whoever waits for it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+        time.sleep(0.1)
+
+
+def test_who_closes_while_it_is_opened_again_finds_it_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Counting()
+    host = Host(client)
+    monkeypatch.setattr(host, "_change", Patient())
+    host.open()
+    closer = threading.Thread(target=host.close)
+    close = client.close
+
+    async def closes() -> None:
+        await close()
+        if closer.ident is None:
+            closer.start()
+
+    monkeypatch.setattr(client, "close", closes)
+    host.reopen()
+    closer.join()
+    assert client.life == ["open", "close", "open", "close"]
+    assert host.dead
+
+
+def test_one_that_does_not_close_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stuck(Counting):
+        async def close(self) -> None:
+            over.wait()  # in the loop's thread, as vLLM is while it starts
+
+    monkeypatch.setattr(m3_backbone.host, "_CLOSING_S", 0.1)
+    over = threading.Event()
+    host = Host(Stuck())
+    host.open()
+    thread = host._thread
+    assert thread is not None
+    left: list[float] = []
+    monkeypatch.setattr(thread, "join", left.append)
+    host.close()
+    over.set()
+    assert left == [0.0]
+    assert host.dead
 
 
 ENDS = """

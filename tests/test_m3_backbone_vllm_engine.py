@@ -16,7 +16,7 @@ import pytest
 from m3_backbone import load_backbone
 from m3_backbone.host import Host
 from m3_backbone.model import M3Model
-from m3_backbone.types import EngineUnavailable, Generation, GenerationRequest
+from m3_backbone.types import EngineError, EngineUnavailable, Generation, GenerationRequest
 from m3_backbone.vllm_engine import VllmEngine
 from tests.backbones import write_checkpoint
 from tests.engine_conformance import EngineConformance, Make
@@ -191,6 +191,22 @@ def test_a_model_that_all_have_left_is_asked_for_a_sign_and_stays(make: Make, cl
         assert engine.health().restarts == 0
 
     during(make(stall_s=8.0), talk)
+
+
+def test_a_request_that_the_model_fails_leaves_nothing_owed(make: Make, client: TorchClient) -> None:
+    stall_s = 0.5
+
+    async def talk(engine: Any) -> None:
+        image = await engine.encode(picture())
+        client.refuses = True
+        with pytest.raises(EngineError, match="refuses"):
+            await answer(engine, asks(image, engine.ladder.smallest))
+        asked = client.asked
+        await asyncio.sleep(3 * stall_s)  # a model that owes a token is asked for a sign, and opened again
+        assert (client.asked, client.opened) == (asked, 1)
+        assert engine.health().ready
+
+    during(make(restart_s=0.01, stall_s=stall_s), talk)
 
 
 def test_an_engine_whose_model_does_not_open_does_not_start(make: Make, client: TorchClient) -> None:

@@ -45,6 +45,12 @@ def requests(backbone: M3Model) -> list[GenerationRequest]:
     return [GenerationRequest(("What is this?",), ((image, scale),), 6) for scale in backbone.ladder]
 
 
+def said(ids: str, logprobs: str, top: str) -> str:
+    """An event of the completions API."""
+    logprobs = f'{{"token_logprobs": {logprobs}, "top_logprobs": {top}}}'
+    return f'{{"choices": [{{"token_ids": {ids}, "logprobs": {logprobs}}}]}}'
+
+
 def test_it_answers_as_the_whole_model_does(backbone: M3Model, server: Completions, address: str) -> None:
     asked = requests(backbone)
     host = Host(RemoteVllm(address + "/", folder_name(backbone)))
@@ -83,6 +89,42 @@ def test_a_refusal_fails_one_request_and_not_the_engine(
             await answer(engine, asks(image, engine.ladder.smallest))
         assert type(refused.value) is kind
         server.status = 200
+        assert await answer(engine, asks(image, engine.ladder.smallest))
+        assert engine.health().restarts == 0
+
+    during(VllmEngine(backbone, Host(RemoteVllm(address, server.model))), talk)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "{",
+        "null",
+        "[]",
+        "7",
+        "{}",
+        '{"choices": null}',
+        '{"choices": [{"token_ids": [1]}]}',
+        said("1", "[0]", "[{}]"),
+        said('["a"]', "[0]", '[{"a": 0}]'),
+        said("[1]", "[null]", '[{"a": 0}]'),
+        said("[1, 2]", "[0]", '[{"a": 0}]'),
+        said("[1]", "[0]", "[{}]"),
+        said("[1]", "[0]", "[null]"),
+        '{"error": "of no shape"}',
+        '{"error": {"code": "BadRequest"}}',
+    ],
+)
+def test_a_malformed_reply_fails_one_request_and_not_the_engine(
+    backbone: M3Model, server: Completions, address: str, reply: str
+) -> None:
+    async def talk(engine: Any) -> None:
+        image = await engine.encode(picture())
+        server.says = reply
+        with pytest.raises(EngineError, match="answered what no vLLM should") as refused:
+            await answer(engine, asks(image, engine.ladder.smallest))
+        assert type(refused.value) is EngineError
+        server.says = ""
         assert await answer(engine, asks(image, engine.ladder.smallest))
         assert engine.health().restarts == 0
 

@@ -84,6 +84,13 @@ async def has_none(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"Deployment(name='m3') is unavailable in /tmp"})
 
 
+async def is_full(scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve's own answer where as many requests wait as may."""
+    body = b"Request dropped due to backpressure (num_queued_requests=64, max_queued_requests=64)."
+    await send({"type": "http.response.start", "status": 503, "headers": [(b"content-type", b"text/plain")]})
+    await send({"type": "http.response.body", "body": body})
+
+
 async def hangs(scope: Scope, receive: Receive, send: Send) -> None:
     try:
         await asyncio.Event().wait()
@@ -134,6 +141,18 @@ def test_after_some_attempts_the_client_is_told_to_come_back(lost: Replica) -> N
     assert error_of(response)["type"] == "overloaded_error"
     assert response.headers["retry-after"] == "1"
     assert len(proxy.ids) == ATTEMPTS
+
+
+@pytest.mark.parametrize("before", [[], [dies], [has_none, dies]])
+def test_where_serves_queue_is_full_the_client_is_told_so_and_nobody_asked_again(
+    before: list[Replica],
+) -> None:
+    proxy = Scripted(*before, is_full, saying(b"{}"))
+    response = ask(Front(proxy, settings()))
+    assert (response.status_code, error_of(response)["code"]) == (503, "queue_full")
+    assert error_of(response)["type"] == "overloaded_error"
+    assert response.headers["retry-after"] == "1"
+    assert len(proxy.ids) == len(before) + 1
 
 
 def test_errors_of_a_replica_are_its_answer() -> None:

@@ -175,6 +175,14 @@ def test_a_card_without_metrics_has_the_recipe_alone() -> None:
     assert '"vocabulary": 640' in card
 
 
+def test_a_run_can_draw_pictures_that_no_run_before_has_seen(tmp_path: Path) -> None:
+    for folder, first, count in (("all", 0, 4), ("last", 2, 2)):
+        render_pictures(tmp_path / folder, "backbone-train", count, RECIPE, first=first)
+    both, last = PictureStore.open(tmp_path / "all"), PictureStore.open(tmp_path / "last")
+    assert last.texts == both.texts[2:] != both.texts[:2]
+    assert (last.pixels == both.pixels[2:]).all()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_all_stages_from_nothing_end_in_a_checkpoint(tmp_path: Path) -> None:

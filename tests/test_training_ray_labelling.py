@@ -23,10 +23,11 @@ import pytest
 
 from data.records import read_outcomes
 from m3_backbone.types import Generation, GenerationRequest, PromptTooLong
+from router.errors import M3Error
 from tests.labelling import SETTINGS, FakeBackbone, Picture, content, samples
 from tests.ray_processes import kill_one, workers
 from training.label import LabelError, Stopped, Tally, label, label_by
-from training.ray_labelling import Engines, on_ray
+from training.ray_labelling import ClusterError, Engines, on_ray
 
 pytest.importorskip("ray", reason="the extra [ray] is not installed")
 
@@ -54,6 +55,11 @@ class Refusing(FakeBackbone):
 
     def generate(self, requests: Sequence[GenerationRequest]) -> list[Generation]:
         raise PromptTooLong("700 tokens.")
+
+
+def dying() -> FakeBackbone:
+    """As a process that finds no memory for its model."""
+    os._exit(1)
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +118,14 @@ def test_what_an_engine_raises_is_raised_where_the_run_is(ray: Any, tmp_path: Pa
         labelled(ray, tmp_path, load=partial(FakeBackbone, fingerprint="other"))
     with pytest.raises(PromptTooLong, match=r"^700 tokens\.$"):
         Engines(Refusing, Share.of(ray, "cpu")).ask(lambda backbone: backbone.generate([]))
+    assert not list((tmp_path / "shards").iterdir())
+
+
+def test_engines_that_die_while_they_load_end_the_run(ray: Any, tmp_path: Path) -> None:
+    with pytest.raises(M3Error, match="died one after another while they loaded"):
+        Engines(dying, Share.of(ray, "cpu")).ask(lambda backbone: backbone.name)
+    with pytest.raises(ClusterError, match="died one after another while they loaded"):
+        labelled(ray, tmp_path, load=dying)
     assert not list((tmp_path / "shards").iterdir())
 
 

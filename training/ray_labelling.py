@@ -2,8 +2,9 @@
 
 Plan, manifest, shards and the lock on the folder are those of `training.label`: only where a shard is made
 differs, and a shard is the same wherever it is made. When an engine's process or machine dies, Ray starts
-another and the shard in its hand is made again. When this process dies, its run ends everywhere, and the same
-command continues it. A shard that Ray brings twice is written once.
+another and the shard in its hand is made again; when they die while they load, one after another, the run
+ends. When this process dies, its run ends everywhere, and the same command continues it. A shard that Ray
+brings twice is written once.
 
 Not covered: pictures and checkpoints that are not at the same path on every machine.
 """
@@ -32,6 +33,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Steps = list[Batch | Made]
+
+DEATHS = 5
+"""Engines that may die one after another while they load: what does not fit into memory never will."""
+
+_DIED = (
+    f"{DEATHS} engines or more died one after another while they loaded. Has a machine of the cluster enough "
+    "memory for the engines that it is given? Ray's logs say how they died."
+)
 
 
 class ClusterError(RuntimeError):
@@ -62,17 +71,46 @@ class Engines:
     def ask(self, question: Callable[[Any], T]) -> T:
         """What ``question`` says of an engine, which is loaded for it.
 
-        Raises what loading raises, and `M3Error` when the cluster fails.
+        Raises what loading raises, and `M3Error` when the cluster fails or the engine dies `DEATHS` times.
         """
         ray = require_ray()
-        task = ray.remote(num_cpus=self.share.cpus, num_gpus=self.share.gpus, max_retries=-1)(_ask)
-        try:
-            answer: T | Exception = ray.get(task.remote(self.load, question))
-        except ray.exceptions.RayError as error:
-            raise M3Error(_failed(error), code="no_cluster") from error
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        # no retries of Ray's: it has no end to them where it kills a process for its memory
+        task = ray.remote(num_cpus=self.share.cpus, num_gpus=self.share.gpus, max_retries=0)(_ask)
+        died = (
+            ray.exceptions.WorkerCrashedError,
+            ray.exceptions.OutOfMemoryError,
+            ray.exceptions.NodeDiedError,
+        )
+        for _ in range(DEATHS):
+            try:
+                answer: T | Exception = ray.get(task.remote(self.load, question))
+            except died:
+                continue
+            except ray.exceptions.RayError as error:
+                raise M3Error(_failed(error), code="no_cluster") from error
+            if isinstance(answer, ClusterError):  # in place of what could not be sent
+                raise M3Error(str(answer), code="engine_error")
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+        raise M3Error(_DIED, code="engine_dead")
+
+
+class Loads:
+    """Counts engines that began to load since one was loaded; in a process of Ray's that outlives theirs."""
+
+    def __init__(self, engines: int) -> None:
+        self._most = engines + DEATHS  # as many may load at once
+        self._begun = 0
+
+    def begin(self) -> bool:
+        """Whether another one may load. If not, at least `DEATHS` of those before it died of it."""
+        self._begun += 1
+        return self._begun <= self._most
+
+    def end(self) -> None:
+        """One is loaded."""
+        self._begun = 0
 
 
 def on_ray(engines: Engines, identity: Identity) -> Makes:
@@ -84,7 +122,18 @@ def _ask(load: Callable[[], Backbone], question: Callable[[Any], T]) -> T | Exce
     try:
         return question(load())
     except Exception as error:  # as it is: what Ray would make of it has another type and a traceback in it
-        return error
+        return _sendable(error)
+
+
+def _sendable(error: Exception) -> Exception:
+    """``error``; where it would not arrive as it is, one that names it."""
+    from ray import cloudpickle
+
+    try:
+        cloudpickle.loads(cloudpickle.dumps(error))
+    except Exception:  # of any kind: its class decides how it is packed
+        return ClusterError(f"An engine failed: {type(error).__name__}: {error}")
+    return error
 
 
 def _make(
@@ -100,15 +149,17 @@ def _make(
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # the run shows its own progress
+    count = min(engines.share.count, len(missing))
+    loads = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Loads).remote(count)
     dumps = ray.cloudpickle.dumps
     rows = [{"number": number, "shard": dumps(work.shards[number])} for number in missing]
     made = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
         Labeller,
-        fn_constructor_args=(engines.load, identity.fingerprint, replace(work, shards=())),
+        fn_constructor_args=(engines.load, identity.fingerprint, replace(work, shards=()), loads),
         batch_size=1,
         batch_format="pyarrow",
         compute=ActorPoolStrategy(
-            size=min(engines.share.count, len(missing)),
+            size=count,
             max_tasks_in_flight_per_actor=1,  # a shard waits for the first free engine, not for a certain one
         ),
         num_cpus=engines.share.cpus,
@@ -139,12 +190,16 @@ def _once(ray: Any, made: Any, left: set[int]) -> Generator[Batch | Made]:
 
 
 class Labeller:
-    """An engine in a process of Ray's. Whatever it raises is the result, and is raised where the run is."""
+    """An engine in a process of Ray's. Whatever it raises is the result, and is raised where the run is.
 
-    def __init__(self, load: Callable[[], Backbone], fingerprint: str, work: Plan) -> None:
+    loads: the run's `Loads`, as an actor.
+    """
+
+    def __init__(self, load: Callable[[], Backbone], fingerprint: str, work: Plan, loads: Any) -> None:
         self._load = load
         self._fingerprint = fingerprint
         self._work = work
+        self._loads = loads
         self._backbone: Backbone | None = None
 
     def __call__(self, rows: Any) -> Any:
@@ -159,7 +214,7 @@ class Labeller:
                 number, replace(self._work, shards=(cloudpickle.loads(rows["shard"][0].as_py()),))
             )
         except Exception as error:
-            found = error
+            found = _sendable(error)
         return pa.table(
             {"number": [number], "steps": pa.array([cloudpickle.dumps(found)], pa.large_binary())}
         )
@@ -174,7 +229,12 @@ class Labeller:
         return [replace(step, number=number) if isinstance(step, Made) else step for step in steps]
 
     def _loaded(self) -> Backbone:
+        import ray
+
+        if not ray.get(self._loads.begin.remote()):
+            raise ClusterError(_DIED)
         backbone = self._load()
+        ray.get(self._loads.end.remote())
         if backbone.fingerprint != self._fingerprint:
             raise LabelError(
                 f"A machine of the cluster has another backbone: its fingerprint is {backbone.fingerprint}, "

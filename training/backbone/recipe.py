@@ -48,6 +48,7 @@ class Recipe:
     start: str = ""  # a checkpoint whose weights the run begins with; "": from nothing
 
     images: int = 16_000
+    first_image: int = 0  # number of the first: a run begun with weights can learn from unseen pictures
     val_images: int = 240
     workers: int = 2
     vocabulary: int = 1_200  # every word and number of the pictures is one piece

@@ -28,6 +28,10 @@ def command(
     ] = None,
     stage: Annotated[str, typer.Option(help="One stage alone, for debugging.")] = "all",
     images: Annotated[int | None, typer.Option(min=100, help="How many training pictures to draw.")] = None,
+    first_image: Annotated[
+        int | None,
+        typer.Option(min=0, help="Number of the first of them: new pictures for a run that has a --start."),
+    ] = None,
     minutes_tower: Annotated[float | None, typer.Option(help="Minutes of tower pre-training.")] = None,
     minutes_phase1: Annotated[float | None, typer.Option(help="Minutes mainly at scales 36 and 144.")] = None,
     minutes_phase2: Annotated[float | None, typer.Option(help="Minutes at all five scales alike.")] = None,
@@ -50,6 +54,7 @@ def command(
     given = {
         "start": start,
         "images": images,
+        "first_image": first_image,
         "minutes_tower": minutes_tower,
         "minutes_phase1": minutes_phase1,
         "minutes_phase2": minutes_phase2,
