@@ -73,7 +73,7 @@ def _draw(job: tuple[str, int, int]) -> tuple[NDArray[np.uint8], dict[str, NDArr
 
 
 def render_pictures(folder: Path, split: str, count: int, recipe: Recipe, *, first: int = 0) -> None:
-    """Draws ``count`` pictures of ``split``, from number ``first`` on, unless ``folder`` has pictures already."""
+    """Draws ``count`` pictures of ``split``, from number ``first`` on, unless ``folder`` has some already."""
     done = folder / "pictures.done"
     if done.exists():
         return
