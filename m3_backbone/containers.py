@@ -17,7 +17,7 @@ SizeCheck = Callable[[tuple[int, int]], None]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 
-_MAX_PARTS = 100_000  # segments or chunks of one file: bounds the time spent in the loops below
+_MAX_PARTS = 100_000  # segments, chunks or blocks of one file: bounds the time spent in the loops below
 _MAX_SCANS = 100  # of a progressive JPEG; encoders write about ten, each costs a pass over the picture
 _MAX_EXIF_TAGS = 512
 _ORIENTATION_TAG = 0x0112
@@ -198,7 +198,9 @@ def _gif(data: bytes, check_size: SizeCheck) -> Container:
     """The size is that of the screen, or larger where the first frame reaches beyond it."""
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     pos = 13 + (6 << (flags & 7) if flags & 0x80 else 0)
-    for _ in range(_MAX_PARTS):
+    parts = 0
+    while parts < _MAX_PARTS:
+        parts += 1
         block = data[pos]
         if block == 0x2C:  # image descriptor
             left, top, frame_width, frame_height = struct.unpack_from("<HHHH", data, pos + 1)
@@ -210,7 +212,8 @@ def _gif(data: bytes, check_size: SizeCheck) -> Container:
         pos += 1
         if block == 0x21:  # an extension: label, then sub-blocks up to an empty one
             pos += 1
-            while data[pos]:
+            while data[pos] and parts < _MAX_PARTS:
+                parts += 1
                 pos += 1 + data[pos]
             pos += 1
     raise _corrupt(f"more than {_MAX_PARTS} blocks")

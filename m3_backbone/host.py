@@ -70,10 +70,12 @@ class Host:
         self._loop = self._thread = None  # first: nobody asks from now on
         atexit.unregister(self.close)
         end = time.monotonic() + _CLOSING_S
-        with suppress(TimeoutError):
-            asyncio.run_coroutine_threadsafe(self._end(), loop).result(_CLOSING_S)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(max(0.0, end - time.monotonic()))
+        try:
+            with suppress(TimeoutError):
+                asyncio.run_coroutine_threadsafe(self._end(), loop).result(_CLOSING_S)
+        finally:  # also when the client cannot close
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(max(0.0, end - time.monotonic()))
 
     async def _end(self) -> None:
         others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
@@ -96,10 +98,12 @@ class Host:
         """Every prefix to its end, together; blocks. One result per prefix, in order."""
 
         async def one(prefix: Prefix) -> list[Picked]:
-            return [picked async for picked in self.client.stream(prefix)]
+            async with aclosing(self.client.stream(prefix)) as stream:
+                return [picked async for picked in stream]
 
         async def everything() -> list[list[Picked] | BaseException]:
-            return await asyncio.gather(*map(one, prefixes), return_exceptions=True)
+            tasks = [asyncio.create_task(one(prefix), name=_STREAM) for prefix in prefixes]
+            return await asyncio.gather(*tasks, return_exceptions=True)
 
         results: list[list[Picked] | Exception] = []
         for result in self.run(everything()):

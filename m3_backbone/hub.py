@@ -8,6 +8,9 @@ from pathlib import Path
 from m3_backbone.types import CheckpointError
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_PATHS = ("./", "../", "/", "~")
+"""How a path begins that is never a hub name."""
+
 _PATTERNS = ["*.json", "*.safetensors", "*.bin", "*.model"]
 
 
@@ -19,6 +22,9 @@ def local_folder(path: str | Path) -> Path:
     folder = Path(path)
     if folder.is_dir():
         return folder.resolve()
+    if str(path).startswith(_PATHS):
+        written_out = " Write it out: ~ is what a shell replaces." if str(path).startswith("~") else ""
+        raise CheckpointError(f"There is no folder {path}.{written_out}")
     if not isinstance(path, str) or _HUB_NAME.fullmatch(path) is None:
         raise CheckpointError(f"{path} is neither a folder nor a hub name such as mucai/llava-v1.5-7b-m3.")
     from huggingface_hub import snapshot_download

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from m3_backbone.types import EngineUnavailable, GenerationRequest
 
 CUT_SHORT = "The language model ended the answer before a stop id and before its last token."
-"""As vLLM does at a ``max_model_len`` that is smaller than the checkpoint's."""
+"""As a vLLM elsewhere does that was started again with a smaller ``max_model_len``."""
 
 
 class LanguageModelDied(EngineUnavailable):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from m3_backbone.types import KvBudgetExceeded, PromptTooLong
@@ -44,6 +44,14 @@ class Limits:
         if kv_budget_bytes is not None and kv_budget_bytes < kv_bytes:
             raise ValueError(f"kv_budget_bytes is {kv_budget_bytes}; one token takes {kv_bytes} bytes.")
         return cls(context_tokens, prompt_tokens, kv_bytes, kv_budget_bytes)
+
+    def within(self, context_tokens: int) -> Limits:
+        """These, of a model that may be run on fewer positions."""
+        return replace(
+            self,
+            context_tokens=min(self.context_tokens, context_tokens),
+            prompt_tokens=min(self.prompt_tokens, context_tokens),
+        )
 
     def check(self, *, text: int, visual: int, new: int) -> None:
         """Raises `PromptTooLong` (or `KvBudgetExceeded`) with the numbers; all are counts of tokens."""

@@ -12,11 +12,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from m3_backbone.pooling import average
@@ -44,12 +44,12 @@ _INTERACTIONS = ("similarity_max", "similarity_mean", "similarity_std")
 class ImageSummary:
     """The image's part of the route inputs: computed once, whatever the number of questions.
 
-    stats float32 [G]; pooled float32 [P, D]; lengths: per scale, the norms of the view's tokens, float32.
+    stats float32 [G]; pooled float32 [P, D]; lengths float32 [V]: norms of the view's tokens of all scales.
     """
 
     stats: NDArray[np.float32]
     pooled: NDArray[np.float32]
-    lengths: tuple[NDArray[np.float32], ...]
+    lengths: NDArray[np.float32]
 
 
 @lru_cache(maxsize=32)
@@ -70,62 +70,68 @@ def interaction_names(ladder: Ladder) -> tuple[str, ...]:
 
 @torch.inference_mode()
 def summarise_image(grid: Tensor, ladder: Ladder) -> ImageSummary:
-    """``grid``: projected features of the whole-image view, [G, G, hidden]."""
+    """``grid``: projected features of the whole-image view, [G, G, hidden].
+
+    What is as long as the grid is reduced on its device; what is left comes from there in one transfer.
+    """
     grid = grid.float()
     mean = grid.mean(dim=(0, 1))
     centred = grid - mean
     squares = centred.square().sum(dim=-1)  # [G, G]
-    energy = float(squares.mean())
-    scaled = squares / max(energy, _TINY)
-    values: list[Tensor] = []
-    lengths, projected = [], []
-    centred_by_scale: dict[int, Tensor] = {}
-    for scale in ladder:
-        side = ladder.side(scale)
-        pooled = average(centred, side)  # [s, s, hidden]
-        centred_by_scale[scale] = pooled
+    by_scale = {scale: average(centred, ladder.side(scale)).flatten(0, 1) for scale in ladder}
+    tokens = torch.cat(tuple(by_scale.values())) + mean  # [V, hidden]
+    norms = tokens.norm(dim=-1)
+    unit = tokens / norms.clamp_min(_TINY)[:, None]
+    straight = torch.stack([part.mean(dim=0) for part in unit.split(ladder.scales)]).norm(dim=-1)
+    projection = _projection(grid.shape[-1], POOLED_WIDTH, _SEED).to(grid.device)
+    handed_on = tokens[: sum(scale for scale in ladder if scale <= _POOLED_SCALES)] @ projection
+    lost = [_lost(squares, by_scale[scale], ladder.side(scale)) for scale in ladder if scale != ladder.full]
+    parts = (_grid_values(centred, mean, squares, by_scale), straight, handed_on.flatten(), norms, *lost)
+    sizes = np.cumsum([part.numel() for part in parts])[:-1]
+    values, aligned, pooled, lengths, *cells = np.split(torch.cat(parts).cpu().numpy(), sizes)
+    energy, root = max(float(values[0]), _TINY), math.sqrt(grid.shape[-1])
+    stats: list[float] = []
+    for i, (scale, norm) in enumerate(zip(ladder, _by_scale(lengths, ladder), strict=True)):
         if scale != ladder.full:
-            kept = pooled.square().sum(dim=-1) / max(energy, _TINY)
-            values += _cell_stats(average(scaled[..., None], side)[..., 0] - kept)
-        flat = (pooled + mean).flatten(0, 1)
-        if scale <= _POOLED_SCALES:
-            projected.append(flat)
-        norms = flat.norm(dim=-1)
-        unit = flat / norms.clamp_min(_TINY)[:, None]
-        lengths.append(norms.clamp_min(_TINY).cpu().numpy())
-        deviation = norms.std(correction=0) if scale > 1 else torch.zeros(())
-        root = math.sqrt(grid.shape[-1])
-        values += [norms.mean() / root, deviation / root, 1 - unit.mean(dim=0).norm()]
-    values += _grid_stats(centred, mean, energy, centred_by_scale)
-    matrix = _projection(grid.shape[-1], POOLED_WIDTH, _SEED).to(grid.device)
+            stats += _cell_stats(cells[i] / energy)
+        stats += [norm.mean() / root, norm.std() / root, 1 - aligned[i]]
+    across, down = values[2:4] / (2 * energy)  # over the expected squared step between two unrelated patches
+    stats += [math.log(values[0] + _TINY), values[1] / root, across, down, values[4]]
     return ImageSummary(
-        stats=_half(torch.stack([value.cpu() for value in values])),
-        pooled=_half(torch.cat(projected) @ matrix if projected else grid.new_zeros(0, POOLED_WIDTH)),
-        lengths=tuple(lengths),
+        stats=_half(stats), pooled=_half(pooled.reshape(-1, POOLED_WIDTH)), lengths=np.maximum(lengths, _TINY)
     )
 
 
-def _cell_stats(lost: Tensor) -> list[Tensor]:
-    """lost [s, s]: energy that each cell loses, in units of the grid's mean energy per patch."""
-    flat = lost.flatten().clamp_min(0).sort().values
-    n = flat.shape[0]
-    share = flat / flat.sum().clamp_min(_TINY)
-    entropy = -(share * share.clamp_min(_TINY).log()).sum() / math.log(n) if n > 1 else torch.ones(())
-    return [flat.mean(), flat[n // 2], flat[(9 * n) // 10], flat[-1], entropy]
+def _lost(squares: Tensor, pooled: Tensor, side: int) -> Tensor:
+    """[side * side]: energy that pooling takes from each cell. squares: [G, G], energy of each patch."""
+    return average(squares[..., None], side).flatten() - pooled.square().sum(dim=-1)
 
 
-def _grid_stats(centred: Tensor, mean: Tensor, energy: float, by_scale: Mapping[int, Tensor]) -> list[Tensor]:
+def _cell_stats(lost: NDArray[Any]) -> list[float]:
+    """lost: energy that each cell loses, in units of the grid's mean energy per patch."""
+    cells = np.sort(lost.clip(min=0))
+    n = len(cells)
+    share = cells / max(cells.sum(), _TINY)
+    entropy = -(share * np.log(share.clip(min=_TINY))).sum() / math.log(n) if n > 1 else 1.0
+    return [cells.mean(), cells[n // 2], cells[(9 * n) // 10], cells[-1], entropy]
+
+
+def _grid_values(centred: Tensor, mean: Tensor, squares: Tensor, by_scale: Mapping[int, Tensor]) -> Tensor:
+    """[5]: energy, norm of the mean token, squared steps across and down, effective rank."""
     below = [scale for scale in by_scale if scale <= _RANK_SCALE]
-    rank = torch.zeros(())
+    rank = squares.new_zeros(())
     if below:
-        rows = by_scale[below[-1]].flatten(0, 1)
+        rows = by_scale[below[-1]]
         gram = rows @ rows.T
         rank = gram.diagonal().sum().square() / gram.square().sum().clamp_min(_TINY)
-    double = 2 * max(energy, _TINY)  # the expected squared step between two unrelated patches
-    across = (centred[:, 1:] - centred[:, :-1]).square().sum(dim=-1).mean() / double
-    down = (centred[1:] - centred[:-1]).square().sum(dim=-1).mean() / double
-    root = math.sqrt(centred.shape[-1])
-    return [torch.tensor(math.log(energy + _TINY)), mean.norm() / root, across, down, rank]
+    across = (centred[:, 1:] - centred[:, :-1]).square().sum(dim=-1).mean()
+    down = (centred[1:] - centred[:-1]).square().sum(dim=-1).mean()
+    return torch.stack((squares.mean(), mean.norm(), across, down, rank))
+
+
+def _by_scale(values: NDArray[Any], ladder: Ladder) -> list[NDArray[Any]]:
+    """``values`` [..., V], V the tokens of all scales of one view, scale by scale."""
+    return np.split(values, np.cumsum(ladder.scales)[:-1], axis=-1)
 
 
 @torch.inference_mode()
@@ -153,17 +159,17 @@ def summarise(
     interaction = np.zeros(len(interaction_names(ladder)), np.float32)
     if len(words):
         matrix = _projection(words.shape[-1], QUESTION_WIDTH, _SEED + 1).to(words.device)
-        question = _half(words.mean(dim=0) @ matrix)
+        question = _half((words.mean(dim=0) @ matrix).cpu().numpy())
         if bool(content.any()):
             words = words[content]
         unit = words / words.norm(dim=-1, keepdim=True).clamp_min(_TINY)
+        tokens = [image.pooled(scale)[0].flatten(0, 1).float() for scale in ladder]
+        similarity = torch.cat([unit @ part.T for part in tokens], dim=1).cpu().numpy() / summary.lengths
         values = []
-        for scale, lengths in zip(ladder, summary.lengths, strict=True):
-            tokens = image.pooled(scale)[0].flatten(0, 1).float()
-            similarity = (unit @ tokens.T).cpu().numpy() / lengths  # [T, scale]
-            best = similarity.max(axis=1)
-            values += [best.max(), best.mean(), similarity.mean(axis=0).std()]
-        interaction = _half(torch.from_numpy(np.asarray(values, np.float32)))
+        for part in _by_scale(similarity, ladder):  # [T, scale]
+            best = part.max(axis=1)
+            values += [best.max(), best.mean(), part.mean(axis=0).std()]
+        interaction = _half(values)
     return RouteInputs(
         ladder=ladder,
         image_size=image.size,
@@ -188,7 +194,7 @@ def _projection(width: int, narrow: int, seed: int) -> Tensor:
     return torch.from_numpy(numbers.astype(np.float32))
 
 
-def _half(tensor: Tensor) -> NDArray[np.float32]:
+def _half(values: ArrayLike) -> NDArray[np.float32]:
     """float32 whose values are float16's, finite."""
-    values = tensor.float().nan_to_num(0.0).clamp(-_HALF_MAX, _HALF_MAX).cpu().numpy()
-    return np.asarray(values.astype(np.float16).astype(np.float32))
+    finite = np.nan_to_num(np.asarray(values, np.float32), nan=0.0).clip(-_HALF_MAX, _HALF_MAX)
+    return np.asarray(finite.astype(np.float16).astype(np.float32))

@@ -11,6 +11,7 @@ from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from m3_backbone.language_model import LanguageModelDied, Picked, Prefix, margin
@@ -48,9 +49,15 @@ def is_vllm(engine: str) -> bool:
 
 
 def address_of(engine: str) -> str | None:
-    """Of a vLLM that runs elsewhere; None where ``engine`` is no such thing."""
+    """Of a vLLM that runs elsewhere; None where ``engine`` names none, or no host or port that can be."""
     found = _REMOTE.fullmatch(engine)
-    return None if found is None else found[1]
+    if found is None:
+        return None
+    try:
+        address = urlsplit(found[1])
+        return found[1] if address.hostname and address.port != 0 else None
+    except ValueError:  # a port that is no number or above 65535, brackets that do not close
+        return None
 
 
 class VllmOptionError(ValueError):
@@ -75,12 +82,17 @@ class VllmClient:
             self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**self.arguments))
         except Exception as error:  # of many kinds; its processes have logged the reason
             said = " ".join(str(error).split()) or type(error).__name__
-            raise LanguageModelDied(f"vLLM did not start: {said[:500]}") from error
+            raise LanguageModelDied(f"vLLM did not start: {said[:500]} Its own lines say why.") from error
 
     async def close(self) -> None:
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.shutdown()
+
+    @property
+    def context_tokens(self) -> int:
+        """Of a prompt and its answer together, at most; of one that is open."""
+        return int(self._engine.model_config.max_model_len)
 
     @property
     def dead(self) -> bool:
@@ -98,7 +110,7 @@ class VllmClient:
                     completion = output.outputs[0]
                     for token, likely in zip(completion.token_ids, completion.logprobs or (), strict=True):
                         logprobs = [each.logprob for each in likely.values()]
-                        yield Picked(token, min(0.0, likely[token].logprob), margin(logprobs))
+                        yield Picked(token, min(likely[token].logprob, 0.0), margin(logprobs))
         except EngineDeadError as error:
             raise LanguageModelDied("vLLM died.") from error
         except EngineError:

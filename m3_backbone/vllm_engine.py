@@ -265,7 +265,7 @@ class VllmEngine(QueueEngine):
         await self._revival.pause(0.0)
         try:
             await asyncio.to_thread(self.host.reopen)
-        except EngineError as error:
+        except Exception as error:  # also CheckpointError: one elsewhere may serve the right model later
             logger.error("The model did not come back: %s", error)
             return
         self._revival.restarts += 1

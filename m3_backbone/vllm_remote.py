@@ -27,6 +27,8 @@ class RemoteVllm:
     def __init__(self, address: str, model: str) -> None:
         self.address = address.rstrip("/")
         self.model = model
+        self.context_tokens: int | None = None
+        """Of a prompt and its answer together, at most; None until it is open, and where it does not say."""
         self._http: Any = None
         self._dead = False
 
@@ -34,13 +36,14 @@ class RemoteVllm:
         import httpx
 
         timeout = httpx.Timeout(None, connect=_CONNECT_S)  # of tokens the engine takes the time
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
+        # vLLM closes a connection that is idle for 5 s: taken again just then, it would look like vLLM's end
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         http = httpx.AsyncClient(base_url=self.address, timeout=timeout, limits=limits, trust_env=False)
         try:
             reply = await http.get("/v1/models", timeout=_CONNECT_S)
             reply.raise_for_status()
-            served = [str(model["id"]) for model in reply.json()["data"]]
-        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+            served = {str(model["id"]): model.get("max_model_len") for model in reply.json()["data"]}
+        except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError) as error:
             await http.aclose()
             raise LanguageModelDied(
                 f"There is no vLLM at {self.address} ({type(error).__name__})."
@@ -51,6 +54,8 @@ class RemoteVllm:
                 f"The vLLM at {self.address} serves {', '.join(served) or 'nothing'}, not {self.model}: "
                 "another checkpoint would answer. `python -m m3_backbone.vllm_checkpoint` says how it starts."
             )
+        most = served[self.model]
+        self.context_tokens = most if isinstance(most, int) else None
         self._http, self._dead = http, False
 
     async def close(self) -> None:
@@ -99,7 +104,7 @@ class RemoteVllm:
                 logprobs["top_logprobs"],
                 strict=True,
             ):
-                picked.append(Picked(int(token), min(0.0, logprob), margin(list(top.values()))))
+                picked.append(Picked(int(token), min(logprob, 0.0), margin(list(top.values()))))
         return picked
 
     def _fault(self, status: int) -> EngineError:

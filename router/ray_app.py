@@ -13,15 +13,13 @@ from typing import Any
 from starlette.types import ASGIApp
 
 from router.cli.loading import load_engine, load_router
-from router.errors import Unavailable
+from router.errors import M3Error, Unavailable
 from router.ray_cluster import require_ray
-from router.ray_front import Marked
+from router.ray_front import FULL, NAME, Marked
 from router.service import logs
 from router.service.app import create_app
 from router.service.patience import Patience
-from router.settings import Settings
-
-NAME = "m3-router"
+from router.settings import Settings, SettingsError
 
 HEALTH_CHECK_S = 2.0
 """Between two looks at a replica: one that died is replaced after so long."""
@@ -35,6 +33,7 @@ class Replica:
 
     def __init__(self, settings: Settings) -> None:
         logs.set_up(settings.log_level, settings.log_format)
+        _check_name()
         engine = load_engine(settings)
         self._patience = Patience(engine, settings.give_up_s)
         self._app = create_app(settings, engine, load_router(settings, engine))
@@ -50,8 +49,33 @@ class Replica:
             raise Unavailable("The engine was not ready for too long.")
 
 
+def _check_name() -> None:
+    from ray import serve
+
+    name = serve.get_replica_context().app_name
+    if not name.startswith(NAME):
+        raise M3Error(
+            f"The application has name '{name}', by which router.ray_front does not know it. Give it one "
+            f"that begins with {NAME}.",
+            code="invalid_name",
+        )
+
+
+def require_deployable(settings: Settings) -> None:
+    """Raises `SettingsError` for what no replica can serve."""
+    if settings.engine == "vllm":
+        raise SettingsError(
+            "Ray gives a replica one device, and vLLM takes its own. Serve one of both, or name a vLLM that "
+            "runs elsewhere (--engine vllm+http://HOST:PORT)."
+        )
+
+
 def deployment(settings: Settings) -> Any:
-    """Serve's deployment for ``settings``: a request that a replica would refuse does not wait for one."""
+    """Serve's deployment for ``settings``: a request that a replica would refuse does not wait for one.
+
+    Raises as `require_deployable`.
+    """
+    require_deployable(settings)
     require_ray()
     from ray import serve
 
@@ -59,6 +83,7 @@ def deployment(settings: Settings) -> Any:
         name=NAME,
         max_ongoing_requests=settings.max_in_flight + _PROBES,
         max_queued_requests=settings.max_in_flight,
+        backpressure_config={"status_code": FULL, "retry_after_s": 1},
         health_check_period_s=HEALTH_CHECK_S,
         health_check_timeout_s=settings.stall_s,
         graceful_shutdown_timeout_s=settings.drain_timeout_s + 5,

@@ -37,6 +37,11 @@ def require_ray() -> Any:
     return ray
 
 
+def named() -> str | None:
+    """The address of the cluster that is there already, if one is to be used."""
+    return os.environ.get("RAY_ADDRESS") or None
+
+
 @contextmanager
 def cluster(environment: Mapping[str, str] | None = None, cpus: int | None = None) -> Iterator[Any]:
     """``ray``, connected; what was started here has ended afterwards.
@@ -45,7 +50,7 @@ def cluster(environment: Mapping[str, str] | None = None, cpus: int | None = Non
     here may use; None: all that there are. Raises `M3Error` when there is no cluster at ``RAY_ADDRESS``.
     """
     ray = require_ray()
-    address = os.environ.get("RAY_ADDRESS")
+    address = named()
     if address:
         _check_reachable(address)
     wanted = {**_SILENT, **(environment or {})}
@@ -61,7 +66,10 @@ def cluster(environment: Mapping[str, str] | None = None, cpus: int | None = Non
         )
     except Exception as error:  # Ray raises just that where a machine is too busy for it to start in time
         where = f"to the Ray cluster at RAY_ADDRESS={address}" if address else "a Ray cluster of this machine"
-        raise M3Error(f"Cannot connect {where}: {error}", code="no_cluster") from error
+        token = (
+            "" if not address else ". Where it asks for a token: RAY_AUTH_MODE=token, and the same token here"
+        )
+        raise M3Error(f"Cannot connect {where}: {error}{token}.", code="no_cluster") from error
     finally:
         for name, value in before.items():
             os.environ.pop(name)

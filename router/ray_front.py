@@ -4,7 +4,8 @@ Serve gives a request to one replica. When that dies, Serve's answer is a bare 5
 `Front` keeps what was asked and asks another replica, as long as the client has seen nothing of an answer;
 else, and after `ATTEMPTS`, the client gets an error that it may retry. Nothing but work is done twice. There
 is an end to it for the sake of the others: a request that kills whoever has it must not kill all of them. Nor
-is Serve asked again where as many wait as may: there would only be more of them.
+is Serve asked again where as many wait as may: there would only be more of them. What is asked of other
+applications of the cluster goes through as it is.
 
 Every proxy process calls `middlewares`, where its environment names it: `PROXY_CALLBACK`.
 """
@@ -34,14 +35,23 @@ PROXY_CALLBACK = {"RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "router.ray_front
 REPLICA, ATTEMPT = "x-m3-replica", "x-m3-attempt"
 """Headers of responses: which replica gave it (what has none is the proxy's own), and at which attempt."""
 
+NAME = "m3-router"
+"""What the names of this service's applications begin with: by them `Front` knows what is asked of it."""
+
+FULL = 429
+"""What the proxy answers, as `router.ray_app` has it, where `max_queued_requests` wait.
+
+Nothing else that is the proxy's own has this status. The exception (`ray.serve.exceptions.BackPressureError`)
+does not come as far as here.
+"""
+
 ATTEMPTS = 4
 GRACE_S = 5.0
 """After all that a replica may take for a request."""
 
 _OF_SERVE = "/-/"
 
-_BACK_PRESSURE = b"backpressure"
-"""In what Serve says where `max_queued_requests` wait (`ray.serve.exceptions.BackPressureError`)."""
+_ROUTES = "/-/routes"
 
 
 def middlewares() -> list[Middleware]:
@@ -54,11 +64,12 @@ class Front:
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
+        self._routes = Routes(app)
         self._most_bytes = settings.max_body_bytes
         self._limit_s = settings.body_timeout_s + settings.request_timeout_s + GRACE_S
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith(_OF_SERVE):
+        if scope["type"] != "http" or not await self._routes.are_ours(scope):
             await self._app(scope, receive, send)
             return
         request_id = request_id_of(Headers(scope=scope))
@@ -98,6 +109,43 @@ class Front:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.warning("Serve's proxy failed: %s", type(error).__name__)
         return await answer.finish() or asked.gone
+
+
+class Routes:
+    """Which application Serve's proxy has at which path, as it says itself.
+
+    It is asked for each request, and answers out of its memory: what is for an application that came just now
+    would be taken for this service's, and done `ATTEMPTS` times.
+    """
+
+    def __init__(self, proxy: ASGIApp) -> None:
+        self._proxy = proxy
+        self._names: dict[str, str] = {}
+
+    async def are_ours(self, scope: Scope) -> bool:
+        """Whether a request is for this service, or for nobody that the proxy knows."""
+        path: str = scope["path"]
+        if path.startswith(_OF_SERVE):
+            return False
+        self._names = await self._ask(scope)
+        found = [route for route in self._names if f"{path}/".startswith(f"{route.rstrip('/')}/")]
+        return not found or self._names[max(found, key=len)].startswith(NAME)
+
+    async def _ask(self, scope: Scope) -> dict[str, str]:
+        """Route -> name of the application; what was known before, while the proxy does not know."""
+        status, body = 0, bytearray()
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": b""}
+
+        async def send(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            body.extend(message.get("body", b""))
+
+        path = {"path": _ROUTES, "raw_path": _ROUTES.encode(), "query_string": b""}
+        await self._proxy({**scope, **path, "method": "GET", "headers": []}, receive, send)
+        return dict(json.loads(body)) if status == 200 else self._names
 
 
 class Asked:
@@ -171,6 +219,7 @@ class Answer:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(raw=list(message["headers"]))
             if REPLICA not in headers:  # the proxy's own words, of a replica that it does not have
+                self.refused = message["status"] == FULL
                 return
             del headers["x-request-id"]  # the proxy adds one of its own
             headers["x-request-id"] = self._request_id
@@ -180,8 +229,6 @@ class Answer:
         elif self._kept or self.shown:
             self._kept.append(message)
             self._complete = not message.get("more_body", False)
-        else:
-            self.refused = self.refused or _BACK_PRESSURE in message.get("body", b"")
         if self._streams:
             await self._show()
 

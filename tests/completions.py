@@ -1,6 +1,6 @@
 """A stand-in for ``vllm serve``: its models and its completions, as far as `m3_backbone.vllm_remote` asks.
 
-Answers with a client of `tests.language_models`; `tests/test_vllm.py` asks the real one.
+Answers with a client of `tests.language_models`; `tests/test_vllm_service.py` asks the real one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 import uvicorn
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
 from m3_backbone.language_model import Prefix
@@ -26,7 +26,7 @@ from tests.language_models import TorchClient
 class Completions:
     """status: what it answers instead, where that is not 200. cuts: ends streams after their first token.
 
-    says: the first event of every stream, instead of a token.
+    says: the first event of every stream, instead of a token. most: positions that it says it has.
     """
 
     def __init__(self, client: TorchClient, model: str) -> None:
@@ -35,16 +35,20 @@ class Completions:
         self.status = 200
         self.cuts = False
         self.says = ""
+        self.most: int | None = None
         self.bodies: list[dict[str, Any]] = []
+        self.ports: list[int] = []  # that completions were asked from
         self.app = FastAPI()
         self.app.get("/v1/models")(self.models)
         self.app.post("/v1/completions")(self.completions)
 
     async def models(self) -> dict[str, Any]:
-        return {"object": "list", "data": [{"id": self.model, "object": "model"}]}
+        return {"object": "list", "data": [{"id": self.model, "max_model_len": self.most}]}
 
-    async def completions(self, body: dict[str, Any]) -> Response:
+    async def completions(self, body: dict[str, Any], request: Request) -> Response:
         self.bodies.append(body)
+        assert request.client is not None
+        self.ports.append(request.client.port)
         if self.status != 200:
             return Response(status_code=self.status)
         return StreamingResponse(self._events(body), media_type="text/event-stream")

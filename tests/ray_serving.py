@@ -111,14 +111,16 @@ def free_port() -> int:
         return port
 
 
+SERVE = [sys.executable, "-m", "router.cli.main", "serve", "--ray"]
+
+
 @contextmanager
-def serving(token_s: float, replicas: int = 2) -> Iterator[Server]:
+def serving(token_s: float, replicas: int = 2, **environment: str) -> Iterator[Server]:
     port = free_port()
-    command = [sys.executable, "-m", "router.cli.main", "serve", "--ray", "--replicas", str(replicas)]
-    command += ["--engine", "fake", "--port", str(port)]
-    limits = {"M3_FAKE_TOKEN_S": str(token_s), "M3_MAX_BODY_BYTES": str(MOST_BYTES)}
+    command = [*SERVE, "--replicas", str(replicas), "--engine", "fake", "--port", str(port)]
+    limits = {"M3_FAKE_TOKEN_S": str(token_s), "M3_MAX_BODY_BYTES": str(MOST_BYTES), **environment}
     with running(command, port, **limits) as server:
-        while f"Serving {replicas} replicas" not in "".join(server.log):  # the first of them was ready before
+        while f"Serving {replicas} replica" not in "".join(server.log):  # the first of them was ready before
             time.sleep(0.2)
         yield server
 

@@ -218,7 +218,7 @@ def test_a_config_that_is_no_json_or_no_folder_at_all_is_named(tmp_path: Path) -
     (folder / "config.json").write_text("{")
     with pytest.raises(CheckpointError, match=r"config\.json cannot be read as JSON"):
         load_checkpoint(folder)
-    with pytest.raises(CheckpointError, match="neither a folder nor a hub name"):
+    with pytest.raises(CheckpointError, match="There is no folder"):
         load_checkpoint(tmp_path / "nowhere")
 
 

@@ -24,7 +24,7 @@ class Counting:
     def __init__(self) -> None:
         self.life: list[str] = []
         self.holds = self.dead = self.broken = False
-        self.left = 0
+        self.begun = self.left = 0
 
     async def open(self) -> None:
         self.life.append("open")
@@ -36,6 +36,7 @@ class Counting:
         self.life.append("close")
 
     async def stream(self, prefix: Prefix) -> AsyncGenerator[Picked, None]:
+        self.begun += 1
         try:
             for token in range(prefix.max_new_tokens):
                 while self.holds:
@@ -137,6 +138,41 @@ def test_a_list_is_answered_in_order_and_a_fault_stays_with_its_own() -> None:
     assert [picked.token for picked in first] == [0, 1]
     assert isinstance(second, ValueError)
     assert third == [Picked(0, -1.0, 0.5)]
+
+
+def test_a_list_that_is_not_answered_when_it_closes_ends_too() -> None:
+    client = Counting()
+    client.holds = True
+    host = Host(client)
+    host.open()
+    results: list[list[Picked] | Exception] = []
+    asking = threading.Thread(target=lambda: results.extend(host.answer_all([ask(1), ask(1)])), daemon=True)
+    asking.start()
+    while client.begun < 2:
+        time.sleep(0.001)
+    host.close()
+    asking.join(60)
+    assert [type(result) for result in results] == [LanguageModelDied] * 2
+    assert client.left == 2
+
+
+def test_the_thread_of_one_that_cannot_close_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Counting()
+    host = Host(client)
+    host.open()
+    thread = host._thread
+    assert thread is not None
+
+    async def fails() -> None:
+        raise RuntimeError("it does not close")
+
+    monkeypatch.setattr(client, "close", fails)
+    with pytest.raises(RuntimeError, match="does not close"):
+        host.close()
+    assert not thread.is_alive()
+    monkeypatch.undo()
+    host.open()
+    host.close()
 
 
 def test_the_margin_is_that_of_the_two_most_probable() -> None:

@@ -26,9 +26,20 @@ def test_a_snapshot_of_the_hub_has_the_name_of_its_repository(tmp_path: Path) ->
 
 def test_a_folder_is_taken_as_it_is_and_anything_else_must_be_a_hub_name(tmp_path: Path) -> None:
     assert local_folder(tmp_path) == tmp_path.resolve()
-    for path in (tmp_path / "nowhere", "a/b/c", "tiny"):
+    for path in (Path("nowhere"), "a/b/c", "tiny"):
         with pytest.raises(CheckpointError, match="neither a folder nor a hub name"):
             local_folder(path)
+
+
+@pytest.mark.parametrize("path", ["./nope", "../nope", "/nope", "~/nope", "~nobody/nope", Path("/nope")])
+def test_what_begins_as_a_path_does_is_never_asked_of_the_hub(
+    monkeypatch: pytest.MonkeyPatch, path: str | Path
+) -> None:
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: pytest.fail("asked the hub"))
+    with pytest.raises(CheckpointError) as caught:
+        local_folder(path)
+    assert str(caught.value).startswith(f"There is no folder {path}.")
+    assert ("Write it out" in str(caught.value)) == str(path).startswith("~")
 
 
 def test_a_checkpoint_that_the_hub_does_not_give_is_an_error_with_the_remedy(

@@ -89,6 +89,9 @@ def test_a_png_of_endless_chunks_is_refused() -> None:
 def test_a_gif_of_endless_blocks_is_refused() -> None:
     header = b"GIF89a" + struct.pack("<HHBBB", 4, 4, 0, 0, 0)
     assert refusal(header + b"!\xfe\0" * 100_001).code == "image_corrupt"
+    whole = encoded(pixels(), "GIF", comment=b"c")
+    at = whole.index(b"!\xfe\x01c\0")
+    assert refusal(whole[: at + 2] + b"\x01c" * 100_001 + whole[at + 4 :]).code == "image_corrupt"
 
 
 def test_a_gif_with_comments_before_its_frame_is_decoded() -> None:

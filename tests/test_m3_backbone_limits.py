@@ -37,3 +37,10 @@ def test_limits_that_no_request_could_keep_to_are_refused() -> None:
         limits(prompt_tokens=0)
     with pytest.raises(ValueError, match="kv_budget_bytes is 9; one token takes 10"):
         limits(kv_budget_bytes=9)
+
+
+def test_a_model_on_fewer_positions_takes_no_more_than_they_hold() -> None:
+    fewer = limits(prompt_tokens=80).within(60)
+    assert (fewer.context_tokens, fewer.prompt_tokens) == (60, 60)
+    assert limits(prompt_tokens=80).within(90).prompt_tokens == 80
+    assert limits().within(200) == limits()

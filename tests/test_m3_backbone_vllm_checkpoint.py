@@ -101,5 +101,5 @@ def test_a_checkpoint_that_is_not_there_is_refused_in_one_line(
 ) -> None:
     assert main([str(tmp_path / "nowhere")]) == 2
     said = capsys.readouterr().err
-    assert "nowhere is neither a folder nor a hub name" in said
+    assert f"There is no folder {tmp_path}/nowhere." in said
     assert said.count("\n") == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from m3_backbone.vllm_client import VllmOptionError, computed_in, parse_options
+from m3_backbone.vllm_client import VllmOptionError, address_of, computed_in, parse_options
 
 
 def test_values_are_json_where_they_can_be_and_text_otherwise() -> None:
@@ -43,3 +43,15 @@ def test_what_is_not_the_operators_is_refused(name: str) -> None:
 )
 def test_what_changes_the_numbers_of_answers_is_said_beside_their_dtype(words: list[str], said: str) -> None:
     assert computed_in("bfloat16", parse_options(words)) == said
+
+
+@pytest.mark.parametrize("place", ["127.0.0.1:8000", "a.example:65535", "[::1]:8000", "a.example"])
+def test_an_address_is_a_host_and_perhaps_a_port(place: str) -> None:
+    assert address_of(f"vllm+http://{place}/") == f"http://{place}"
+
+
+@pytest.mark.parametrize(
+    "place", ["", ":8000", "a:b", "a:0", "a:-1", "a:65536", "a:1:2", "[::1", "[a]:1", "a:1/v1", "me:key@a:1"]
+)
+def test_what_is_no_address_is_none(place: str) -> None:
+    assert address_of(f"vllm+http://{place}") is None

@@ -9,11 +9,20 @@ from typing import Any
 
 import pytest
 
+import m3_backbone.vllm
 from m3_backbone import load_backbone
 from m3_backbone.host import Host
 from m3_backbone.language_model import LanguageModelDied
 from m3_backbone.model import M3Model
-from m3_backbone.types import CheckpointError, EngineError, EngineUnavailable, GenerationRequest, QueueFull
+from m3_backbone.types import (
+    CheckpointError,
+    EngineError,
+    EngineUnavailable,
+    GenerationRequest,
+    PromptTooLong,
+    QueueFull,
+)
+from m3_backbone.vllm import vllm_host
 from m3_backbone.vllm_backbone import VllmBackbone
 from m3_backbone.vllm_checkpoint import folder_name
 from m3_backbone.vllm_engine import VllmEngine
@@ -76,6 +85,53 @@ def test_one_that_is_not_there_is_named(backbone: M3Model) -> None:
     host = Host(RemoteVllm("http://127.0.0.1:9", folder_name(backbone)))
     with pytest.raises(LanguageModelDied, match=r"no vLLM at http://127\.0\.0\.1:9 \(ConnectError\)"):
         host.open()
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_one_that_takes_no_embeddings_is_told_of_at_the_start(
+    backbone: M3Model, server: Completions, address: str, status: int
+) -> None:
+    server.status = status
+    with pytest.raises(EngineUnavailable, match=rf"at {address} .*status {status}.*--enable-prompt-embeds"):
+        vllm_host(load_backbone(backbone.checkpoint.folder), f"vllm+{address}")
+
+
+def test_one_that_gives_no_token_is_told_of_at_the_start(
+    backbone: M3Model, server: Completions, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(m3_backbone.vllm, "_READY_S", 0.1)
+    server.client.hangs = True
+    with pytest.raises(EngineUnavailable, match=rf"at {address} gave no token within 0\.1 s"):
+        vllm_host(load_backbone(backbone.checkpoint.folder), f"vllm+{address}")
+    server.client.hangs = False
+
+
+def test_a_request_that_it_has_no_room_for_is_too_long(
+    backbone: M3Model, server: Completions, address: str
+) -> None:
+    server.most = 100
+    own = load_backbone(backbone.checkpoint.folder)
+    engine = VllmEngine(own, vllm_host(own, f"vllm+{address}"))
+
+    async def talk(engine: Any) -> None:
+        image = await engine.encode(picture())
+        with pytest.raises(PromptTooLong, match="the context holds 100"):
+            await answer(engine, asks(image, engine.ladder.smallest, max_new_tokens=100))
+        assert await answer(engine, asks(image, engine.ladder.smallest))
+        assert engine.capacity.context_tokens == 100
+
+    during(engine, talk)
+
+
+@pytest.mark.parametrize("status", [200, 503])
+def test_one_that_answers_or_has_no_place_yet_is_taken(
+    backbone: M3Model, server: Completions, address: str, status: int
+) -> None:
+    server.status = status
+    host = vllm_host(load_backbone(backbone.checkpoint.folder), f"vllm+{address}")
+    assert len(server.bodies) == 1
+    assert not host.dead
+    host.close()
 
 
 @pytest.mark.parametrize(("status", "kind"), [(400, EngineError), (500, EngineError), (503, QueueFull)])
@@ -147,6 +203,35 @@ def test_one_that_fails_is_opened_again(
         assert engine.health().restarts == 1
 
     during(VllmEngine(backbone, Host(RemoteVllm(address, server.model)), restart_s=0.01), talk)
+
+
+def test_one_that_serves_another_model_for_a_while_is_opened_again(
+    backbone: M3Model, server: Completions, address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def talk(engine: Any) -> None:
+        image = await engine.encode(picture())
+        model, server.model = server.model, "llama-other"
+        server.status = 502
+        with pytest.raises(EngineUnavailable):
+            await answer(engine, asks(image, engine.ladder.smallest))
+        await until(lambda: "serves llama-other, not" in caplog.text)
+        server.model, server.status = model, 200
+        await until(lambda: engine.health().ready)
+        assert await answer(engine, asks(image, engine.ladder.smallest))
+
+    during(VllmEngine(backbone, Host(RemoteVllm(address, server.model)), restart_s=0.01), talk)
+
+
+def test_no_connection_is_taken_again(backbone: M3Model, server: Completions, address: str) -> None:
+    """vLLM closes idle ones, and who asks just then would take it for dead."""
+
+    async def talk(engine: Any) -> None:
+        image = await engine.encode(picture())
+        for _ in range(3):
+            assert await answer(engine, asks(image, engine.ladder.smallest))
+        assert len(set(server.ports)) == 3
+
+    during(VllmEngine(backbone, Host(RemoteVllm(address, server.model))), talk)
 
 
 def test_who_leaves_ends_the_request_there(backbone: M3Model, server: Completions, address: str) -> None:

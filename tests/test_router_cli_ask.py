@@ -89,6 +89,17 @@ def test_one_image_of_several_that_cannot_be_read_is_named(run: Run, image: Path
     assert "nowhere.png" in done.err
 
 
+def test_one_image_of_several_that_is_none_is_named_before_a_model_is_loaded(
+    run: Run, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = image.with_name("README.md")
+    text.write_text("no picture")
+    monkeypatch.setattr("router.cli.loading.load_engine", lambda settings: pytest.fail("loads a model"))
+    done = run("ask", image, "What?", "--image", text)
+    assert is_one_line(done), done
+    assert f"IMAGE has value '{text}'. Not an image in one of the accepted formats" in done.err
+
+
 def test_without_a_router_ask_says_why_the_full_scale_answered(run: Run, image: Path) -> None:
     done = run("ask", image, "What colour?", "--engine", "fake")
     assert "fallback to the largest scale allowed: no router is loaded" in done.out
@@ -102,6 +113,8 @@ def test_route_prints_the_decision_and_the_probabilities(run: Run, image: Path) 
     assert first.startswith("scale 9  (utility: ")
     assert [line.split()[0] for line in rest] == ["1", "9", "36", "144", "576"]
     assert [("<- chosen" in line) for line in rest] == [False, True, False, False, False]
+    assert rest[0].startswith("     1 token is enough with P = ")
+    assert rest[1].startswith("     9 tokens are enough with P = ")
 
 
 @pytest.mark.usefixtures("routed")
@@ -124,7 +137,7 @@ def test_route_as_json_is_the_services_answer(run: Run, image: Path) -> None:
         (["{image}", "What?", "--scale", "37"], "Valid scales: 1, 9, 36, 144, 576."),
         (["{image}", "What?", "--min-scale", "144", "--max-visual-tokens", "9"], "exclude each other"),
         (["{image}", "What?", "--token-budget", "nan"], "token_budget has value nan."),
-        (["{text}", "What?"], "image"),
+        (["{text}", "What?"], "text.png'. Not an image"),
         (["{image}", "What?", "--engine", "none"], "M3_ENGINE has value 'none'."),
         (["{image}", "What?", "--bundle", "nowhere"], "nowhere"),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
@@ -41,6 +41,7 @@ def test_the_fake_engine_is_well_without_a_bundle(run: Run) -> None:
     done = run("doctor", "--engine", "fake")
     assert done.code == 0, done.out
     assert done.out.splitlines()[-1] == "All is well."
+    assert f"ok     m3-router     {version('m3-router')}" in done.out
     for word in ("torch", "onnxruntime", "backbone", "bundle", "answer"):
         assert word in done.out
 

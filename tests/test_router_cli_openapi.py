@@ -50,6 +50,18 @@ def test_the_command_prints_it_whatever_the_environment(
     assert run("openapi").out == document()
 
 
+def test_headers_that_clients_send_and_read_are_told() -> None:
+    for _, _, operation in operations():
+        for status, response in operation["responses"].items():
+            assert "x-request-id" in response["headers"]
+            assert ("Retry-After" in response["headers"]) == (status in ("429", "503"))
+    operation = api()["paths"]["/v1/chat/completions"]["post"]
+    assert [(each["in"], each["name"]) for each in operation["parameters"]] == [("header", "x-m3-scale")]
+    with talking(app_of(router=ScriptedRouter())) as http:
+        given = {name for name in chat(http).headers if name.startswith("x-m3-")}
+    assert given == {name for name in operation["responses"]["200"]["headers"] if name.startswith("x-m3-")}
+
+
 def test_every_endpoint_says_what_it_does_gives_and_may_refuse() -> None:
     for _, path, operation in operations():
         assert operation["summary"]

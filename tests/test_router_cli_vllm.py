@@ -12,8 +12,10 @@ from m3_backbone import vllm
 from m3_backbone.types import EngineUnavailable
 from m3_backbone.vllm_client import VllmOptionError
 from m3_backbone.vllm_engine import VllmEngine
+from router import ray_app
 from router.cli.loading import load_engine
-from router.settings import Settings
+from router.settings import Settings, SettingsError
+from tests.backbones import write_checkpoint
 from tests.commandline import Run, is_one_line, runner
 
 
@@ -51,6 +53,19 @@ def test_settings_reach_vllm_and_the_engine(monkeypatch: pytest.MonkeyPatch, tmp
     }
 
 
+def test_a_bundle_of_another_backbone_is_refused_before_vllm_starts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    started: list[object] = []
+    monkeypatch.setattr(vllm, "vllm_host", lambda *asked, **options: started.append(asked))
+    monkeypatch.setattr(vllm, "require_vllm", lambda engine, options: None)
+    checkpoint = write_checkpoint(tmp_path / "m3")
+    done = runner(monkeypatch, capsys)("serve", "--port", 0, "--engine", "vllm", "--backbone", checkpoint)
+    assert is_one_line(done), done
+    assert "`--bundle none` serves this backbone at its full scale." in done.err
+    assert not started
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -62,13 +77,18 @@ def test_settings_reach_vllm_and_the_engine(monkeypatch: pytest.MonkeyPatch, tmp
         (("--engine", "vllm", "--compile"), "M3_COMPILE (--compile) is for the torch engine."),
         (("--engine", "vllm+http://a:1", "--vllm", "a=1"), "M3_VLLM (--vllm): A remote vLLM has the options"),
         (("--vllm", "a=1"), "M3_VLLM (--vllm) has value 'a=1', and M3_ENGINE 'torch': take vllm."),
-        (("--ray", "--engine", "vllm"), "--ray gives a replica one device, and vLLM takes its own."),
+        (("--ray", "--engine", "vllm"), "Ray gives a replica one device, and vLLM takes its own."),
     ],
 )
 def test_what_cannot_be_asked_for_is_refused(run: Run, arguments: tuple[str, ...], message: str) -> None:
     done = run("serve", "--port", 0, *arguments)
     assert is_one_line(done), done
     assert message in done.err
+
+
+def test_a_file_for_serve_deploy_cannot_ask_for_vllm_in_replicas() -> None:
+    with pytest.raises(SettingsError, match=r"Ray gives a replica one device, and vLLM takes its own\."):
+        ray_app.build({"engine": "vllm"})
 
 
 @pytest.mark.parametrize(

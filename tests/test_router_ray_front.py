@@ -12,23 +12,31 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from router import ray_front
-from router.ray_front import ATTEMPT, ATTEMPTS, REPLICA, Front, Marked
+from router.ray_front import ATTEMPT, ATTEMPTS, FULL, REPLICA, Front, Marked
 from tests.serving import app_of, error_of, good, settings, talking
 
 Replica = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Scripted:
-    """The proxy: each attempt is given to the next of ``replicas``, all further ones to the last."""
+    """The proxy: each attempt is given to the next of ``replicas``, all further ones to the last.
 
-    def __init__(self, *replicas: Replica) -> None:
+    routes: what it says of its routes; None while it does not know.
+    """
+
+    def __init__(self, *replicas: Replica, routes: dict[str, str] | None = None) -> None:
         self.replicas = replicas
+        self.routes = routes
         self.bodies: list[bytes] = []
         self.ids: list[str] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/-/routes":
+            await send({"type": "http.response.start", "status": 503 if self.routes is None else 200})
+            await send({"type": "http.response.body", "body": json.dumps(self.routes).encode()})
+            return
         replica = self.replicas[min(len(self.ids), len(self.replicas) - 1)]
-        self.ids.append(dict(scope["headers"])[b"x-request-id"].decode())
+        self.ids.append(dict(scope["headers"]).get(b"x-request-id", b"").decode())
         body = bytearray()
 
         async def reads() -> Message:
@@ -86,9 +94,8 @@ async def has_none(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def is_full(scope: Scope, receive: Receive, send: Send) -> None:
     """Serve's own answer where as many requests wait as may."""
-    body = b"Request dropped due to backpressure (num_queued_requests=64, max_queued_requests=64)."
-    await send({"type": "http.response.start", "status": 503, "headers": [(b"content-type", b"text/plain")]})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.start", "status": FULL, "headers": [(b"retry-after", b"1")]})
+    await send({"type": "http.response.body", "body": b"Request dropped due to backpressure."})
 
 
 async def hangs(scope: Scope, receive: Receive, send: Send) -> None:
@@ -200,7 +207,7 @@ def test_events_are_not_kept_until_the_stream_ends() -> None:
         seen.append(message.get("body", b""))
 
     scope = {"type": "http", "path": "/v1/chat/completions", "headers": []}
-    asyncio.run(Front(replica, settings())(scope, _nothing, send))
+    asyncio.run(Front(Scripted(replica), settings())(scope, _nothing, send))
     assert between == [2, 3]
     assert seen == [b"", b"1", b"2", b"3"]
 
@@ -231,7 +238,7 @@ def test_a_client_that_left_is_neither_asked_for_again_nor_answered(attempts: in
         sent.append(message)
 
     scope = {"type": "http", "path": "/v1/answer", "headers": []}
-    asyncio.run(Front(replica, settings())(scope, receive, send))
+    asyncio.run(Front(Scripted(replica), settings())(scope, receive, send))
     assert (count, sent) == (attempts, [])
 
 
@@ -246,6 +253,37 @@ def test_replicas_that_hang_are_given_up(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_what_is_serves_own_goes_through() -> None:
     response = ask(Front(has_none, settings()), path="/-/healthz")
     assert (response.status_code, response.text[:10]) == (503, "Deployment")
+
+
+@pytest.mark.parametrize(
+    ("path", "ours"),
+    [
+        ("/v1/answer", True),
+        ("/otherwise", True),
+        ("/other", False),
+        ("/other/v1/answer", False),
+        ("/other/m3/v1/answer", True),
+    ],
+)
+def test_another_application_is_answered_as_if_there_were_no_front(path: str, ours: bool) -> None:
+    routes = {"/": "m3-router", "/other": "other", "/other/m3": "m3-router-large"}
+    proxy = Scripted(has_none, routes=routes)
+    response = ask(Front(proxy, settings()), path=path)
+    assert response.status_code == 503
+    assert (ATTEMPT in response.headers) == ours
+    assert (response.text[:10] == "Deployment") != ours
+    assert proxy.ids == ([proxy.ids[0]] * ATTEMPTS if ours else [""])
+
+
+def test_an_application_that_came_just_now_is_known_and_a_proxy_that_knows_no_routes_has_those_it_had() -> (
+    None
+):
+    proxy = Scripted(has_none)
+    front = Front(proxy, settings())
+    routes: dict[str, str] | None
+    for routes, ours in ((None, True), ({"/": "other"}, False), (None, False), ({"/": "m3-router"}, True)):
+        proxy.routes = routes
+        assert (ATTEMPT in ask(front).headers) == ours
 
 
 def test_the_service_behind_it_answers_and_refuses_as_it_does_alone() -> None:

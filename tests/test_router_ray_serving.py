@@ -91,6 +91,23 @@ def test_requests_of_a_replica_that_is_killed_are_answered_by_another(server: Se
     raise AssertionError("no request was in the hand of a replica that was killed")
 
 
+def test_who_finds_serves_queue_full_is_told_to_come_back() -> None:
+    expected, full = right(range(12)), 0
+    with serving(0.05, replicas=1, M3_MAX_IN_FLIGHT="2") as server, ThreadPoolExecutor(len(expected)) as pool:
+        for attempt in range(5):
+            assert kill_one(server.process.pid, REPLICAS, random.Random(attempt))
+            replies = pool.map(lambda i: server.ask("/v1/answer", question(i)), expected)
+            for reply, alone in zip(replies, expected.values(), strict=True):
+                if reply.status == 200:
+                    assert same(reply, alone)
+                elif REPLICA not in reply.headers:
+                    assert reply.retryable, reply
+                    full += json.loads(reply.text)["error"]["code"] == "queue_full"
+            if full:
+                return
+    raise AssertionError("Serve's queue was never full")
+
+
 def test_what_was_accepted_is_answered_before_the_end() -> None:
     (alone,) = right(range(7, 8)).values()
     with serving(1.0, replicas=1) as server, ThreadPoolExecutor(1) as pool:

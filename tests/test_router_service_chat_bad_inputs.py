@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
 from m3_backbone.fake import MARKERS, FakeEngine
+from router.service import chat as chat_module
 from tests.chatting import MODEL, asked, chat, image_part, user
 from tests.serving import ScriptedRouter, app_of, data_uri, error_of, picture, settings, talking
 
@@ -85,6 +87,8 @@ BAD: dict[str, tuple[dict[str, Any], str, str | None]] = {
     "budget 0": ({"m3": {"token_budget": 0}}, "invalid_token_budget", "token_budget"),
     "temperature 1e308": ({"temperature": 1e308}, "invalid_temperature", "temperature"),
     "temperature NaN": ({"temperature": NAN}, "invalid_temperature", "temperature"),
+    "temperature 10**400": ({"temperature": 10**400}, "invalid_temperature", "temperature"),
+    "top_p 10**400": ({"top_p": 10**400}, "invalid_top_p", "top_p"),
     "temperature true": ({"temperature": True}, "invalid_temperature", "temperature"),
     "top_p infinite": ({"top_p": INFINITE}, "invalid_top_p", "top_p"),
     "n = 10**6": ({"n": 10**6}, "unsupported_parameter", "n"),
@@ -139,6 +143,32 @@ def test_a_header_that_is_no_scale_is_a_400(header: str) -> None:
     assert response.status_code == 400
     assert error_of(response)["param"] == "x-m3-scale"
     assert "Valid scales: 1, 9, 36, 144, 576." in error_of(response)["message"]
+
+
+@pytest.mark.parametrize("second", ["9", "no scale"])
+def test_a_header_that_is_given_twice_is_read_twice(second: str) -> None:
+    headers = [("x-m3-scale", "36"), ("X-M3-Scale", second)]
+    with talking(app_of(router=ScriptedRouter())) as http:
+        response = http.post("/v1/chat/completions", json=asked(), headers=headers)
+        same = http.post("/v1/chat/completions", json=asked(), headers=[headers[0], headers[0]])
+    assert response.status_code == 400
+    assert error_of(response)["code"] == ("conflicting_scale" if second == "9" else "invalid_scale")
+    assert same.headers["x-m3-scale"] == "36"
+
+
+def test_many_messages_of_one_role_are_joined_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    joined = []
+
+    def counting(texts: Iterable[str]) -> str:
+        joined.append("\n".join(texts))
+        return joined[-1]
+
+    monkeypatch.setattr(chat_module, "_joined", counting)
+    words = 100
+    with talking(app_of()) as http:
+        response = chat(http, messages=[{"role": "user", "content": "word"}] * words)
+    assert response.status_code == 200
+    assert sum(map(len, joined)) <= 2 * words * len("word\n")
 
 
 def test_unknown_fields_are_ignored_and_another_content_type_is_not() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -140,6 +140,7 @@ def test_any_other_address_is_refused_and_nobody_is_asked(address: str) -> None:
         ["::1"],
         ["fe80::1%eth0"],
         ["fd00::1"],
+        ["fec0::1"],
         ["::ffff:93.184.216.34"],
         ["64:ff9b::7f00:1"],
         ["2002:7f00:1::"],
@@ -215,6 +216,27 @@ def test_a_chunked_answer_and_one_that_ends_with_the_connection_are_read() -> No
 
 def test_a_host_that_trickles_is_given_up() -> None:
     assert failure(reply(length=10_000), stays=True, timeout_s=0.3) == "image_fetch_failed"
+
+
+def test_tiny_chunks_leave_others_their_turns() -> None:
+    class Writer:
+        def write(self, data: bytes) -> None: ...
+
+        async def drain(self) -> None: ...
+
+    async def run() -> int:
+        chunks = b"1\r\nx\r\n" * 10_000
+        reader, turns = asyncio.StreamReader(), 0
+        reader.feed_data(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n")
+        taking = fetcher(max_bytes=10_000)
+        work = asyncio.create_task(taking._exchange(taking.image(URL), reader, cast(Any, Writer())))
+        while not work.done():
+            await asyncio.sleep(0)
+            turns += 1
+        assert len(await work) == 10_000
+        return turns
+
+    assert asyncio.run(run()) >= 4
 
 
 def test_a_host_that_is_not_there_or_has_no_name_is_an_error() -> None:

@@ -7,6 +7,8 @@ import io
 import json
 import logging
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -128,3 +130,13 @@ def test_at_debug_level_libraries_do_not_quote_a_pictures_metadata(monkeypatch: 
         status, _ = server.post("/v1/answer", json.dumps(good(image=data_uri(file.getvalue()))).encode())
     assert status == 200
     assert "xyzzy" not in "".join(server.log)
+
+
+def test_requests_to_a_vllm_elsewhere_are_no_lines() -> None:
+    program = (
+        "import logging; from router.service.logs import set_up; set_up('info', 'text'); "
+        "logging.getLogger('httpx').info('HTTP Request'); logging.getLogger('m3_router').info('ours')"
+    )
+    said = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stderr
+    assert "ours" in said
+    assert "HTTP Request" not in said

@@ -53,6 +53,14 @@ def test_an_engine_that_is_not_ready_is_a_503_without_its_inside() -> None:
     assert "m3_ready 0.0" in metrics
 
 
+def test_a_service_that_drains_is_not_ready_and_lives() -> None:
+    app = app_of()
+    with talking(app) as http:
+        app.state.stopping = True
+        assert error_of(http.get("/ready"))["code"] == "not_ready"
+        assert http.get("/health").status_code == 200
+
+
 def test_every_metric_has_our_prefix_and_two_apps_share_none() -> None:
     with talking(app_of()) as first, talking(app_of()) as second:
         for _ in range(3):

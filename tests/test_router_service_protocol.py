@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 import uvicorn
@@ -20,6 +20,7 @@ QUESTION = json.dumps(good()).encode()
 
 class Impatient(Protocol):
     head_timeout_s = 1.0
+    stuck_timeout_s = 2.0
 
 
 @contextmanager
@@ -50,6 +51,11 @@ def ask(connection: socket.socket) -> int:
     body = QUESTION
     head = b"POST /v1/answer HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
     connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    return status_of(connection)
+
+
+def status_of(connection: socket.socket) -> int:
+    """Reads one whole answer."""
     with connection.makefile("rb") as reader:
         status = int(reader.readline().split()[1])
         headers = dict(line.split(b": ", 1) for line in iter(reader.readline, b"\r\n"))
@@ -119,3 +125,45 @@ def test_a_connection_on_which_nothing_is_asked_is_closed_and_one_that_waits_for
             time.sleep(1.5)  # the head was in time; the body has a deadline of its own
             connection.sendall(b"}")
             assert everything(connection).startswith(b"HTTP/1.1 400")
+
+
+def test_the_rest_of_a_body_that_nobody_reads_is_waited_for_no_longer_than_headers_are() -> None:
+    head = b"POST /nothing HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with listening() as port, socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(head)
+        sent = 0
+        with suppress(ConnectionError):  # it was closed
+            while sent < 100:
+                connection.sendall(b"1\r\na\r\n")
+                sent += 1
+                time.sleep(0.2)
+        assert sent < 100
+    with listening() as port, socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(head + b"1\r\na\r\n")
+        assert status_of(connection) == 404
+        connection.sendall(b"0\r\n\r\n")  # in time: the connection is of use
+        assert ask(connection) == 200
+
+
+def test_a_client_that_reads_nothing_gives_its_place_back() -> None:
+    def in_flight(port: int) -> int:
+        with socket.create_connection(("127.0.0.1", port)) as other:
+            other.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            (line,) = [x for x in everything(other).splitlines() if x.startswith(b"m3_requests_in_flight ")]
+        return round(float(line.split()[1]))
+
+    def stays(port: int, wanted: int) -> bool:
+        seen = 0
+        for _ in range(300):
+            seen = seen + 1 if in_flight(port) == wanted else 0
+            if seen == 5:
+                return True
+            time.sleep(0.1)
+        return False
+
+    with listening() as port, socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        deaf.connect(("127.0.0.1", port))
+        deaf.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n" * 200)
+        assert stays(port, 2)  # its own, and the one that asks
+        assert stays(port, 1)

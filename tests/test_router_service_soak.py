@@ -49,7 +49,7 @@ def engine(settings):
     return FakeEngine(faults=faults, token_delay_s=0.002, image_cache_bytes=settings.image_cache_bytes)
 
 router.cli.serve.load_engine = engine
-router.cli.serve.load_router = lambda settings, engine: Thinking(climb={})
+router.cli.serve._router = lambda settings, engine: Thinking(climb={})
 main()
 """
 

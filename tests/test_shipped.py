@@ -19,9 +19,9 @@ from m3_backbone import embedded_path, load_backbone
 from m3_backbone.model import M3Model
 from m3_backbone.types import GenerationRequest
 from router import Router, embedded_bundle
-from router.cli.main import build
+from router.cli.app import build
 from router.service.bodies import AnswerBody
-from training.cli.main import VERBS
+from training.cli.app import VERBS
 from training.fit import shipped_outcomes
 from training.report.readme import blocks
 from training.report.readme_examples import INDICES, QUESTIONS

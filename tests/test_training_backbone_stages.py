@@ -183,6 +183,12 @@ def test_a_run_can_draw_pictures_that_no_run_before_has_seen(tmp_path: Path) -> 
     assert (last.pixels == both.pixels[2:]).all()
 
 
+def test_a_card_tells_of_a_towers_heads_only_where_they_were_trained() -> None:
+    rows = [{"stage": "tower", "accuracy": {"word": 0.9}}]
+    assert "- word: 0.90" in model_card(recipe(minutes_tower=1.0), 1_000_000, rows)
+    assert "word" not in model_card(recipe(minutes_tower=0.0), 1_000_000, rows).partition("## Recipe")[0]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_all_stages_from_nothing_end_in_a_checkpoint(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from training.cli.main import build
+from training.cli.app import build
 
 
 @pytest.mark.parametrize(

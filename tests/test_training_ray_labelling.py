@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from data.records import read_outcomes
+from m3_backbone.images import content_hash
 from m3_backbone.types import Generation, GenerationRequest, PromptTooLong
 from router.errors import M3Error
-from tests.labelling import SETTINGS, FakeBackbone, Picture, content, samples
+from tests.labelling import SETTINGS, FakeBackbone, FakeImage, Picture, content, samples
 from tests.ray_processes import kill_one, workers
 from training.label import LabelError, Stopped, Tally, label, label_by
 from training.ray_labelling import ClusterError, Engines, on_ray
@@ -55,6 +57,18 @@ class Refusing(FakeBackbone):
 
     def generate(self, requests: Sequence[GenerationRequest]) -> list[Generation]:
         raise PromptTooLong("700 tokens.")
+
+
+@dataclass
+class Poisoned(FakeBackbone):
+    """A process that one of the pictures, or each, kills."""
+
+    each: bool = False
+
+    def encode_image(self, image: Image.Image) -> FakeImage:
+        if self.each or content_hash(image) == content_hash(Picture(7)()):
+            os._exit(1)
+        return super().encode_image(image)
 
 
 def dying() -> FakeBackbone:
@@ -127,6 +141,30 @@ def test_engines_that_die_while_they_load_end_the_run(ray: Any, tmp_path: Path) 
     with pytest.raises(ClusterError, match="died one after another while they loaded"):
         labelled(ray, tmp_path, load=dying)
     assert not list((tmp_path / "shards").iterdir())
+
+
+def test_a_picture_that_kills_engines_ends_the_run_when_all_else_is_labelled(
+    ray: Any, tmp_path: Path
+) -> None:
+    label(FakeBackbone(), samples(40), tmp_path / "whole", SHARDS)
+    out, done = tmp_path / "ray", list[Tally]()
+    with pytest.raises(
+        ClusterError, match=r"at shard 2, the last at the questions of toy/6, toy/7\. Ray's logs"
+    ):
+        labelled(ray, out, load=Poisoned, on_progress=done.append)
+    assert done[-1].done == 74
+    assert sorted(folder.name for folder in (out / "shards").iterdir()) == [
+        f"{number:05d}" for number in range(14) if number != 2
+    ]
+    labelled(ray, out, on_progress=done.append)
+    assert done[-1].resumed == 74
+    assert content(out) == content(tmp_path / "whole")
+
+
+def test_shards_that_all_kill_engines_end_the_run(ray: Any, tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match="empty file in its place") as ended:
+        labelled(ray, tmp_path, load=partial(Poisoned, each=True))
+    assert str(ended.value).count("5 engines died one after another at shard") == 5
 
 
 def test_a_shard_that_comes_twice_is_written_once(ray: Any, tmp_path: Path) -> None:

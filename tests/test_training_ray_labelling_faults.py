@@ -18,7 +18,8 @@ from router.errors import M3Error
 from router.ray_cluster import Share
 from tests.labelling import LADDER, SETTINGS, FakeBackbone, samples
 from training.answering import Made, Plan
-from training.ray_labelling import DEATHS, ClusterError, Engines, Labeller, Loads
+from training.ray_labelling import DEATHS, ClusterError, DeadlyShard, Deaths, Engines, Labeller
+from training.shards import by_image
 
 KILLS = 50
 
@@ -116,9 +117,10 @@ class Loading:
 
 
 def counting(engines: int) -> Any:
-    """`Loads` as an actor."""
-    loads = Loads(engines)
-    return SimpleNamespace(begin=Remote(loads.begin), end=Remote(loads.end))
+    """`Deaths` as an actor."""
+    deaths = Deaths(engines)
+    names = ("begin_load", "end_load", "begin_shard", "end_batch", "end_shard")
+    return SimpleNamespace(**{name: Remote(getattr(deaths, name)) for name in names})
 
 
 def asked(load: Callable[[], FakeBackbone]) -> str:
@@ -130,12 +132,13 @@ def asked(load: Callable[[], FakeBackbone]) -> str:
     return Engines(load, Share(1, 1, 0)).ask(name)
 
 
-def labelled(load: Callable[[], FakeBackbone], loads: Any) -> Any:
-    """What the process of an engine that ``load`` makes says of a shard."""
-    groups = [tuple(samples(1))]
+def labelled(load: Callable[[], FakeBackbone], deaths: Any, number: int = 3) -> Any:
+    """What the process of an engine that ``load`` makes says of a shard of seven images, two to a batch."""
     plan = Plan((), LADDER, {"dataset": "toy"}, replace(SETTINGS, process=False))
-    row = pa.table({"number": [3], "shard": pa.array([pickle.dumps(groups)], pa.large_binary())})
-    said = Labeller(load, "fake-1", plan, loads)(row)
+    row = pa.table(
+        {"number": [number], "shard": pa.array([pickle.dumps(by_image(samples(7)))], pa.large_binary())}
+    )
+    said = Labeller(load, "fake-1", plan, deaths)(row)
     return pickle.loads(said["steps"][0].as_py())
 
 
@@ -149,24 +152,62 @@ def test_a_model_that_dies_while_it_loads_is_asked_again_and_at_last_given_up() 
 
 
 def test_engines_that_die_while_they_load_end_the_run() -> None:
-    loads, hopeless = counting(2), Loading(1000)
+    deaths, hopeless = counting(2), Loading(1000)
     for _ in range(2 + DEATHS):
         with pytest.raises(Killed):
-            labelled(hopeless, loads)
-    said = labelled(hopeless, loads)
+            labelled(hopeless, deaths)
+    said = labelled(hopeless, deaths)
     assert isinstance(said, ClusterError)
     assert "died one after another while they loaded" in str(said)
     assert hopeless.begun == 2 + DEATHS
 
 
 def test_engines_that_die_at_work_are_started_again_however_often() -> None:
-    loads = counting(2)
-    for _ in range(KILLS):
+    deaths = counting(2)
+    for number in range(KILLS):
+        for _ in range(DEATHS - 1):
+            with pytest.raises(Killed):
+                labelled(Mortal, deaths, number)
+    for number in range(KILLS):
+        made = labelled(FakeBackbone, deaths, number)[-1]
+        assert isinstance(made, Made)
+        assert made.number == number
+
+
+@dataclass
+class Poisoned(FakeBackbone):
+    """Dies at the questions of its batch ``at``."""
+
+    at: int = 0
+
+    def generate(self, requests: Any) -> Any:
+        self.at -= 1
+        if self.at < 0:
+            raise Killed
+        return super().generate(requests)
+
+
+@pytest.mark.parametrize(("at", "images"), [(0, "toy/0, toy/1"), (2, "toy/4, toy/5"), (3, "toy/6")])
+def test_a_shard_at_which_engines_die_is_given_up_and_said_to_be_at_which_images(
+    at: int, images: str
+) -> None:
+    deaths = counting(2)
+    for _ in range(DEATHS):
         with pytest.raises(Killed):
-            labelled(Mortal, loads)
-    made = labelled(FakeBackbone, loads)[-1]
-    assert isinstance(made, Made)
-    assert made.number == 3
+            labelled(partial(Poisoned, at=at), deaths)
+    said = labelled(FakeBackbone, deaths)
+    assert isinstance(said, DeadlyShard)
+    assert str(said) == f"5 engines died one after another at shard 3, the last at the questions of {images}."
+    assert isinstance(labelled(FakeBackbone, deaths, 4)[-1], Made)
+
+
+def test_a_shard_that_was_made_between_deaths_has_killed_nobody() -> None:
+    deaths = counting(2)
+    for _ in range(3):
+        for _ in range(DEATHS - 1):
+            with pytest.raises(Killed):
+                labelled(Mortal, deaths)
+        assert isinstance(labelled(FakeBackbone, deaths)[-1], Made)
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -20,7 +20,7 @@ from router.decisions import DecisionLog, WatchedRecord
 from router.policy import Constraints, decide
 from router.predictor import Predictions
 from tests.routing import SCALES, outcomes, small_fit
-from training.cli.main import build
+from training.cli.app import build
 from training.recalibrate import FEWEST, WatchedError, read_watched, recalibrate, then
 
 TABLE = outcomes(150, split="dev")

@@ -10,11 +10,14 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from m3_backbone import GenerationRequest, load_backbone
 from m3_backbone.host import Host
@@ -82,9 +85,13 @@ def test_the_service_answers_routes_and_leaves_no_process_after_ctrl_c(tmp_path:
     options = [word for name, value in OPTIONS.items() for word in ("--vllm", f"{name}={json.dumps(value)}")]
     log = tmp_path / "log"
     command = [sys.executable, "-m", "router.cli.main", "serve", "--engine", "vllm", "--port", "0", *options]
+    command += ["--vllm", "max_model_len=600"]
     with process(log, "env", f"M3_CACHE_DIR={tmp_path / 'cache'}", *command) as service:
         address = said(log, r"Serving .* on (http://\S+)", service)
         routed, forced = posted(address, good()), posted(address, good(scale=9))
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            posted(address, good(scale=576))
+        assert (refused.value.code, "context holds 600" in refused.value.read().decode()) == (400, True)
         os.killpg(service.pid, signal.SIGINT)  # as a terminal does: every process gets it
         assert service.wait(120) == 0
         end = time.monotonic() + PATIENCE_S
@@ -114,8 +121,10 @@ def test_a_vllm_that_runs_elsewhere_gives_the_same_ids(tmp_path: Path) -> None:
     with process(log, *command, *options, "--host", "127.0.0.1", "--port", port) as server:
         said(log, r"(Application startup complete)", server)
         split.decoder.drop_layers()
-        host = Host(RemoteVllm(f"http://127.0.0.1:{port}", folder_name(split)))
+        client = RemoteVllm(f"http://127.0.0.1:{port}", folder_name(split))
+        host = Host(client)
         host.open()
+        assert client.context_tokens == split.context_tokens
         answers = VllmBackbone(split, host).generate(list(requests(split)))
         host.close()
     for mine, theirs in zip(answers, whole.generate(asked), strict=True):

@@ -3,8 +3,9 @@
 Plan, manifest, shards and the lock on the folder are those of `training.label`: only where a shard is made
 differs, and a shard is the same wherever it is made. When an engine's process or machine dies, Ray starts
 another and the shard in its hand is made again; when they die while they load, one after another, the run
-ends. When this process dies, its run ends everywhere, and the same command continues it. A shard that Ray
-brings twice is written once.
+ends. A shard at which `DEATHS` of them died is left until the others are made; then the run ends. When this
+process dies, its run ends everywhere, and the same command continues it. A shard that Ray brings twice is
+written once.
 
 Not covered: pictures and checkpoints that are not at the same path on every machine.
 """
@@ -12,6 +13,7 @@ Not covered: pictures and checkpoints that are not at the same path on every mac
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -25,7 +27,7 @@ from router.ray_cluster import Share, require_ray
 from training.answering import Backbone, Batch, Identity, Made, Plan, make_shard
 from training.label import Makes
 from training.prefetch import open_all
-from training.shards import LabelError
+from training.shards import Group, LabelError
 
 if TYPE_CHECKING:
     from m3_backbone import M3Model
@@ -35,7 +37,10 @@ T = TypeVar("T")
 Steps = list[Batch | Made]
 
 DEATHS = 5
-"""Engines that may die one after another while they load: what does not fit into memory never will."""
+"""Engines that may die one after another while they load or at one shard, and shards at which they may.
+
+What does not fit into memory never will.
+"""
 
 _DIED = (
     f"{DEATHS} engines or more died one after another while they loaded. Has a machine of the cluster enough "
@@ -43,8 +48,18 @@ _DIED = (
 )
 
 
+_REMEDY = (
+    "Ray's logs say how they died. Give each engine more memory or, where a picture is at fault, put an "
+    "empty file in its place: pictures that cannot be opened are left out and listed."
+)
+
+
 class ClusterError(RuntimeError):
     """The cluster failed, or was taken away."""
+
+
+class DeadlyShard(ClusterError):
+    """`DEATHS` engines died at a shard, one after another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,21 +111,39 @@ class Engines:
         raise M3Error(_DIED, code="engine_dead")
 
 
-class Loads:
-    """Counts engines that began to load since one was loaded; in a process of Ray's that outlives theirs."""
+class Deaths:
+    """Counts what engines began and died of; in a process of Ray's that outlives theirs."""
 
     def __init__(self, engines: int) -> None:
-        self._most = engines + DEATHS  # as many may load at once
-        self._begun = 0
+        self._most_loads = engines + DEATHS  # as many may load at once
+        self._loads = 0
+        self._shards: Counter[int] = Counter()
+        self._batches: Counter[int] = Counter()
 
-    def begin(self) -> bool:
-        """Whether another one may load. If not, at least `DEATHS` of those before it died of it."""
-        self._begun += 1
-        return self._begun <= self._most
+    def begin_load(self) -> bool:
+        """Whether another engine may load. If not, at least `DEATHS` of those before it died of it."""
+        self._loads += 1
+        return self._loads <= self._most_loads
 
-    def end(self) -> None:
+    def end_load(self) -> None:
         """One is loaded."""
-        self._begun = 0
+        self._loads = 0
+
+    def begin_shard(self, number: int) -> int | None:
+        """None where a shard may be made; else the batch of it at which the last of `DEATHS` engines died."""
+        if self._shards[number] == DEATHS:
+            return self._batches[number]
+        self._shards[number] += 1
+        self._batches[number] = 0
+        return None
+
+    def end_batch(self, number: int) -> None:
+        """The next one of the shard is begun."""
+        self._batches[number] += 1
+
+    def end_shard(self, number: int) -> None:
+        """It is made."""
+        del self._shards[number]
 
 
 def on_ray(engines: Engines, identity: Identity) -> Makes:
@@ -150,12 +183,12 @@ def _make(
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # the run shows its own progress
     count = min(engines.share.count, len(missing))
-    loads = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Loads).remote(count)
+    deaths = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Deaths).remote(count)
     dumps = ray.cloudpickle.dumps
     rows = [{"number": number, "shard": dumps(work.shards[number])} for number in missing]
     made = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
         Labeller,
-        fn_constructor_args=(engines.load, identity.fingerprint, replace(work, shards=()), loads),
+        fn_constructor_args=(engines.load, identity.fingerprint, replace(work, shards=()), deaths),
         batch_size=1,
         batch_format="pyarrow",
         compute=ActorPoolStrategy(
@@ -178,28 +211,42 @@ def _failed(error: Exception) -> str:
 
 
 def _once(ray: Any, made: Any, left: set[int]) -> Generator[Batch | Made]:
-    """What ``made`` says of the shards ``left``, of each once."""
+    """What ``made`` says of the shards ``left``, of each once; at the end, which of them kill engines."""
+    deadly: dict[int, str] = {}
     for table in made.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
         for number, steps in zip(table["number"].to_pylist(), table["steps"].to_pylist(), strict=True):
             found: Steps | Exception = ray.cloudpickle.loads(steps)
-            if isinstance(found, Exception):
+            if isinstance(found, DeadlyShard):
+                deadly[number] = str(found)
+                if len(deadly) == DEATHS:  # it is not the shards
+                    raise ClusterError(f"{' '.join(deadly.values())} {_REMEDY}")
+            elif isinstance(found, Exception):
                 raise found
-            if number in left:
+            elif number in left:
                 left.remove(number)
                 yield from found
+    if deadly:
+        raise ClusterError(f"{' '.join(deadly.values())} {_REMEDY}")
+
+
+def _deadly(number: int, images: Sequence[Group]) -> DeadlyShard:
+    ids = ", ".join(group[0].image_id for group in images)
+    return DeadlyShard(
+        f"{DEATHS} engines died one after another at shard {number}, the last at the questions of {ids}."
+    )
 
 
 class Labeller:
     """An engine in a process of Ray's. Whatever it raises is the result, and is raised where the run is.
 
-    loads: the run's `Loads`, as an actor.
+    deaths: the run's `Deaths`, as an actor.
     """
 
-    def __init__(self, load: Callable[[], Backbone], fingerprint: str, work: Plan, loads: Any) -> None:
+    def __init__(self, load: Callable[[], Backbone], fingerprint: str, work: Plan, deaths: Any) -> None:
         self._load = load
         self._fingerprint = fingerprint
         self._work = work
-        self._loads = loads
+        self._deaths = deaths
         self._backbone: Backbone | None = None
 
     def __call__(self, rows: Any) -> Any:
@@ -220,21 +267,31 @@ class Labeller:
         )
 
     def _steps(self, number: int, work: Plan) -> Steps:
+        import ray
+
         backbone = self._backbone = self._backbone or self._loaded()
         (shard,) = work.shards
+        if (died_at := ray.get(self._deaths.begin_shard.remote(number))) is not None:
+            size = work.settings.batch_images
+            raise _deadly(number, shard[died_at * size : (died_at + 1) * size])
+        steps: Steps = []
         sources = [group[0].open_image for group in shard]
         ahead, process = 2 * work.settings.batch_images, work.settings.process
         with closing(open_all(sources, ahead=ahead, process=process)) as images:
-            steps = list(make_shard(backbone, work, 0, images))
+            for step in make_shard(backbone, work, 0, images):
+                steps.append(step)
+                if isinstance(step, Batch):
+                    ray.get(self._deaths.end_batch.remote(number))
+        ray.get(self._deaths.end_shard.remote(number))
         return [replace(step, number=number) if isinstance(step, Made) else step for step in steps]
 
     def _loaded(self) -> Backbone:
         import ray
 
-        if not ray.get(self._loads.begin.remote()):
+        if not ray.get(self._deaths.begin_load.remote()):
             raise ClusterError(_DIED)
         backbone = self._load()
-        ray.get(self._loads.end.remote())
+        ray.get(self._deaths.end_load.remote())
         if backbone.fingerprint != self._fingerprint:
             raise LabelError(
                 f"A machine of the cluster has another backbone: its fingerprint is {backbone.fingerprint}, "

@@ -25,7 +25,17 @@ from router.service.pipeline import Pipeline
 from router.settings import Settings, unknown_variables
 from router.targets import told_steps
 
-_SERVING = ("torch", "transformers", "onnxruntime", "numpy", "pillow", "fastapi", "uvicorn", "pydantic")
+_SERVING = (
+    "m3-router",
+    "torch",
+    "transformers",
+    "onnxruntime",
+    "numpy",
+    "pillow",
+    "fastapi",
+    "uvicorn",
+    "pydantic",
+)
 _TRAINING = ("lightgbm", "scikit-learn", "skl2onnx", "onnxmltools")
 EXIT_FAULT = 1
 
@@ -72,7 +82,7 @@ def findings(settings: Settings) -> Iterator[Check]:
         yield Check("environment", "note", sentence)
     engine = None
     try:
-        engine = load_engine(settings)
+        engine = load_engine(settings, routed=False)  # of the bundle it tells below
         scales = ", ".join(map(str, engine.ladder))
         yield Check("backbone", "ok", f"{engine.name}, scales {scales}, fingerprint {engine.fingerprint}")
     except M3Error as error:

@@ -26,8 +26,11 @@ _TORCH_PACKAGES = frozenset({"torch", "transformers", "sentencepiece", "safetens
 MADE_UP = "Fake engine: answers and costs are made up and mean nothing."
 
 
-def load_engine(settings: Settings) -> Engine:
-    """The engine that ``settings`` name, not started yet. Raises `M3Error` when it cannot be loaded."""
+def load_engine(settings: Settings, *, routed: bool = True) -> Engine:
+    """The engine that ``settings`` name, not started yet. Raises `M3Error` when it cannot be loaded.
+
+    routed: `load_router` follows; what it refuses is then told before vLLM starts, which takes minutes.
+    """
     queue: dict[str, Any] = {
         "batch_size": settings.batch_size,
         "queue_size": settings.queue_size,
@@ -51,6 +54,8 @@ def load_engine(settings: Settings) -> Engine:
         from m3_backbone import torch_engine
 
         return torch_engine(backbone, **queue)
+    if routed:
+        load_router(settings, backbone)
     return vllm.engine_on(backbone, settings, queue)
 
 

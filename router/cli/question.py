@@ -10,9 +10,10 @@ from typing import Any
 
 import typer
 
+from m3_backbone.images import ImageError, ImageLimits, decode
 from router.cli.loading import MADE_UP, running
 from router.constraints import Constraints
-from router.errors import InvalidRequest
+from router.errors import InvalidImage, InvalidRequest
 from router.service.chat_constraints import SHARED, share_of
 from router.service.pipeline import Pipeline
 from router.service.schemas import constraints_of, question_of
@@ -42,7 +43,8 @@ async def posed(
     constraints: the fields of a request of that name, None where they are not given. What limits the tokens
         of all of several images is each one's in equal shares.
     """
-    data = tuple(read_image(image, settings.max_body_bytes) for image in images)
+    limits = ImageLimits(max_bytes=settings.max_body_bytes, max_pixels=settings.max_image_pixels)
+    data = tuple(read_image(image, limits) for image in images)
     async with running(settings) as pipeline:
         ladder = pipeline.engine.ladder
         checked = constraints_of(constraints, ladder, settings)
@@ -60,18 +62,23 @@ def why(decision: Mapping[str, Any]) -> str:
     return reason if reason.startswith(policy.replace("_", " ")) else f"{policy}: {reason}"
 
 
-def read_image(path: Path, max_bytes: int) -> bytes:
-    """The file's bytes; raises `InvalidRequest` when it cannot be read or has more than ``max_bytes``."""
+def read_image(path: Path, limits: ImageLimits) -> bytes:
+    """The file's bytes. Raises `InvalidRequest`, before a model is loaded, for what cannot be read, is too
+    large, or is no image."""
+    named = f"IMAGE has value '{path}'."
     try:
         with path.open("rb") as file:  # up to the limit: the path may be a device that never ends
-            data = file.read(max_bytes + 1)
+            data = file.read(limits.max_bytes + 1)
     except OSError as error:
         raise InvalidRequest(
-            f"IMAGE has value '{path}'. It cannot be read ({error.strerror}).", code="unreadable_image"
+            f"{named} It cannot be read ({error.strerror}).", code="unreadable_image"
         ) from error
-    if len(data) > max_bytes:
+    if len(data) > limits.max_bytes:
         raise InvalidRequest(
-            f"IMAGE has value '{path}'. It has more than {max_bytes} bytes (M3_MAX_BODY_BYTES).",
-            code="image_too_large",
+            f"{named} It has more than {limits.max_bytes} bytes (M3_MAX_BODY_BYTES).", code="image_too_large"
         )
+    try:
+        decode(data, limits)
+    except ImageError as error:
+        raise InvalidImage(f"{named} {error.message}", code=error.code) from error
     return data

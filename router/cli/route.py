@@ -64,4 +64,5 @@ def command(
     typer.echo(f"scale {report['scale']}  ({why(decision)})")
     for each, chance in decision["probabilities"].items():
         mark = "  <- chosen" if int(each) == report["scale"] else ""
-        typer.echo(f"{each:>6} tokens are enough with P = {chance:.3f}{mark}")
+        enough = "token is enough" if each == "1" else "tokens are enough"
+        typer.echo(f"{each:>6} {enough} with P = {chance:.3f}{mark}")

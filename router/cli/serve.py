@@ -47,7 +47,7 @@ from router.service.app import create_app
 from router.service.hosts import LOOPBACK, is_loopback
 from router.service.patience import Patience
 from router.service.protocol import HEAD_BYTES, Protocol
-from router.settings import Settings, SettingsError, unknown_variables
+from router.settings import Settings, unknown_variables
 
 logger = logging.getLogger("m3_router")
 
@@ -159,14 +159,12 @@ def _serve(settings: Settings, terminal: _Terminal) -> None:
 def _serve_on_ray(settings: Settings, replicas: int | None) -> None:
     from router.cli.ray_serve import serve_on_ray
 
-    if settings.engine == "vllm":
-        raise SettingsError(
-            "--ray gives a replica one device, and vLLM takes its own. Serve one of both, or name a vLLM "
-            "that runs elsewhere (--engine vllm+http://HOST:PORT)."
-        )
-    with _bind(settings) as listener:  # so that a port that is taken is known before Ray starts
-        port = listener.getsockname()[1]
-    serve_on_ray(settings, port, replicas)
+    def free_port() -> int:
+        with _bind(settings) as listener:
+            port: int = listener.getsockname()[1]
+            return port
+
+    serve_on_ray(settings, free_port, replicas)
 
 
 def _router(settings: Settings, engine: Engine) -> Router | None:

@@ -68,7 +68,7 @@ async def read_fields(request: Request, settings: Settings, *, multipart: bool =
     """
     content_type = request.headers.get("content-type", "")
     media = content_type.partition(";")[0].strip().lower()
-    encoding = request.headers.get("content-encoding", "identity")
+    encoding = ", ".join(request.headers.getlist("content-encoding")) or "identity"
     if encoding.strip().lower() != "identity":
         raise UnsupportedType(
             f"Content-Encoding has value '{clean(encoding)}'. Send the body as it is, not compressed.",

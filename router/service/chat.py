@@ -11,7 +11,7 @@ Not covered: tools, audio, several answers, formats.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -61,14 +61,14 @@ class Chat:
 
 def chat_of(
     fields: dict[str, Any],
-    scale_header: str | None,
+    scale_headers: Sequence[str],
     *,
     model: str,
     ladder: Ladder,
     settings: Settings,
     fetcher: Fetcher | None = None,
 ) -> Chat:
-    """``fields`` of the body and the header ``x-m3-scale``, checked. Raises `InvalidRequest`.
+    """``fields`` of the body and every header ``x-m3-scale``, checked. Raises `InvalidRequest`.
 
     fetcher: of images by address; None: there are none.
     """
@@ -85,7 +85,7 @@ def chat_of(
     options = object_in(fields, "stream_options")
     sampling = sampling_of(fields, settings)
     asked = replace(
-        constraints(fields, suffix, scale_header, ladder, settings),
+        constraints(fields, suffix, scale_headers, ladder, settings),
         greedy=sampling.whole,
         kind="question" if len(fields["messages"]) == len(pictures) == 1 else "conversation",
         max_new_tokens=sampling.max_new_tokens,
@@ -109,7 +109,7 @@ def _conversation(
     """(turns, images with their detail). What a system says stands before the user's first words."""
     if not isinstance(messages, list) or not messages:
         raise _wrong("The field 'messages' must be a list of at least one message.", "missing_field")
-    said: list[tuple[str, str]] = []  # (role, text); what one role says in a row is one turn
+    said: list[tuple[str, list[str]]] = []  # (role, texts); what one role says in a row is one turn
     system: list[str] = []
     pictures: list[tuple[Picture, str]] = []
     for message in messages:
@@ -124,12 +124,12 @@ def _conversation(
         if role == "system":
             system.append(text)
         elif said and said[-1][0] == role:
-            said[-1] = (role, _joined((said[-1][1], text)))
+            said[-1][1].append(text)
         else:
-            said.append((role, text))
+            said.append((role, [text]))
     if not said or said[0][0] != "user" or said[-1][0] != "user":
         raise _wrong("The first and the last message must be the user's.", "invalid_role")
-    turns = [text for _, text in said]
+    turns = [_joined(texts) for _, texts in said]  # once for each: a body may hold thousands of messages
     question_of(turns[-1], settings, "messages")
     turns[0] = _joined((*system, turns[0]))
     question_of("\n".join(turns), settings, "messages")  # the limit is on all of them together

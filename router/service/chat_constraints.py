@@ -60,11 +60,11 @@ def _scale_in_text(text: str, where: str, ladder: Ladder) -> int:
 def constraints(
     fields: dict[str, Any],
     suffix: int | None,
-    header: str | None,
+    headers: Sequence[str],
     ladder: Ladder,
     settings: Settings,
 ) -> Constraints:
-    """What body, header and model name ask for together."""
+    """What body, headers and model name ask for together."""
     extras = object_in(fields, "m3")
     for name in extras:
         if name not in ChatExtras.model_fields:
@@ -74,8 +74,8 @@ def constraints(
                 param=f"m3.{clean(name)}",
             )
     asked = constraints_of(extras, ladder, settings)
-    named = None if header is None else _scale_in_text(header.strip(), "x-m3-scale", ladder)
-    forced = {scale for scale in (asked.scale, named, suffix) if scale is not None}
+    named = [_scale_in_text(header.strip(), "x-m3-scale", ladder) for header in headers]
+    forced = {scale for scale in (asked.scale, *named, suffix) if scale is not None}
     if len(forced) > 1:
         raise ConstraintError(
             f"Scales {', '.join(map(str, sorted(forced)))} are forced at once: by 'm3', by the header "

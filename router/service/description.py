@@ -27,6 +27,8 @@ _MESSAGES = {
 _EVERYWHERE = ("400", "431", "500")
 _NOT_OPEN = ("401", "429", "503")
 _ASSUMED = ("HTTPValidationError", "ValidationError")  # FastAPI's own errors, which nobody ever sees
+_REQUEST_ID = {"description": "Finds the request in the log", "schema": {"type": "string"}}
+_RETRY_AFTER = {"description": "Seconds until it is worth another try", "schema": {"type": "string"}}
 _ERROR = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorBody"}}}
 
 
@@ -50,6 +52,10 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
             for status, response in responses.items():
                 if status in _MESSAGES:
                     response["description"] = _MESSAGES[status]
+                headers = response.setdefault("headers", {})
+                headers["x-request-id"] = _REQUEST_ID
+                if status in ("429", "503"):
+                    headers["Retry-After"] = _RETRY_AFTER
             operation["responses"] = dict(sorted(responses.items()))
             if path not in OPEN:
                 operation["security"] = [{"key": []}, {}]

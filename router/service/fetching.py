@@ -125,6 +125,7 @@ class Fetcher:
             event = wire.next_event()
             if event is h11.NEED_DATA:
                 wire.receive_data(await reader.read(_HEAD_BYTES))  # not more: h11 limits incomplete heads
+                await asyncio.sleep(0)  # what is buffered is read without waiting, and may be tiny chunks
             elif isinstance(event, h11.Response):
                 self._check(event)
             elif isinstance(event, h11.Data):
@@ -153,7 +154,7 @@ def is_public(address: str) -> bool:
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         inner = (ip.ipv4_mapped, ip.sixtofour, ip.teredo)
-        if ip in _NAT64 or any(each is not None for each in inner):
+        if ip in _NAT64 or ip.is_site_local or any(each is not None for each in inner):
             return False  # nobody serves pictures there
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
 

@@ -58,3 +58,4 @@ def set_up(level: str, form: Literal["text", "json"]) -> None:
     for ours in ("m3_router", "m3_backbone"):
         logging.getLogger(ours).setLevel(level.upper())
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # a warning per malformed body of a client
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each request to a vLLM elsewhere

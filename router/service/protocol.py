@@ -38,11 +38,15 @@ _MESSAGES = {
 
 class Protocol(H11Protocol):
     """One connection. ``head_timeout_s``: for all headers of a request, from its first byte on (of a new
-    connection: from when it was opened). ``refused``: is told the code of every refusal."""
+    connection: from when it was opened), and for the rest of a body that was answered unread.
+    ``stuck_timeout_s``: for a client to take some of what waits to be sent; else its request would keep its
+    place for ever. ``refused``: is told the code of every refusal."""
 
     head_timeout_s = 10.0
+    stuck_timeout_s = 30.0
     refused: Callable[[str], None] | None = None
     _head_timer: asyncio.TimerHandle | None = None
+    _stuck_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -51,6 +55,20 @@ class Protocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_watch()
         super().connection_lost(exc)
+        self._not_stuck()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stuck_timer = self.loop.call_later(self.stuck_timeout_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._not_stuck()
+
+    def _not_stuck(self) -> None:
+        if self._stuck_timer is not None:
+            self._stuck_timer.cancel()
+            self._stuck_timer = None
 
     def data_received(self, data: bytes) -> None:
         if self.conn.their_state is h11.IDLE:
@@ -60,10 +78,16 @@ class Protocol(H11Protocol):
                 self._refuse(431)
                 return
         super().data_received(data)
-        if self.conn.their_state is h11.IDLE and (self.cycle is None or self.cycle.response_complete):
+        unanswered = self.cycle is not None and not self.cycle.response_complete
+        if self.conn.their_state in (h11.IDLE, h11.SEND_BODY) and not unanswered:
             self._watch_head()
         else:
             self._stop_watch()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.conn.their_state is h11.SEND_BODY and self.cycle.response_complete:
+            self._watch_head()  # answered unread, as a 404 is: nobody waits for the rest of this body
 
     def send_400_response(self, msg: str) -> None:
         """Called while h11's complaint is being handled: it knows whether the head was too large."""

@@ -110,7 +110,7 @@ class Service:
         fields = await read_fields(request, self.settings, multipart=False)
         return chat_of(
             fields,
-            request.headers.get("x-m3-scale"),
+            request.headers.getlist("x-m3-scale"),
             model=self.model,
             ladder=self.pipeline.engine.ladder,
             settings=self.settings,

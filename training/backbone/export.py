@@ -70,7 +70,7 @@ def model_card(recipe: Recipe, parameters: int, metrics: list[dict[str, Any]]) -
             lines.append(f"| {name} | " + " | ".join(f"{table[name][str(s)]:.2f}" for s in SCALES) + " |")
         lines.append("")
     towers = [row for row in metrics if row["stage"] == "tower"]
-    if towers:
+    if towers and recipe.minutes_tower:  # else its heads were never trained
         lines += ["## Patches that the tower's pre-training heads name rightly", ""]
         lines += [f"- {head}: {value:.2f}" for head, value in towers[-1]["accuracy"].items()]
         lines.append("")

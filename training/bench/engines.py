@@ -1,7 +1,8 @@
 """Requests of mixed scales that wait together: the torch engine's batches against vLLM's.
 
-``python -m training.bench.engines --vllm enforce_eager=true`` prints both, then one JSON line. Pictures are
-encoded within the time, by the same code on both sides. The torch engine is timed first, while no vLLM runs.
+``python -m training.bench.engines --vllm enforce_eager=true`` prints both, then one JSON line; ``--out DIR``
+also writes engines-bench.md and .json there. Pictures are encoded within the time, by the same code on both
+sides. The torch engine is timed first, while no vLLM runs.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import argparse
 import asyncio
 import json
 import os
+import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -27,10 +30,12 @@ from m3_backbone.host import Host
 from m3_backbone.model import DTYPES, M3Model
 from training.bench import ours
 from training.bench.ours import Ids
+from training.bench.provenance import made_by, provenance
 from training.bench.reference import Ask
 from training.bench.timing import Clock
 from training.bench.workload import Workload
 
+NAME = "engines-bench"
 REQUESTS = NEW_TOKENS = 64
 
 
@@ -43,10 +48,12 @@ class Engines:
     threads: int
     alike: int
     seconds: dict[str, list[float]]
+    provenance: dict[str, Any]
 
     def json(self) -> dict[str, Any]:
         return {
             "bench": "m3-engines",
+            "provenance": self.provenance,
             "requests": self.requests,
             "new_tokens": self.new_tokens,
             "threads": self.threads,
@@ -57,6 +64,25 @@ class Engines:
             },
         }
 
+    def markdown(self) -> str:
+        of = self.json()
+        rows = [
+            f"| {name} | {rate:.1f} | {', '.join(f'{turn:.2f}' for turn in of['seconds'][name])} |"
+            for name, rate in of["new_tokens_per_s"].items()
+        ]
+        return "\n".join(
+            (
+                "# Both engines under waiting requests\n",
+                f"{self.requests} requests of all scales wait together; {self.new_tokens // self.requests} "
+                "new tokens each, greedy, pictures encoded within the time by the same code. "
+                f"{self.alike} of {self.requests} answers were the same, token for token.\n",
+                "| engine | new tokens a second, median turn | turns, s |",
+                "| --- | ---: | ---: |",
+                *rows,
+                f"\n{made_by(self.provenance)}\n",
+            )
+        )
+
 
 def measure(
     load: Callable[[], M3Model],
@@ -65,6 +91,8 @@ def measure(
     requests: int = REQUESTS,
     new_tokens: int = NEW_TOKENS,
     repeats: int = 3,
+    command: str = "",
+    dtype: str = "float32",
 ) -> Engines:
     """Every answer has exactly ``new_tokens``; each engine has one turn without a clock first."""
     from m3_backbone.vllm_engine import VllmEngine
@@ -94,7 +122,15 @@ def measure(
         threads=torch.get_num_threads(),
         alike=sum(one == other for one, other in zip(answers["torch"], answers["vllm"], strict=True)),
         seconds=seconds,
+        provenance=provenance(
+            backbone, command, dtype=dtype, repeats=repeats, packages=("m3-router", "torch", *_vllm())
+        ),
     )
+
+
+def _vllm() -> list[str]:
+    """The package that vLLM is of."""
+    return sorted(set(packages_distributions().get("vllm", [])))
 
 
 def _turns(
@@ -110,6 +146,13 @@ def _turns(
         finally:
             runner.run(engine.close())
     return turns, answers
+
+
+def write(measured: Engines, out: Path) -> None:
+    """``engines-bench.md`` and ``.json`` in the folder ``out``."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / f"{NAME}.md").write_text(measured.markdown(), encoding="utf-8")
+    (out / f"{NAME}.json").write_text(json.dumps(measured.json(), indent=1) + "\n", encoding="utf-8")
 
 
 @contextmanager
@@ -136,6 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--new-tokens", type=int, default=NEW_TOKENS)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--vllm", action="append", default=[], metavar="NAME=VALUE", help="vLLM's options")
+    parser.add_argument("--out", type=Path, help="folder for engines-bench.md and .json")
     asked = parser.parse_args(arguments)
     if asked.threads is not None:
         torch.set_num_threads(asked.threads)
@@ -155,7 +199,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 requests=asked.requests,
                 new_tokens=asked.new_tokens,
                 repeats=asked.repeats,
+                command=shlex.join([*parser.prog.split(), *(arguments or sys.argv[1:])]),
+                dtype=asked.dtype,
             )
+            if asked.out is not None:
+                write(measured, asked.out)
         except (ValueError, OSError, ModuleNotFoundError) as error:
             sys.stderr.write(f"{parser.prog}: {error}\n")
             return 2

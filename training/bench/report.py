@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.table import Table
 
 from training.bench import cold
+from training.bench.provenance import made_by
 from training.bench.results import Results
 from training.bench.timing import Turns
 from training.report.markdown import sheet
@@ -32,8 +33,6 @@ def write(results: Results, out: Path) -> tuple[Path, Path]:
 
 
 def markdown(results: Results) -> str:
-    p = results.provenance
-    versions = ", ".join(f"{name} {number}" for name, number in p["versions"].items())
     parts = [
         "# The backbone against the reference's way",
         "The reference's way: encode, pool, transformers' `generate` with its KV cache, one request at a "
@@ -45,10 +44,7 @@ def markdown(results: Results) -> str:
     parts += [sheet(each) for each in sheets(results)]
     parts += [
         _notes(results),
-        f"Made by `{p['command']}` on {p['created'][:10]} at commit `{p['commit'] or 'unknown'}`"
-        f"{' with uncommitted changes' if p['uncommitted_changes'] else ''}: {p['backbone']} "
-        f"(`{p['backbone_fingerprint']}`), {p['device']}, {p['threads']} threads, {p['dtype']}, "
-        f"attention {p['attention']}, Python {p['python']}, {versions}.",
+        made_by(results.provenance),
     ]
     return "\n\n".join(parts) + "\n"
 

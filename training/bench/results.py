@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
-
-import torch
 
 from training.bench import cold, labelling, waiting
 from training.bench.cold import Cold
 from training.bench.labelling import Labelling
 from training.bench.machine import matmul_flops_per_s
 from training.bench.models import Sides
+from training.bench.provenance import provenance
 from training.bench.timing import Clock
 from training.bench.waiting import Waiting
 from training.bench.workload import Workload
-from training.report.provenance import commit
 
 _SHORT = 3
 """Turns of the short measurements for one of the labelling."""
@@ -79,39 +73,15 @@ def measure(
     on_progress(f"(b) labelling {work.pairs} pairs")
     of_labelling = labelling.measure(sides, work, clock, dtype, repeats)
     return Results(
-        provenance=_provenance(sides, command, dtype, repeats),
+        provenance=provenance(
+            sides.backbone,
+            command,
+            dtype=dtype,
+            repeats=repeats,
+            packages=("m3-router", "torch", "transformers"),
+        ),
         matmul_flops_per_s=max(speed, matmul_flops_per_s(clock, sides.backbone.dtype)),
         cold=of_cold,
         labelling=of_labelling,
         waiting=(of_waiting[0], of_waiting[1]),
     )
-
-
-def _provenance(sides: Sides, command: str, dtype: str, repeats: int) -> dict[str, Any]:
-    head, changed = commit()
-    backbone = sides.backbone
-    return {
-        "command": command,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": head,
-        "uncommitted_changes": changed,
-        "backbone": backbone.name,
-        "backbone_fingerprint": backbone.fingerprint,
-        "device": _device(backbone.device),
-        "dtype": dtype,
-        "threads": torch.get_num_threads(),
-        "attention": "sdpa",
-        "repeats": repeats,
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in ("m3-router", "torch", "transformers")},
-    }
-
-
-def _device(device: torch.device) -> str:
-    """What it is called by people."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"CPU, {names[0] if names else platform.machine()}"

@@ -124,7 +124,7 @@ class Search:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._pool.shutdown()
+        self._pool.shutdown(cancel_futures=True)  # after Ctrl-C what has not begun is not waited for
 
     def choose(self, targets: Sequence[Labels], start: Labels | None = None) -> Found:
         """The setting that is best on the first fold, and its fits on all folds.

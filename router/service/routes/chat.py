@@ -21,7 +21,7 @@ from router.service.chat_replies import DONE, ChatReply, event
 from router.service.context import noted
 from router.service.failures import error_body
 from router.service.results import Run
-from router.service.routes.described import CHAT, ERRORS
+from router.service.routes.described import CHAT, CHAT_HEADERS, ERRORS
 from router.service.showing import Shower
 from router.service.state import Service, owner_of, service_of, while_connected
 from router.service.stream import EventStream
@@ -34,7 +34,11 @@ logger = logging.getLogger("m3_router")
 _PATH = "/v1/chat/completions"
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     **ERRORS,
-    200: {"model": ChatCompletion, "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+    200: {
+        "model": ChatCompletion,
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "headers": CHAT_HEADERS,
+    },
     404: ERRORS[408],
 }
 

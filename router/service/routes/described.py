@@ -64,29 +64,52 @@ ASK = _body({**_json(_FIELDS, _ASKING), "multipart/form-data": {"schema": _UPLOA
 """``openapi_extra`` of whatever takes one question about one image."""
 
 BATCH = _body(_json(_BATCH, _ITEMS))
-CHAT = _body(
-    _json(
-        _CHAT,
+CHAT = {
+    "parameters": [
         {
-            "image": {
-                "summary": "A question about an image",
-                "value": {
-                    "model": "tiny",
-                    "messages": [
-                        {
-                            "role": "user",
-                            "content": [
-                                {"type": "text", "text": _QUESTION},
-                                {"type": "image_url", "image_url": {"url": EXAMPLE_IMAGE}},
-                            ],
-                        }
-                    ],
-                    "m3": {"max_visual_tokens": 144},
-                },
-            }
-        },
-    )
-)
+            "name": "x-m3-scale",
+            "in": "header",
+            "required": False,
+            "schema": {"type": "string"},
+            "description": "Forces a scale, as `m3.scale` and NAME@SCALE do; two different ones are refused",
+        }
+    ],
+    **_body(
+        _json(
+            _CHAT,
+            {
+                "image": {
+                    "summary": "A question about an image",
+                    "value": {
+                        "model": "tiny",
+                        "messages": [
+                            {
+                                "role": "user",
+                                "content": [
+                                    {"type": "text", "text": _QUESTION},
+                                    {"type": "image_url", "image_url": {"url": EXAMPLE_IMAGE}},
+                                ],
+                            }
+                        ],
+                        "m3": {"max_visual_tokens": 144},
+                    },
+                }
+            },
+        )
+    ),
+}
+
+CHAT_HEADERS: dict[str, Any] = {
+    name: {"description": what, "schema": {"type": "string"}}
+    for name, what in {
+        "x-m3-scale": "The scale; of several images the largest, without one 0",
+        "x-m3-visual-tokens": "Visual tokens",
+        "x-m3-decision": "The policy that chose the scale",
+        "x-m3-certified": "Whether what was asked for is proven of requests like this one",
+        "x-m3-router-version": "The router that decided, or none",
+    }.items()
+}
+"""Routing facts of a chat completion, streamed or not."""
 
 ERRORS: dict[int | str, dict[str, Any]] = {status: {"model": ErrorBody} for status in (408, 413, 415, 504)}
 """Of endpoints that read a body and ask the engine; `router.service.description` adds what all may give."""

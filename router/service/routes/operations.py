@@ -28,6 +28,8 @@ async def ready(request: Request) -> ReadyBody:
     state = engine.health()
     if not state.ready:
         raise Unavailable("The model is not ready.", code="not_ready")
+    if request.app.state.stopping:
+        raise Unavailable("The service is stopping.", code="not_ready")
     return ReadyBody(
         ready=True,
         engine=service.settings.engine,

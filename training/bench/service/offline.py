@@ -65,7 +65,7 @@ def _load(core: int | None, settings: dict[str, Any]) -> None:
     from router.settings import Settings
 
     loaded = Settings.load(**settings, queue_size=_AT_HAND)
-    runner, engine = asyncio.Runner(), load_engine(loaded)
+    runner, engine = asyncio.Runner(), load_engine(loaded, routed=False)
     runner.run(engine.start())
     _STATE.update(runner=runner, engine=engine, max_new_tokens=loaded.max_new_tokens)
 
