@@ -19,6 +19,7 @@ from router.client import Client
 from tests.serving import ScriptedRouter, app_of, talking
 from tests.test_router_client import forwarding
 from training.bench.models import ARCHITECTURES
+from training.cli.fit import FEW
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -77,6 +78,11 @@ def test_the_images_of_the_shipped_router_are_as_many_as_the_readme_says() -> No
     assert f"fitted on {PLANS['router-train'].images:,} images with five questions each" in PROSE
     assert {PLANS[split].images for split in ("tune", "dev")} == {1250}
     assert f"`tune` and `dev` have 1,250 each, `certify` {PLANS['certify'].images:,}" in PROSE
+
+
+def test_fit_tells_of_few_images_where_the_readme_says() -> None:
+    assert FEW == 100
+    assert "`fit` says so below a hundred in `router-train` or `tune`" in PROSE
 
 
 def test_the_shares_of_the_splits_are_as_the_readme_says() -> None:

@@ -6,9 +6,11 @@ Where they are not installed (`make dev` brings them) these tests skip.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from tests.test_router_service_process import ENVIRONMENT, SLOW, Server, serving
 
 openai = pytest.importorskip("openai")
 
+ROOT = Path(__file__).parents[1]
 QUESTION = "What colour is this?"
 
 
@@ -39,6 +42,18 @@ def message(*colours: str, detail: str = "auto") -> dict[str, Any]:
 def client(server: Server) -> Iterator[Any]:
     with openai.OpenAI(base_url=f"{server.address}/v1", api_key="unused") as client:
         yield client
+
+
+def test_the_code_in_the_documentation_runs_as_it_is(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+    (code,) = (code for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "OpenAI(" in code)
+    monkeypatch.chdir(ROOT)
+    names: dict[str, Any] = {}
+    exec(code.replace("http://127.0.0.1:8000", server.address), names)
+    names["client"].close()
+    assert capsys.readouterr().out.endswith("fake@576\n")
 
 
 def test_a_completion_with_usage_and_our_facts_beside_it(client: Any) -> None:

@@ -63,6 +63,26 @@ def met(measured: Results) -> list[bool]:
     return [bar.met for bar in measured.bars]
 
 
+@pytest.mark.parametrize(
+    ("ratio", "told", "enough"),
+    [(0.8998, "89.98%", False), (0.9, "90.0%", True), (0.89999, "89.999%", False), (0.931, "93.1%", True)],
+)
+def test_a_value_that_misses_its_bar_never_reads_as_if_it_met_it(
+    ratio: float, told: str, enough: bool
+) -> None:
+    served = Served(160, 16, pairs={576: Pairs([ratio], [1.0])})
+    (bar,) = Results({}, served=served).bars
+    assert (bar.asked, bar.got, bar.met) == ("at least 90%", told, enough)
+
+
+def test_seconds_that_miss_their_bar_have_the_digits_that_say_so() -> None:
+    bars = Results({}, overload=an_overload(Reply(200, 10.001), recovery_s=overload.RECOVERY_S + 0.004)).bars
+    assert [(bar.got, bar.met) for bar in bars if bar.got.endswith(" s")] == [
+        ("10.001 s", False),
+        (f"{overload.RECOVERY_S + 0.004:.3f} s", False),
+    ]
+
+
 def test_every_picture_is_asked_about_once_and_is_another_one() -> None:
     drawn = asks.draw(6)
     assert len({asked.image for asked in drawn}) == 6

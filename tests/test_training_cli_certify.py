@@ -108,6 +108,7 @@ def test_a_simulation_is_written_with_its_command_and_nothing_printed_is_cut_off
     assert command_line.endswith("--delta 0.1 --draws 20 --out out")
     page = (home / "out" / "simulation.md").read_text()
     assert "All 4 hold" in page
+    assert f"Made by `{command_line}` on {content['provenance']['created'][:10]} at commit `" in page
     assert str(home) not in page + json.dumps(content)
     refused = run("--bundle", home / "bundle", "--outcomes", home / "outcomes", "--out", home / "out")
     assert refused.exit_code == 2

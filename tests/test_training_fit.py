@@ -21,7 +21,7 @@ from training.candidates.lightgbm_per_scale import LightGBMPerScale
 from training.candidates.lightgbm_shared import LightGBMShared
 from training.candidates.lookup import Lookup
 from training.candidates.question_only import question_only
-from training.cli.fit import command
+from training.cli.fit import FEW, command
 from training.export import ExportError
 from training.fit import build_spec, fit, read_tables, shipped_outcomes
 from training.vocabulary import choose_words
@@ -184,8 +184,20 @@ def test_the_command_writes_a_bundle_that_routes(tmp_path: Path, monkeypatch: py
     arguments = ["--outcomes", str(tmp_path / "tables"), "--out", str(out), "--threads", "1"]
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    assert "log loss" in result.output
+    assert "log loss" in result.stdout
     assert "hardly any" not in result.output
+    said = [line.partition(" s  ")[2] for line in result.stderr.splitlines()]
+    assert said[1:] == [
+        "fitting lightgbm_per_scale on 400 questions about 100 images",
+        "tuning: settings to try on the first of 2 folds: 1",
+        "tuning: how many trees, on the other folds",
+        "fitting on all of it: 5 models",
+        "exporting to ONNX, and checking the graph on tune and on edge values",
+        "calibrating on 240 questions about 60 images",
+        "setting the prices on tune",
+    ]
+    assert "Few images: 100 in router-train, 60 in tune." in result.stderr
+    assert "Some hundreds in all are the least" in result.stderr
     router = Router.load(out, "synthetic")
     assert router.version in result.output
     assert set(router.bundle.provenance["outcomes"]) == {"router-train", "tune"}
@@ -194,6 +206,18 @@ def test_the_command_writes_a_bundle_that_routes(tmp_path: Path, monkeypatch: py
     wrong = CliRunner().invoke(app, [*arguments, "--candidate", "magic"])
     assert wrong.exit_code == 2
     assert "take one of" in wrong.output
+
+
+def test_enough_images_are_not_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.candidates.candidates", lambda: (quick(),))
+    for split in ("router-train", "tune"):
+        write_outcomes(tmp_path / "tables" / split, outcomes(FEW, split=split))
+    app = typer.Typer()
+    app.command()(command)
+    arguments = ["--outcomes", str(tmp_path / "tables"), "--out", str(tmp_path / "bundle"), "--threads", "1"]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "Few images" not in result.output
 
 
 def test_a_backbone_that_gives_hardly_any_right_answer_is_told_of(

@@ -86,6 +86,12 @@ def test_markdown_holds_the_headline_and_tables_of_equal_width() -> None:
         assert len(widths) == 1
 
 
+def test_markdown_ends_with_the_command_and_the_date() -> None:
+    made = report().provenance
+    last = markdown(report()).splitlines()[-1]
+    assert last.startswith(f"Made by `{made['command']}` on {made['created'][:10]} at commit `")
+
+
 def test_what_is_said_to_be_more_has_an_interval_of_more() -> None:
     r = report()
     assert r.operating is not None

@@ -13,6 +13,9 @@ from typer.testing import CliRunner
 from training.cli.report import command
 from training.report.paper_headroom import Benchmark, benchmarks
 from training.report.paper_page import as_markdown, headline, html_page, write_paper
+from training.report.provenance import of_command
+
+PROVENANCE = of_command("m3-train report --paper --out x")
 
 
 def of(model: str, name: str) -> Benchmark:
@@ -39,7 +42,7 @@ def test_a_model_without_an_oracle_has_no_headroom() -> None:
 
 
 def test_page_and_markdown_have_every_benchmark_and_a_text_for_every_picture() -> None:
-    page, text = html_page(benchmarks()), as_markdown(benchmarks())
+    page, text = html_page(benchmarks(), PROVENANCE), as_markdown(benchmarks(), PROVENANCE)
     assert page.count("<svg") == 13
     for b in benchmarks():
         for whole in (page, text):
@@ -58,7 +61,7 @@ def test_page_and_markdown_have_every_benchmark_and_a_text_for_every_picture() -
 
 
 def test_three_files_are_written_and_the_json_says_the_source(tmp_path: Path) -> None:
-    names = [path.name for path in write_paper(tmp_path / "new")]
+    names = [path.name for path in write_paper(tmp_path / "new", PROVENANCE)]
     assert names == ["paper.html", "paper.md", "paper.json"]
     got = json.loads((tmp_path / "new" / "paper.json").read_text())
     assert "2405.17430" in got["source"]
@@ -72,7 +75,14 @@ def test_the_command_takes_nothing_beside_it(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["--paper", "--out", str(tmp_path)])
     assert done.exit_code == 0, done.output
     assert "points above the best fixed scale" in done.output.replace("\n", " ")
-    assert (tmp_path / "paper.html").is_file()
+    made = json.loads((tmp_path / "paper.json").read_text())["provenance"]
+    assert made["command"] == f"m3-train report --paper --out {tmp_path.name}"
+    assert f"Made by `{made['command']}` on {made['created'][:10]} at commit `" in (
+        tmp_path / "paper.md"
+    ).read_text(encoding="utf-8")
+    page = (tmp_path / "paper.html").read_text(encoding="utf-8")
+    assert made["command"] in page
+    assert made["created"] in page
     refused = CliRunner().invoke(app, ["--paper", "--bundle", "none", "--out", str(tmp_path)])
     assert refused.exit_code == 2
     assert "leave out all options" in " ".join(refused.output.split())

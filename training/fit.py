@@ -6,6 +6,7 @@ Not covered: choosing between candidates (reports do, on ``dev``) and certificat
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +31,8 @@ from training.escalation.fit import fit_escalation
 from training.export import ExportError, check_parity, export
 from training.novelty import QUANTILE, Novelty, fit_novelty, threshold
 from training.vocabulary import choose_phrases, choose_words, principal_directions
+
+log = logging.getLogger(__name__)
 
 WORDS = 128
 DIRECTIONS = 4
@@ -133,11 +136,13 @@ def fit(
     check_tables(train, tune, candidate.groups)
     spec = build_spec(train, candidate.groups)
     examples, held = Examples.of(train, spec, tolerance), Examples.of(tune, spec, tolerance)
+    log.info("fitting %s on %s", candidate.name, counted(train))
     fitted = candidate.fit(examples, seed=seed, threads=threads)
     if not isinstance(fitted, Exportable):
         raise ExportError(
             f"Candidate {candidate.name!r} serves comparison only and makes no bundle: choose another."
         )
+    log.info("exporting to ONNX, and checking the graph on tune and on edge values")
     novelty = _fit_novelty(examples)
     onnx = export(fitted.logits, novelty, spec.width)
     worst = max(
@@ -146,6 +151,7 @@ def fit(
     )
 
     # From here on the graph itself, not the library: what is calibrated is what will be served.
+    log.info("calibrating on %s", counted(tune))
     raw = OnnxPredictor(onnx, n_features=spec.width, n_scales=len(tune.scales)).predict(held.features)
     maps = fit_calibration(raw, held.sufficient, held.scores, held.groups, seed)
     limit = None if novelty is None else threshold(raw.novelty[_first_of_each_image(tune)])
@@ -153,8 +159,10 @@ def fit(
     fallback = np.zeros(len(tune), np.bool_) if limit is None else raw.novelty > limit
     second = None
     if escalation:
+        log.info("fitting the second look: its model, then threshold and prices on tune")
         unseen = calibrated(maps, held_out(fitted, candidate.name))
         second = fit_escalation(examples, unseen, held, first, fallback, seed=seed, threads=threads)
+    log.info("setting the prices on tune")
     bundle = Bundle(
         onnx=onnx,
         ladder=Ladder(train.scales),
@@ -184,6 +192,11 @@ def fit(
     trees = fitted.notes.get("trees")
     per_scale = [None if trees is None else int(trees[column]) for column in fitted.logits.score]
     return FitResult(bundle, _report(tune, raw, first, per_scale), worst)
+
+
+def counted(table: OutcomeTable) -> str:
+    """Questions and images of ``table``, for people."""
+    return f"{len(table):,} questions about {len(table.image_ids):,} images"
 
 
 def _requests(tune: OutcomeTable) -> dict[str, Any]:

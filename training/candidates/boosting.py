@@ -6,6 +6,7 @@ forty times as long as one. Every fit has one thread, and fits run side by side 
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,8 @@ from numpy.typing import NDArray
 from router.features import Float32
 from training.candidates.base import FittedLogits, Labels, Logits, image_folds
 from training.candidates.budget import ROUNDS_PATIENCE
+
+log = logging.getLogger(__name__)
 
 Mask = NDArray[np.bool_]
 
@@ -132,10 +135,12 @@ class Search:
         targets: labels [n] each. start: raw predictions [n] from which all of them go on.
         """
         n = len(targets)
+        log.info("tuning: settings to try on the first of %d folds: %d", self._folds, len(self._grid))
         tried = self._run(self._held_out, [(0, t, s, start) for s in self._grid for t in targets])
         losses = np.array([run.loss for run in tried]).reshape(len(self._grid), n)
         best = int(losses.mean(axis=1).argmin())
         setting = self._grid[best]
+        log.info("tuning: how many trees, on the other folds")
         rest = self._run(
             self._held_out, [(k, t, setting, start) for k in range(1, self._folds) for t in targets]
         )
@@ -145,6 +150,7 @@ class Search:
 
     def fit(self, found: Found) -> list[Any]:
         """A booster per target on every row, with the setting and the numbers of trees that were found."""
+        log.info("fitting on all of it: %d models", len(found.targets))
         return self._run(
             self._everything,
             [(t, found.setting, n, found.start) for t, n in zip(found.targets, found.trees, strict=True)],

@@ -11,6 +11,7 @@ from typing import Any
 from data.files import write_bytes
 from training.certificates.simulate import Simulated
 from training.report.markdown import sheet
+from training.report.provenance import made_by
 from training.report.tables import Sheet, Value
 
 HEAD = ("policy", "loss", "epsilon", "delta", "violations", "at least", "tokens", "if known", "full only")
@@ -36,7 +37,7 @@ def write_simulation(
 ) -> tuple[Path, Path]:
     """Write both files into ``out`` (made where it is missing); returns their paths.
 
-    provenance: plain JSON, with the ``command``, ``commit``, ``split``, ``bundle`` and ``seed``.
+    provenance: plain JSON: `training.report.provenance.of_command`, ``split``, ``bundle`` and ``seed``.
     """
     out.mkdir(parents=True, exist_ok=True)
     parts = [
@@ -50,8 +51,7 @@ def write_simulation(
         "cheaper passed. *reversed* is bad on purpose: it is told of the smallest scale what is said of the "
         "largest.",
         sheet(simulated(rows)),
-        f"Made by `{provenance['command']}` at commit `{provenance['commit'] or 'unknown'}`, bundle "
-        f"`{provenance['bundle']}`, seed {provenance['seed']}.",
+        f"{made_by(provenance)}, bundle `{provenance['bundle']}`, seed {provenance['seed']}.",
     ]
     content = {
         "split": provenance["split"],

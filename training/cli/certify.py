@@ -86,7 +86,7 @@ def command(
     from training.certificates.simulate import DRAWS
     from training.certificates.simulation import write_simulation
     from training.fit import outcomes_hash, shipped_outcomes
-    from training.report.provenance import commit
+    from training.report.provenance import of_command
 
     start = time.monotonic()
     console = Console()
@@ -116,8 +116,7 @@ def command(
                     "--seed": seed or None,
                 }
                 provenance = {
-                    "command": _words(folder, bundle, grid, options, out),
-                    "commit": commit()[0],
+                    **of_command(_words(folder, bundle, grid, options, out)),
                     "split": table.split,
                     "outcomes": outcomes_hash(folder),
                     "bundle": router.version,

@@ -146,10 +146,12 @@ def _paper(out: Path, start: float, others: Sequence[object]) -> None:
     """Write the paper's page. others: values of options that are about outcomes, which it has none of."""
     from training.report.paper_headroom import benchmarks
     from training.report.paper_page import headline, write_paper
+    from training.report.provenance import of_command
 
     if any(others):
         raise typer.BadParameter("--paper is of the paper's tables alone: leave out all options but --out.")
-    _done(headline(benchmarks()), write_paper(out), start)
+    said = shlex.join(["m3-train", "report", "--paper", "--out", shown(out)])
+    _done(headline(benchmarks()), write_paper(out, of_command(said)), start)
 
 
 def _shipped() -> Path:

@@ -6,6 +6,7 @@ from training.comparing import sheets, words
 from training.comparing.comparison import Comparison
 from training.comparing.page import where
 from training.report.markdown import sheet
+from training.report.provenance import made_by
 
 
 def markdown(c: Comparison) -> str:
@@ -34,7 +35,7 @@ def markdown(c: Comparison) -> str:
     if c.failures:
         parts += ["## Failures", sheet(sheets.failures(c))]
     parts.append(
-        f"Made by `{p['command']}` at commit `{p['commit'] or 'unknown'}`, backbone "
-        f"`{p['backbone_fingerprint']}`, {c.wanted.seeds} training seeds, {c.draws} draws, seed {c.seed}."
+        f"{made_by(p)}, backbone `{p['backbone_fingerprint']}`, {c.wanted.seeds} training seeds, "
+        f"{c.draws} draws, seed {c.seed}."
     )
     return "\n\n".join(parts) + "\n"

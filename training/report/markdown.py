@@ -5,6 +5,7 @@ from __future__ import annotations
 from training.evaluation.results import TOKENS
 from training.report import data_tables, router_tables, tables, words
 from training.report.analysis import Report
+from training.report.provenance import made_by
 from training.report.tables import Sheet
 
 
@@ -52,8 +53,7 @@ def markdown(report: Report) -> str:
         parts += ["## What routing costs", costs]
     p = report.provenance
     parts.append(
-        f"Made by `{p['command']}` at commit `{p['commit'] or 'unknown'}`, "
-        f"backbone `{p['backbone_fingerprint']}`, {p['bootstrap_draws']} draws, "
+        f"{made_by(p)}, backbone `{p['backbone_fingerprint']}`, {p['bootstrap_draws']} draws, "
         f"seed {p['seeds']['bootstrap']}."
     )
     return "\n\n".join(parts) + "\n"

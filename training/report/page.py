@@ -182,17 +182,25 @@ def _brief(value: object) -> object:
     return value if len(json.dumps(value)) <= 200 else "…"
 
 
-def provenance_facts(p: Mapping[str, Any]) -> list[tuple[str, Cell]]:
-    """What `training.report.provenance.collect` found, for people."""
-    rows: list[tuple[str, Cell]] = [
+def origin(p: Mapping[str, Any]) -> list[tuple[str, Cell]]:
+    """Command, time and commit, which every result has."""
+    changed = " with uncommitted changes" if p["uncommitted_changes"] else ""
+    return [
         ("command", str(p["command"])),
         ("made", str(p["created"])),
-        (
-            "commit",
-            f"{p['commit'] or 'unknown'}{' with uncommitted changes' if p['uncommitted_changes'] else ''}",
-        ),
-        ("backbone", f"{p['backbone']} {p['backbone_fingerprint']}"),
+        ("commit", f"{p['commit'] or 'unknown'}{changed}"),
     ]
+
+
+def versions(p: Mapping[str, Any]) -> tuple[str, Cell]:
+    """Those of Python and of the packages."""
+    known = [f"{name} {number}" for name, number in p["versions"].items() if number]
+    return "versions", ", ".join([f"python {p['python']}", *known])
+
+
+def provenance_facts(p: Mapping[str, Any]) -> list[tuple[str, Cell]]:
+    """What `training.report.provenance.collect` found, for people."""
+    rows = [*origin(p), ("backbone", f"{p['backbone']} {p['backbone_fingerprint']}")]
     rows += [(f"outcomes, {split}", f"sha256 {o['manifest_sha256']}") for split, o in p["outcomes"].items()]
     if p["bundle"] is not None:
         rows.append(
@@ -206,9 +214,6 @@ def provenance_facts(p: Mapping[str, Any]) -> list[tuple[str, Cell]]:
         rows.append(("fitted with", json.dumps(known, ensure_ascii=False)))
     rows += [
         ("bootstrap", f"{p['bootstrap_draws']} draws by image, seed {p['seeds']['bootstrap']}"),
-        (
-            "versions",
-            ", ".join([f"python {p['python']}", *(f"{n} {v}" for n, v in p["versions"].items() if v)]),
-        ),
+        versions(p),
     ]
     return rows

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,10 +15,11 @@ from training.evaluation.frontier import hull_accuracy
 from training.report import markdown
 from training.report.data_sections import sheet
 from training.report.markup import facts, figure, paragraph, section, text
-from training.report.page import document
+from training.report.page import document, origin, versions
 from training.report.palette import key_colours
 from training.report.paper import paper
 from training.report.paper_headroom import MODELS, Benchmark, as_json, benchmarks
+from training.report.provenance import made_by
 from training.report.svg import canvas, clear_legend, inline
 from training.report.tables import Sheet, Value
 from training.report.words import percent, points
@@ -51,14 +53,18 @@ DEFINITIONS = (
 )
 
 
-def write_paper(out: Path) -> tuple[Path, ...]:
-    """Write the three files into ``out`` (made where it is missing); returns their paths."""
+def write_paper(out: Path, provenance: Mapping[str, Any]) -> tuple[Path, ...]:
+    """Write the three files into ``out`` (made where it is missing); returns their paths.
+
+    provenance: `training.report.provenance.of_command`.
+    """
     out.mkdir(parents=True, exist_ok=True)
     found = benchmarks()
     contents = {
-        "paper.html": html_page(found),
-        "paper.md": as_markdown(found),
-        "paper.json": json.dumps(as_json(), indent=1, ensure_ascii=False) + "\n",
+        "paper.html": html_page(found, provenance),
+        "paper.md": as_markdown(found, provenance),
+        "paper.json": json.dumps({**as_json(), "provenance": dict(provenance)}, indent=1, ensure_ascii=False)
+        + "\n",
     }
     for name, content in contents.items():
         write_bytes(out / name, content.encode())
@@ -78,7 +84,7 @@ def headline(found: Sequence[Benchmark]) -> str:
     )
 
 
-def html_page(found: Sequence[Benchmark]) -> str:
+def html_page(found: Sequence[Benchmark], provenance: Mapping[str, Any]) -> str:
     """The whole page."""
     about = (
         f"{paper()['source']}. Tables 1 and 2, copied; nothing here was run again, and the paper gives no "
@@ -91,16 +97,18 @@ def html_page(found: Sequence[Benchmark]) -> str:
         body.append(section(model, sheet(accuracies(model, mine)), f'<div class="figures">{pictures}</div>'))
     body.append(section("What prefill costs", sheet(prefill())))
     body.append(section("What the words mean", facts(DEFINITIONS, "words")))
+    body.append(section("Provenance", facts([*origin(provenance), versions(provenance)])))
     return document("M3: the paper's fixed scales and oracle", body, n_scales=5)
 
 
-def as_markdown(found: Sequence[Benchmark]) -> str:
+def as_markdown(found: Sequence[Benchmark], provenance: Mapping[str, Any]) -> str:
     """GitHub-flavoured Markdown."""
     parts = ["# M3: the paper's fixed scales and oracle", f"**{headline(found)}**", f"{paper()['source']}."]
     for model in MODELS.values():
         parts += [f"## {model}", markdown.sheet(accuracies(model, [b for b in found if b.model == model]))]
     parts += ["## What prefill costs", markdown.sheet(prefill())]
     parts += [f"- **{name}**: {meaning}" for name, meaning in DEFINITIONS]
+    parts.append(f"{made_by(provenance)}.")
     return "\n\n".join(parts) + "\n"
 
 

@@ -34,9 +34,29 @@ def _run(command: Sequence[str]) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
+def of_command(command: str) -> dict[str, Any]:
+    """What every result states, as plain JSON: the command that makes it again, when it ran, and the code."""
+    head, changed = commit()
+    return {
+        "command": command,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": head,
+        "uncommitted_changes": changed,
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in PACKAGES},
+    }
+
+
+def made_by(p: Mapping[str, Any]) -> str:
+    """The first of `of_command` as the beginning of a page's last line."""
+    return (
+        f"Made by `{p['command']}` on {p['created'][:10]} at commit `{p['commit'] or 'unknown'}`"
+        f"{' with uncommitted changes' if p['uncommitted_changes'] else ''}"
+    )
+
+
 def collect(inputs: Inputs, *, command: str, draws: int, seed: int) -> dict[str, Any]:
     """Plain JSON. A table's hash is that of its manifest, which holds the hashes of its files."""
-    head, changed = commit()
     bundle: Mapping[str, Any] | None = None
     if inputs.router is not None:
         b = inputs.router.bundle
@@ -47,10 +67,7 @@ def collect(inputs: Inputs, *, command: str, draws: int, seed: int) -> dict[str,
             "provenance": dict(b.provenance),
         }
     return {
-        "command": command,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": head,
-        "uncommitted_changes": changed,
+        **of_command(command),
         "backbone": str(inputs.table.manifest.get("backbone", "")),
         "backbone_fingerprint": inputs.table.backbone_fingerprint,
         "outcomes": {
@@ -60,8 +77,6 @@ def collect(inputs: Inputs, *, command: str, draws: int, seed: int) -> dict[str,
         "bundle": bundle,
         "seeds": {"bootstrap": seed},
         "bootstrap_draws": draws,
-        "python": platform.python_version(),
-        "versions": {name: _version(name) for name in PACKAGES},
     }
 
 

@@ -12,6 +12,7 @@ from training.bench.service.overload import Overload
 from training.bench.service.results import Results
 from training.bench.service.throughput import Routed, Served
 from training.report.markdown import sheet
+from training.report.provenance import made_by
 from training.report.tables import Sheet, Value
 
 NAME = "service-bench"
@@ -57,8 +58,7 @@ def markdown(results: Results) -> str:
     ]
     parts += [sheet(each) for each in sheets(results)]
     parts.append(
-        f"Made by `{p['command']}` on {p['created'][:10]} at commit `{p['commit'] or 'unknown'}`"
-        f"{' with uncommitted changes' if p['uncommitted_changes'] else ''}: {p['backbone']}, "
+        f"{made_by(p)}: {p['backbone']}, "
         f"{p['machine']}, {where}, {p['rounds']} rounds, load average {p['load_average']} at the start, "
         f"Python {p['python']}, {versions}."
     )

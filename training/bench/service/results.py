@@ -107,50 +107,79 @@ def measure(
     return Results(provenance, **found)
 
 
+def _told(value: float, kind: str, met: Callable[[float], bool]) -> str:
+    """``value`` with as many digits as it takes to read on the side of the bar that it is on.
+
+    kind: "%" with a digit at least, or "f" with two.
+    """
+    places = 1 if kind == "%" else 2
+    while True:
+        text = f"{value:.{places}{kind}}"
+        read = float(text.rstrip("%")) / (100 if kind == "%" else 1)
+        if met(read) == met(value) or places == 12:
+            return text
+        places += 1
+
+
 def _overhead(of: Overhead) -> list[Bar]:
+    def met(above: float) -> bool:
+        return above < overhead.LIMIT_MS
+
     above = of.above_ms(asks.PATH)
     return [
         Bar(
             "Median time above a bare route",
             f"under {overhead.LIMIT_MS:g} ms",
-            f"{above:.2f} ms",
-            above < overhead.LIMIT_MS,
+            f"{_told(above, 'f', met)} ms",
+            met(above),
         )
     ]
 
 
 def _served(of: Served) -> list[Bar]:
+    def met(least: float) -> bool:
+        return least >= throughput.OF_OFFLINE
+
     return [
         Bar(
             "Throughput of the service over the engine's alone, at the worse scale",
             f"at least {throughput.OF_OFFLINE:.0%}",
-            f"{of.least:.1%}",
-            of.least >= throughput.OF_OFFLINE,
+            _told(of.least, "%", met),
+            met(of.least),
         )
     ]
 
 
 def _routed(of: Routed) -> list[Bar]:
+    def met(kept: float) -> bool:
+        return kept >= throughput.OF_FLOPS
+
     return [
         Bar(
             "Routed over always the full scale: gain in throughput, of what FLOPs promise",
             f"at least {throughput.OF_FLOPS:.0%}",
-            f"{of.kept:.1%} ({of.pairs.ratio:.2f} of {of.promised:.2f})",
-            of.kept >= throughput.OF_FLOPS,
+            f"{_told(of.kept, '%', met)} ({of.pairs.ratio:.2f} of {of.promised:.2f})",
+            met(of.kept),
         )
     ]
 
 
 def _overload(of: Overload) -> list[Bar]:
-    p99 = of.accepted_s[1]
-    recovery = "not in 10 s" if of.recovery_s is None else f"{of.recovery_s:.2f} s"
+    def in_time(p99: float) -> bool:
+        return p99 <= of.deadline_s
+
+    def recovered(seconds: float) -> bool:
+        return seconds <= overload.RECOVERY_S
+
+    p99, after = of.accepted_s[1], of.recovery_s
+    recovery = "not in 10 s" if after is None else f"{_told(after, 'f', recovered)} s"
     return [
         Bar("Overload: requests with a 500 or no answer", "0", str(of.faults), of.faults == 0),
         Bar(
             "Overload: p99 of what was accepted",
             f"within {of.deadline_s:g} s",
-            f"{p99:.2f} s",
-            p99 <= of.deadline_s,
+            f"{_told(p99, 'f', in_time)} s",
+            in_time(p99),
         ),
         Bar(
             "Overload: the most that waited",
@@ -162,7 +191,7 @@ def _overload(of: Overload) -> list[Bar]:
             "Overload: until it is as fast as before",
             f"within {overload.RECOVERY_S:g} s",
             recovery,
-            of.recovery_s is not None and of.recovery_s <= overload.RECOVERY_S,
+            after is not None and recovered(after),
         ),
     ]
 
