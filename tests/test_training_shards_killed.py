@@ -113,7 +113,7 @@ def kill(times: int, tmp_path: Path) -> None:
 
 
 def test_kill_9_at_any_moment_loses_and_repeats_nothing(tmp_path: Path) -> None:
-    kill(20, tmp_path)
+    kill(50, tmp_path)
 
 
 @pytest.mark.soak
