@@ -86,7 +86,8 @@ test-ray: $(RAY_VENV)/.installed-ray ## on a Ray cluster of this machine; RAY_KI
 		-m 'slow or not slow' -W default --timeout 7200 tests/test_*_ray_*.py
 
 test-vllm: $(VLLM_VENV)/.installed ## the engine on vLLM: what every engine must do, equal ids, the service
-	VLLM_CPU_OMP_THREADS_BIND=nobind VLLM_CPU_CI_ENV=1 $(VLLM_VENV)/bin/python -m pytest -W default tests/test_vllm_*.py
+	VLLM_CPU_OMP_THREADS_BIND=nobind VLLM_CPU_CI_ENV=1 $(VLLM_VENV)/bin/python -m pytest \
+		-W "ignore:unclosed context:ResourceWarning" tests/test_vllm_*.py
 
 fuzz: $(VENV)/.installed-fuzz ## Schemathesis over the HTTP API and Hypothesis on what reads bytes, FUZZ_EXAMPLES each
 	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest -m 'slow or not slow' --timeout 3600 tests/*_fuzzed.py

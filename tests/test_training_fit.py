@@ -208,16 +208,22 @@ def test_the_command_writes_a_bundle_that_routes(tmp_path: Path, monkeypatch: py
     assert "take one of" in wrong.output
 
 
+def fitted(folder: Path) -> str:
+    """What ``m3-train fit`` says of ``folder``/tables, whose bundle it leaves in ``folder``/bundle."""
+    app = typer.Typer()
+    app.command()(command)
+    arguments = ["--outcomes", str(folder / "tables"), "--out", str(folder / "bundle"), "--threads", "1"]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
 def test_enough_images_are_not_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("training.candidates.candidates", lambda: (quick(),))
     for split in ("router-train", "tune"):
         write_outcomes(tmp_path / "tables" / split, outcomes(FEW, split=split))
-    app = typer.Typer()
-    app.command()(command)
-    arguments = ["--outcomes", str(tmp_path / "tables"), "--out", str(tmp_path / "bundle"), "--threads", "1"]
-    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    assert "Few images" not in result.output
+    said = fitted(tmp_path)
+    assert "Few images" not in said
 
 
 def test_a_backbone_that_gives_hardly_any_right_answer_is_told_of(
@@ -228,12 +234,8 @@ def test_a_backbone_that_gives_hardly_any_right_answer_is_told_of(
         table = outcomes(n, split=split)
         few = np.where(np.arange(len(table))[:, None] % 50 == 0, table.scores, 0.0)
         write_outcomes(tmp_path / "tables" / split, replace(table, scores=few))
-    app = typer.Typer()
-    app.command()(command)
-    arguments = ["--outcomes", str(tmp_path / "tables"), "--out", str(tmp_path / "bundle"), "--threads", "1"]
-    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    assert "this backbone gives hardly any of these answers" in result.output
+    said = fitted(tmp_path)
+    assert "this backbone gives hardly any of these answers" in said
     # And so it is: the router expects next to nothing at any scale, and takes the smallest.
     decision = Router.load(tmp_path / "bundle", "synthetic").route(outcomes(20, split="dev").route_inputs(0))
     assert decision.scale == 1

@@ -8,21 +8,14 @@ from m3_backbone.images import ImageError
 from m3_backbone.types import CheckpointError, EngineError
 from router.cli import ask, bench, doctor, openapi, route, serve
 from router.cli.refusal import refuse
-from router.cli.verb import SETTINGS, Verb, Version
+from router.cli.verb import Verb, Version, command_line
 from router.errors import M3Error
 from router.service.failures import as_m3_error
 
 
 def build() -> typer.Typer:
     """A fresh command-line app."""
-    app = typer.Typer(
-        name="m3-router",
-        no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        rich_markup_mode=None,
-        context_settings=SETTINGS,
-    )
+    app = command_line()
     app.callback()(_overview)
     app.command("serve", cls=Verb)(serve.command)
     app.command("ask", cls=Verb, short_help="Answer a question about an image.")(ask.command)

@@ -73,7 +73,7 @@ def serve_on_ray(settings: Settings, free_port: Callable[[], int], replicas: int
             ending.wait()
             logger.info("Replicas finish what they have.")
         finally:
-            _remove(serve)
+            serve.delete(NAME)  # whatever else the cluster serves stays
 
 
 def _start(serve: Any, settings: Settings, port: int) -> None:
@@ -86,14 +86,6 @@ def _start(serve: Any, settings: Settings, port: int) -> None:
             "again.",
             code="not_started",
         ) from error
-
-
-def _remove(serve: Any) -> None:
-    """Ends this application; whatever else the cluster serves stays."""
-    try:
-        serve.delete(NAME)
-    except Exception as error:  # whatever Ray raises where its own processes were ended first
-        logger.warning("The cluster was gone before its replicas had finished (%s).", type(error).__name__)
 
 
 def _serve_there() -> Any:

@@ -10,7 +10,16 @@ from typer.core import TyperCommand, TyperOption
 
 from router.cli.refusal import stopped
 
-SETTINGS = {"help_option_names": ["-h", "--help"]}
+
+def command_line() -> typer.Typer:
+    """An app without verbs yet, as both command lines are made."""
+    return typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
 
 
 class Verb(TyperCommand):

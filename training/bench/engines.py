@@ -30,7 +30,7 @@ from m3_backbone.host import Host
 from m3_backbone.model import DTYPES, M3Model
 from training.bench import ours
 from training.bench.ours import Ids
-from training.bench.provenance import made_by, provenance
+from training.bench.provenance import last_line, provenance
 from training.bench.reference import Ask
 from training.bench.timing import Clock
 from training.bench.workload import Workload
@@ -79,7 +79,7 @@ class Engines:
                 "| engine | new tokens a second, median turn | turns, s |",
                 "| --- | ---: | ---: |",
                 *rows,
-                f"\n{made_by(self.provenance)}\n",
+                f"\n{last_line(self.provenance)}\n",
             )
         )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.table import Table
 
 from training.bench import cold
-from training.bench.provenance import made_by
+from training.bench.provenance import last_line
 from training.bench.results import Results
 from training.bench.timing import Turns
 from training.report.markdown import sheet
@@ -44,7 +44,7 @@ def markdown(results: Results) -> str:
     parts += [sheet(each) for each in sheets(results)]
     parts += [
         _notes(results),
-        made_by(results.provenance),
+        last_line(results.provenance),
     ]
     return "\n\n".join(parts) + "\n"
 

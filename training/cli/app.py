@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from router.cli.verb import SETTINGS, Verb, Version
+from router.cli.verb import Verb, Version, command_line
 
 VERBS: dict[str, tuple[str, str]] = {
     "scalebench": (
@@ -50,13 +50,7 @@ VERBS: dict[str, tuple[str, str]] = {
 
 def build(arguments: list[str]) -> typer.Typer:
     """The app for these arguments: only the verb that they name is imported."""
-    app = typer.Typer(
-        no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        rich_markup_mode=None,
-        context_settings=SETTINGS,
-    )
+    app = command_line()
     app.callback()(_overview)
     named = next((argument for argument in arguments if not argument.startswith("-")), None)
     for verb, (target, line) in VERBS.items():

@@ -34,8 +34,11 @@ def _run(command: Sequence[str]) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def of_command(command: str) -> dict[str, Any]:
-    """What every result states, as plain JSON: the command that makes it again, when it ran, and the code."""
+def of_command(command: str, packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
+    """What every result states, as plain JSON: the command that makes it again, when it ran, and the code.
+
+    packages: names of those whose versions are stated.
+    """
     head, changed = commit()
     return {
         "command": command,
@@ -43,7 +46,7 @@ def of_command(command: str) -> dict[str, Any]:
         "commit": head,
         "uncommitted_changes": changed,
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in PACKAGES},
+        "versions": {name: _version(name) for name in packages},
     }
 
 

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
+from training.bench.machine import processors
 from training.bench.service import asks, overhead, overload, throughput
 from training.bench.service.cores import Cores
 from training.bench.service.overhead import Overhead
 from training.bench.service.overload import Overload
 from training.bench.service.throughput import Routed, Served
-from training.report.provenance import commit
+from training.report.provenance import of_command
 
 PARTS = ("overhead", "served", "routed", "overload")
 
@@ -197,26 +194,13 @@ def _overload(of: Overload) -> list[Bar]:
 
 
 def _provenance(command: str, settings: dict[str, Any], cores: Cores, size: Size) -> dict[str, Any]:
-    head, changed = commit()
     packages = ("m3-router", "torch", "fastapi", "uvicorn", "onnxruntime", "pillow")
+    count, name = processors()
     return {
-        "command": command,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": head,
-        "uncommitted_changes": changed,
+        **of_command(command, packages),
         "backbone": settings["backbone"],
-        "machine": _machine(),
+        "machine": f"{count} x {name}",
         "cores": cores.json(),
         "rounds": size.rounds,
         "load_average": round(os.getloadavg()[0], 2),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in packages},
     }
-
-
-def _machine() -> str:
-    """What it is called by people."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{len(names) or os.cpu_count()} x {names[0] if names else platform.machine()}"
