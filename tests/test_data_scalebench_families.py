@@ -77,7 +77,7 @@ def test_letters_that_are_asked_for_can_be_read(name: str) -> None:
     heights = [q.difficulty["height"] for q in asked(name) if "height" in q.difficulty]
     if heights:
         assert min(heights) >= LEAST - 0.5
-        assert np.mean(np.array(heights) < 11) < 0.3
+        assert np.mean(np.array(heights) < LEAST + 2) < 0.3
 
 
 @pytest.mark.parametrize("name", ALL)

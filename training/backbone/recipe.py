@@ -46,6 +46,7 @@ class Recipe:
     """
 
     start: str = ""  # a checkpoint whose weights the run begins with; "": from nothing
+    rate_share: float = 1.0  # of both peak rates below: a run begun with weights forgets less at a lower one
 
     images: int = 16_000
     first_image: int = 0  # number of the first: a run begun with weights can learn from unseen pictures
@@ -65,7 +66,7 @@ class Recipe:
 
     minutes_tower: float = 28.0
     minutes_phase1: float = 32.0  # mainly scales 36 and 144: short sequences, many steps
-    minutes_phase2: float = 40.0  # all five scales alike
+    minutes_phase2: float = 40.0  # all five scales, 576 most: that is where the smallest letters are read
 
     crop: int = 8  # side of a crop, in patches
     crops: int = 64
@@ -94,7 +95,7 @@ class Recipe:
     hint_none: int = 350  # faded out until here
     embedding_spread: float = 0.5  # of the word embeddings at the start
     phase1_shares: tuple[float, ...] = (0.06, 0.14, 0.32, 0.40, 0.08)
-    phase2_shares: tuple[float, ...] = (0.12, 0.16, 0.22, 0.28, 0.22)
+    phase2_shares: tuple[float, ...] = (0.10, 0.12, 0.18, 0.25, 0.35)
     step_images: int = 16
     micro_tokens: int = 10_000  # of a micro-batch, visual and text together: what the caches hold
     exam_pictures: int = 160

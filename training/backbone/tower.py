@@ -199,7 +199,8 @@ def train_tower(
         loss = dense_loss(heads(features), targets, recipe.none_weight)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.collect()
-        rate = rate_at(clock.share, peak=recipe.tower_rate, warm_up=recipe.warm_up, final=recipe.final_rate)
+        peak = recipe.tower_rate * recipe.rate_share
+        rate = rate_at(clock.share, peak=peak, warm_up=recipe.warm_up, final=recipe.final_rate)
         optimiser.step(rate)
         step += 1
         now = float(loss.detach())

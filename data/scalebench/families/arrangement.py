@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass
 from itertools import combinations, permutations
 
-from data.scalebench.families.paint import Painting, log_uniform
+from data.scalebench.families.paint import SMALLEST, Painting, log_uniform
 from data.scalebench.labels import Box
 from data.scalebench.vocabulary import CITIES, COLOURS, GOODS, NATURE, SHAPES, SIDES
 
@@ -64,7 +64,7 @@ def place(rng: random.Random, painting: Painting, height: float) -> list[Thing]:
     things: list[Thing] = []
     for k in range(rng.randint(4, 7)):
         for _attempt in range(60):
-            radius = log_uniform(rng, 6.5, largest)
+            radius = log_uniform(rng, SMALLEST, largest)
             x, y = _spot(rng, painting, things)
             box = _around(painting, x, y, radius, words[k], height)
             if _fits(painting, box) and all(_clear(box, t.box, 3) for t in things):
@@ -88,7 +88,7 @@ def _spot(rng: random.Random, painting: Painting, things: list[Thing]) -> tuple[
         return one.x + share * dx - off * dy, one.y + share * dy + off * dx
     if things and way < 0.7:
         near, angle = rng.choice(things), rng.uniform(0, 2 * math.pi)
-        reach = near.radius + log_uniform(rng, 12, 160)
+        reach = near.radius + log_uniform(rng, 8, 160)
         return near.x + reach * math.cos(angle), near.y + reach * math.sin(angle)
     return rng.uniform(0, wide), rng.uniform(0, tall)
 

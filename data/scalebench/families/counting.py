@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from data.scalebench.families import wordings
-from data.scalebench.families.paint import Painting, fresh, log_uniform, yes_no
+from data.scalebench.families.paint import SMALLEST, Painting, fresh, log_uniform, yes_no
 from data.scalebench.style import Style
 from data.scalebench.vocabulary import COLOURS, SHAPES
 
@@ -84,7 +84,7 @@ def _kinds(rng: random.Random, colours: list[str]) -> list[tuple[str, str]]:
 def _place(rng: random.Random, painting: Painting, kinds: list[tuple[str, str]]) -> list[_Thing]:
     canvas = painting.canvas
     largest = min(34.0, canvas.height / 4, 0.36 * math.sqrt(canvas.width * canvas.height / len(kinds)))
-    radius = log_uniform(rng, 6.5, max(8.0, largest))
+    radius = log_uniform(rng, SMALLEST, max(8.0, largest))
     if painting.style.unseen_layout:
         spots = _around(rng, painting, len(kinds))
     elif rng.random() < 0.4:

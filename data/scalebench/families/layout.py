@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from data.scalebench.families.paint import LEAST, Painting, log_uniform
+from data.scalebench.families.paint import LEAST, SMALLEST, Painting, log_uniform
 from data.scalebench.labels import Box
 from data.scalebench.vocabulary import COLOURS, GOODS, NATURE, ROOMS, SHAPES
 
@@ -115,7 +115,7 @@ def symbols_in(rng: random.Random, frame: Box, meanings: list[str], grid: tuple[
     shapes, spots = rng.sample(SHAPES, count), rng.sample(cells, count)
     largest = min(16.0, _least(frame[3] - frame[1], grid[0]) / 6)
     return [
-        Symbol(shape, meaning, spot, 2 * log_uniform(rng, 6, max(6.5, largest)))
+        Symbol(shape, meaning, spot, 2 * log_uniform(rng, SMALLEST, max(6.5, largest)))
         for shape, meaning, spot in zip(shapes, meanings[:count], spots, strict=True)
     ]
 
@@ -132,7 +132,7 @@ def areas_in(
     # A room in the colour of the walls would have none against its neighbour.
     usable = [c for c in COLOURS if c not in (canvas.background, ink, painting.readable(canvas.background))]
     colours = rng.sample(usable * 2, rows * columns)
-    tallest = painting.letters(high=30)
+    tallest = painting.letters(high=30, low=LEAST + 2)
     areas = {}
     for k, (r, c) in enumerate((r, c) for r in range(rows) for c in range(columns)):
         box = (across[c][0], down[r][0], across[c][1], down[r][1])

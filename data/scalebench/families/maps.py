@@ -7,7 +7,7 @@ from collections import Counter
 
 from data.scalebench.families import layout, wordings
 from data.scalebench.families.layout import Map, Symbol
-from data.scalebench.families.paint import LEAST, Painting, fresh, yes_no
+from data.scalebench.families.paint import LEAST, SMALLEST, Painting, fresh, yes_no
 from data.scalebench.labels import Box
 from data.scalebench.style import Style
 
@@ -78,7 +78,7 @@ def _draw_legend(painting: Painting, drawn: Map, box: Box, upright: bool) -> Non
     for k, symbol in enumerate(drawn.symbols):
         x = box[0] + (0 if upright else k * step) + height * 0.7
         y = box[1] + height * (1.2 + 2.2 * k) if upright else (box[1] + box[3]) / 2
-        canvas.shape(symbol.shape, drawn.ink, x, y, max(6.0, height * 0.6))
+        canvas.shape(symbol.shape, drawn.ink, x, y, max(SMALLEST, height * 0.6))
         canvas.text(symbol.meaning, x + height * 1.3, y, height, painting.ink(canvas.background), "lm")
 
 

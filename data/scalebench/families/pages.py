@@ -15,7 +15,7 @@ KINDS = {"heading": 0.05, "number": 0.05, "first": 0.05, "marked": 0.05, "exists
 _PAPER = ("white", "white", "white", "yellow", "grey")
 _INKS = ("red", "blue", "green", "purple")
 _MARGIN = 12.0
-_MOST_WORDS = 90
+_MOST_WORDS = 100
 
 
 @dataclass
@@ -104,9 +104,10 @@ def _set(rng: random.Random, painting: Painting, page: _Page, top: float, bottom
     words = rng.sample([word for word in WORDS if word != page.heading], _MOST_WORDS)
     end = top + (bottom - top) * rng.choice((1.0, rng.uniform(0.4, 1.0)))
     for column in range(page.columns):
+        rest = len(words) * (page.columns - 1 - column) // (page.columns - column)  # words of later columns
         left = _MARGIN + column * (wide + gutter)
         x, y, line, starts = left, top, 0, True
-        while words:
+        while len(words) > rest:
             across, _ = canvas.text_size(words[-1], page.height)
             if x > left and x + across > left + wide:
                 line, starts = line + 1, line > 0 and rng.random() < 0.2

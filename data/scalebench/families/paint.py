@@ -17,8 +17,10 @@ from data.scalebench.canvas import Canvas
 from data.scalebench.picture import Description, LookUp, Question
 from data.scalebench.style import RGB, Style
 
-LEAST = 9.0
+LEAST = 7.0
 """Height of the smallest letters, in frame units: capitals and digits."""
+SMALLEST = 5.5
+"""Radius of the smallest shapes, in frame units."""
 CHOICE = "-choice"
 """Ending of the kinds that give four options."""
 _DARK = 148
@@ -75,10 +77,8 @@ class Painting:
         self.look_ups.append(LookUp(key, str(value).lower()))
 
     def letters(self, high: float = 60.0, low: float = LEAST) -> float:
-        """A height of letters: log-uniform from 11 to ``high``, now and then from ``low`` to 11."""
-        if low < 11 < high and self.rng.random() < 0.06:
-            return self.rng.uniform(low, 11)
-        return log_uniform(self.rng, min(max(low, 11), high), high)
+        """A height of letters: log-uniform from ``low`` to ``high``."""
+        return log_uniform(self.rng, min(low, high), high)
 
     def contrast(self) -> float:
         """How far ink stands out: 1 is the full colour, 0 would be invisible. Mostly 1."""

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from data.scalebench.families import wordings
-from data.scalebench.families.paint import Painting, fresh, log_uniform, yes_no
+from data.scalebench.families.paint import SMALLEST, Painting, fresh, log_uniform, yes_no
 from data.scalebench.style import Style
 from data.scalebench.vocabulary import COLOURS, SHAPES
 
@@ -60,7 +60,7 @@ def _scatter(rng: random.Random, painting: Painting) -> list[_Thing]:
     things: list[_Thing] = []
     for _ in range(rng.randint(2, 9)):
         for _attempt in range(20):
-            radius = log_uniform(rng, 7, largest)
+            radius = log_uniform(rng, SMALLEST, largest)
             x = rng.uniform(radius, canvas.width - radius)
             y = rng.uniform(radius, canvas.height - radius)
             if all((x - t.x) ** 2 + (y - t.y) ** 2 > (radius + t.radius + 3) ** 2 for t in things):
@@ -79,7 +79,7 @@ def _rows(rng: random.Random, painting: Painting) -> list[_Thing]:
     for r in range(rows):
         for c in range(columns):
             x, y = wide * (c + 0.5), tall * (r + 0.5)
-            things.append(_thing(rng, painting, x, y, log_uniform(rng, 7, reach), things))
+            things.append(_thing(rng, painting, x, y, log_uniform(rng, SMALLEST, reach), things))
     return things
 
 

@@ -115,10 +115,10 @@ class _Screen:
         return (x0, y0, left, y1) if left > x0 else (x0 + wide, y0, x1, y1)
 
     def panels(self, body: Box) -> None:
-        """Two to four panels below each other, of different sorts."""
+        """Two to five panels below each other, of different sorts."""
         x0, y0, x1, y1 = body
         sorts: list[Callable[[Box], None]] = [self.tabs, self.fields, self.boxes, self.buttons, self.icons]
-        most = max(2, min(4, int((y1 - y0) / (self.height * 4.2))))
+        most = max(2, min(5, int((y1 - y0) / (self.height * 4.2))))
         chosen = self.rng.sample(sorts, self.rng.randint(2, most))
         chosen.sort(key=sorts.index)
         if self.tabs in chosen[1:]:
@@ -164,7 +164,7 @@ class _Screen:
             "name": NAMES, "city": CITIES, "day": DAYS, "age": tuple(str(n) for n in range(18, 90)),
             "item": GOODS,
         }  # fmt: skip
-        count = max(1, min(self.rng.randint(2, 4), int((y1 - y0) / (self.height * 2.1))))
+        count = max(1, min(self.rng.randint(2, 5), int((y1 - y0) / (self.height * 2.1))))
         labels = self.rng.sample(list(values), count)
         held = {label: self.rng.choice(values[label]) for label in labels}
         middle = x0 + (x1 - x0) * self.rng.uniform(0.35, 0.45)
@@ -192,7 +192,7 @@ class _Screen:
     def boxes(self, box: Box) -> None:
         """Boxes that are ticked or not, each with its word."""
         x0, y0, x1, y1 = box
-        count = max(1, min(self.rng.randint(2, 4), int((y1 - y0) / (self.height * 1.7))))
+        count = max(1, min(self.rng.randint(2, 6), int((y1 - y0) / (self.height * 1.7))))
         words = self.rng.sample(NATURE, count)
         height = self._fit(words, x1 - x0 - 3 * self.height)
         step, side = min((y1 - y0) / count, height * 2.6), height * self.rng.uniform(1.0, 1.3)

@@ -9,7 +9,7 @@ import random
 from dataclasses import dataclass
 
 from data.scalebench.families import wordings
-from data.scalebench.families.paint import Painting, fresh, yes_no
+from data.scalebench.families.paint import LEAST, Painting, fresh, yes_no
 from data.scalebench.labels import Box
 from data.scalebench.style import Style
 from data.scalebench.vocabulary import COLOURS, NATURE, SHAPES, SIGNS
@@ -105,7 +105,7 @@ def _scatter(rng: random.Random, painting: Painting) -> list[_Sign]:
                 if all(not _touches(box, s.box) for s in signs):
                     signs.append(_Sign(word, colour, box, height))
                     break
-            height = max(11.0, height * 0.9)
+            height = max(LEAST, height * 0.9)
     return signs
 
 

@@ -113,9 +113,9 @@ def _filled(
 
 
 def _table(rng: random.Random, painting: Painting) -> Painting:
-    columns = list(DAYS[: rng.randint(2, 4)]) if rng.random() < 0.6 else rng.sample(CITIES, rng.randint(2, 3))
+    columns = list(DAYS[: rng.randint(2, 5)]) if rng.random() < 0.6 else rng.sample(CITIES, rng.randint(2, 3))
     pool = rng.choice((GOODS, NAMES))
-    rows = rng.sample(pool, rng.randint(2, 7))
+    rows = rng.sample(pool, min(rng.randint(2, 9), len(pool) - 1))
     numbers = rng.random() < 0.7
     cells = [[str(rng.randrange(100)) if numbers else rng.choice(GOODS) for _ in columns] for _ in rows]
     columns, told = _filled(rng, painting, columns, rows, cells)
