@@ -33,7 +33,7 @@ def words_in(drawing: Drawing, box: Stroke) -> list[str]:
 
 def right_of(drawing: Drawing, left: Stroke) -> str:
     """The first word to the right on the same line."""
-    line = [s for s in drawing.all("text") if abs(s.y - left.y) < 7 and s.x > left.x]
+    line = [s for s in drawing.all("text") if s.box[1] < left.y < s.box[3] and s.x > left.x]
     return min(line, key=lambda s: s.x).name
 
 
