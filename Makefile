@@ -11,7 +11,7 @@ VLLM_VENV ?= .venv-vllm
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install dev serve test test-slow test-gpu test-ray test-vllm fuzz soak soak-labels soak-service check openapi tables clean
+.PHONY: install dev serve test test-slow test-gpu test-ray test-vllm fuzz soak soak-labels soak-service check openapi tables grids clean
 
 install: $(VENV)/.installed ## the service and the command line
 dev: $(VENV)/.installed-dev ## everything that tests and training need
@@ -61,6 +61,11 @@ SPLITS ?= dev dev+1 tune router-train shift-fonts shift-colours shift-wording sh
 tables: dev ## every outcome table of m3-tiny; interrupted, the same command goes on
 	for split in $(SPLITS); do \
 		$(BIN)/m3-train label --dataset scalebench:$$split --out data/outcomes/tiny/$$split || exit; \
+	done
+
+grids: dev ## finer pooled tokens beside the tables, which a clone comes without; interrupted, the same command goes on
+	for split in $(SPLITS); do \
+		$(BIN)/m3-train grids --dataset scalebench:$$split --table data/outcomes/tiny/$$split || exit; \
 	done
 
 check: dev ## lint and types

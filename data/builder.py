@@ -97,6 +97,7 @@ class TableBuilder:
             grid_stats=np.array([i.grid_stats for i in images], np.float32),
             grid_stat_names=first.grid_stat_names,
             pooled=np.array([i.pooled for i in images], np.float32),
+            fine=np.array([i.fine for i in images], np.float32),
             question=np.array([i.question for i in self._inputs], np.float32),
             question_tokens=tuple(i.question_tokens for i in self._inputs),
             interaction=np.array([i.interaction for i in self._inputs], np.float32),

@@ -38,7 +38,10 @@ def concat(tables: Sequence[OutcomeTable]) -> OutcomeTable:
     for name in BY_SAMPLE:
         joined[name] = _join([getattr(t, name) for t in tables])
     for name in BY_IMAGE:
-        stacked = _join([getattr(t, name) for t in tables])
+        parts = [getattr(t, name) for t in tables]
+        if name == "fine" and len({part.shape[1] for part in parts}) > 1:  # some have no cache of them
+            parts = [part[:, :0] for part in parts]
+        stacked = _join(parts)
         offsets = np.cumsum([0, *(len(t.image_ids) for t in tables)])
         joined[name] = pick(stacked, np.array([offsets[n] + r for n, r in rows.values()], dtype=np.int64))
     joined["image_index"] = np.concatenate(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from data import grids
 from data.columns import DIFFICULTY, FULL_LOGPROB, IMAGES, OUTCOMES, QUESTIONS, SAMPLES, check_columns
 from data.files import sha256
 from data.records import OutcomeTable, RecordError, long_texts
@@ -80,6 +82,7 @@ def read_table(folder: Path, *, verify: bool = True) -> OutcomeTable:
             if name.startswith(DIFFICULTY)
         },
     )
+    table = replace(table, fine=grids.read(folder, table))
     validate(table, str(folder))
     return table
 

@@ -100,7 +100,8 @@ class OutcomeTable:
     """A loaded outcome table. n samples, S scales, m images; all arrays share one order of samples.
 
     Route inputs as stored: ``grid_stats`` float32 [m, G], ``pooled`` float32 [m, P, D], ``question``
-    float32 [n, E], ``interaction`` float32 [n, I], ``question_tokens`` list of int32 [T_i].
+    float32 [n, E], ``interaction`` float32 [n, I], ``question_tokens`` list of int32 [T_i]. ``fine`` float32
+    [m, R, D] lies in a cache beside the table (`data.grids`); without one R is 0.
 
     full_logprob: mean log-probability, at every scale, of the tokens that the full scale answered; NaN where
     it is not known: tables that were imported, or labelled before it was recorded, have none.
@@ -137,8 +138,12 @@ class OutcomeTable:
     datasets: NDArray[np.str_] = field(default_factory=lambda: np.zeros(0, np.str_))  # [n]
     metrics: NDArray[np.str_] = field(default_factory=lambda: np.zeros(0, np.str_))  # [n]
     full_logprob: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))  # [n, S]
+    fine: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0, 0), np.float32))
 
     def __post_init__(self) -> None:
+        if not self.fine.size:
+            none = np.zeros((len(self.image_ids), 0, self.pooled.shape[-1]), np.float32)
+            object.__setattr__(self, "fine", none)
         if not self.full_logprob.size:  # not recorded
             unknown = np.full((len(self), len(self.scales)), np.nan, np.float32)
             object.__setattr__(self, "full_logprob", unknown)
@@ -186,6 +191,7 @@ class OutcomeTable:
             interaction_names=self.interaction_names,
             question_text=self.questions[i],
             version=_int(self.manifest.get("summary_version", SUMMARY_VERSION)),
+            fine=self.fine[image],
         )
 
     def take(self, indices: ArrayLike) -> OutcomeTable:
@@ -209,7 +215,7 @@ class OutcomeTable:
         return replace(self, **changed)
 
 
-BY_IMAGE = ("image_ids", "image_sizes", "image_views", "grid_stats", "pooled")
+BY_IMAGE = ("image_ids", "image_sizes", "image_views", "grid_stats", "pooled", "fine")
 _WHOLE = ("manifest", "scales", "grid_stat_names", "interaction_names", "difficulty", "image_index")
 BY_SAMPLE = tuple(f.name for f in fields(OutcomeTable) if f.name not in BY_IMAGE + _WHOLE)
 """Fields with one row per image, and with one row per sample."""

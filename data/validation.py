@@ -87,7 +87,7 @@ def validate(table: OutcomeTable, where: str) -> None:
     _check(table, ~np.isinf(stored), "full_logprob", "is not finite in float16", where)
     for name in ("question", "interaction"):
         _check(table, _is_half(getattr(table, name)), name, _NOT_HALF, where)
-    for name in ("grid_stats", "pooled"):
+    for name in ("grid_stats", "pooled", "fine"):
         good = _is_half(getattr(table, name)).reshape(len(table.image_ids), -1).all(axis=1)
         if not good.all():
             image = table.image_ids[int(np.argmin(good))]
@@ -153,5 +153,7 @@ def _check_shapes(table: OutcomeTable, where: str) -> None:
             f"{where}: question must be [n, E] and pooled [m, P, D]; "
             f"got {table.question.shape} and {table.pooled.shape}."
         )
+    if table.fine.ndim != 3 or len(table.fine) != m:
+        raise RecordError(f"{where}: fine must be [m, R, D]; got {table.fine.shape}.")
     if table.image_index.min() < 0 or table.image_index.max() >= m:
         raise RecordError(f"{where}: image_index points outside the {m} images.")

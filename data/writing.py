@@ -7,7 +7,8 @@ text, image arrays once per image. ``image``, ``question`` and ``sample`` are ro
 samples.parquet: sample_id, image, question, references, family, kind, dataset, metric, text_tokens,
     interaction [I], and one column ``difficulty.NAME`` for each number that the generator drew.
 questions.parquet: text, tokens, vector [E].
-images.parquet: image_id, width, height, views, grid_stats [G], pooled [P * D].
+images.parquet: image_id, width, height, views, grid_stats [G], pooled [P * D]; finer tokens lie
+    apart, in a cache (`data.grids`).
 outcomes.parquet: sample, scale, answer, score, visual_tokens, answer_tokens, mean_logprob, min_logprob,
     first_margin, flops, and, where any is known, full_logprob (NaN where it is not); sorted by sample, then
     scale.
@@ -25,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from data import grids
 from data.columns import DIFFICULTY, FULL_LOGPROB
 from data.files import sha256, write_atomically, write_bytes
 from data.records import OF_FILES, SCHEMA_VERSION, OutcomeTable
@@ -65,6 +67,7 @@ def write_table(folder: Path, table: OutcomeTable) -> None:
         },
         "files": {name: sha256(folder / name) for name in FILES},
     }
+    grids.write(folder, table)
     write_bytes(folder / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
 
 

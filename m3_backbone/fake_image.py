@@ -14,7 +14,7 @@ from PIL import Image
 
 from m3_backbone.fake_words import stable_hash, text_tokens, token_id
 from m3_backbone.scales import Ladder
-from m3_backbone.types import Float32, RouteInputs
+from m3_backbone.types import COARSE, FINE, Float32, RouteInputs
 
 _WIDTH = 4  # of the grid: mean red, green, blue and contrast of a patch
 _QUESTION_WIDTH = 8
@@ -22,12 +22,14 @@ _QUESTION_WIDTH = 8
 
 @dataclass(frozen=True, slots=True)
 class _Summary:
-    """pooled: scale -> float32 [scale, 4]. stats [G], coarse [P, 4]: what the router sees of them."""
+    """pooled: scale -> float32 [scale, 4]. stats [G], coarse [P, 4], fine [R, 4]: what the router sees
+    of them."""
 
     pooled: Mapping[int, Float32]
     stats: Float32
     stat_names: tuple[str, ...]
     coarse: Float32
+    fine: Float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,12 +79,14 @@ class FakeImage:
         """The picture's part of the route inputs: computed once, whatever the number of questions."""
         pooled = {scale: self._pooled(scale) for scale in self.ladder}
         stats, stat_names = _grid_stats(self.grid, pooled)
-        coarse = [tokens for scale, tokens in pooled.items() if scale <= 9]
+        coarse = [tokens for scale, tokens in pooled.items() if scale <= COARSE]
+        fine = [tokens for scale, tokens in pooled.items() if COARSE < scale <= FINE][-1:]
         return _Summary(
             pooled=pooled,
             stats=_half(stats),
             stat_names=stat_names,
             coarse=_half(np.concatenate([*coarse, np.zeros((0, _WIDTH))])),
+            fine=_half(np.concatenate([*fine, np.zeros((0, _WIDTH))])),
         )
 
     def summarise(self, turns: Sequence[str]) -> RouteInputs:
@@ -99,6 +103,7 @@ class FakeImage:
             grid_stats=picture.stats,
             grid_stat_names=picture.stat_names,
             pooled=picture.coarse,
+            fine=picture.fine,
             question=_half(words),
             question_tokens=np.array([token_id(word) for word in question.split()], np.int32),
             interaction=_half(np.array([values.max() for values in similarity])),

@@ -21,14 +21,13 @@ from torch import Tensor
 
 from m3_backbone.pooling import average
 from m3_backbone.scales import Ladder
-from m3_backbone.types import RouteInputs
+from m3_backbone.types import COARSE, FINE, RouteInputs
 
 if TYPE_CHECKING:
     from m3_backbone.encoded import TorchEncodedImage
 
 POOLED_WIDTH = 16
 QUESTION_WIDTH = 32
-_POOLED_SCALES = 9  # pooled tokens of every scale up to this one are handed on
 _RANK_SCALE = 64  # the effective rank is that of the largest scale up to this one
 _SEED = 20_240_527  # of the fixed projections; a part of SUMMARY_VERSION
 _TINY = 1e-12
@@ -44,11 +43,13 @@ _INTERACTIONS = ("similarity_max", "similarity_mean", "similarity_std")
 class ImageSummary:
     """The image's part of the route inputs: computed once, whatever the number of questions.
 
-    stats float32 [G]; pooled float32 [P, D]; lengths float32 [V]: norms of the view's tokens of all scales.
+    stats float32 [G]; pooled float32 [P, D]; fine float32 [R, D]; lengths float32 [V]: norms of the view's
+    tokens of all scales.
     """
 
     stats: NDArray[np.float32]
     pooled: NDArray[np.float32]
+    fine: NDArray[np.float32]
     lengths: NDArray[np.float32]
 
 
@@ -84,7 +85,9 @@ def summarise_image(grid: Tensor, ladder: Ladder) -> ImageSummary:
     unit = tokens / norms.clamp_min(_TINY)[:, None]
     straight = torch.stack([part.mean(dim=0) for part in unit.split(ladder.scales)]).norm(dim=-1)
     projection = _projection(grid.shape[-1], POOLED_WIDTH, _SEED).to(grid.device)
-    handed_on = tokens[: sum(scale for scale in ladder if scale <= _POOLED_SCALES)] @ projection
+    coarse = [scale for scale in ladder if scale <= COARSE]
+    fine = [scale for scale in ladder if COARSE < scale <= FINE][-1:]
+    handed_on = torch.cat([tokens[:0], *(by_scale[scale] + mean for scale in (*coarse, *fine))]) @ projection
     lost = [_lost(squares, by_scale[scale], ladder.side(scale)) for scale in ladder if scale != ladder.full]
     parts = (_grid_values(centred, mean, squares, by_scale), straight, handed_on.flatten(), norms, *lost)
     sizes = np.cumsum([part.numel() for part in parts])[:-1]
@@ -97,9 +100,8 @@ def summarise_image(grid: Tensor, ladder: Ladder) -> ImageSummary:
         stats += [norm.mean() / root, norm.std() / root, 1 - aligned[i]]
     across, down = values[2:4] / (2 * energy)  # over the expected squared step between two unrelated patches
     stats += [math.log(values[0] + _TINY), values[1] / root, across, down, values[4]]
-    return ImageSummary(
-        stats=_half(stats), pooled=_half(pooled.reshape(-1, POOLED_WIDTH)), lengths=np.maximum(lengths, _TINY)
-    )
+    small, large = np.split(_half(pooled.reshape(-1, POOLED_WIDTH)), [sum(coarse)])
+    return ImageSummary(stats=_half(stats), pooled=small, fine=large, lengths=np.maximum(lengths, _TINY))
 
 
 def _lost(squares: Tensor, pooled: Tensor, side: int) -> Tensor:
@@ -179,6 +181,7 @@ def summarise(
         grid_stats=summary.stats,
         grid_stat_names=grid_stat_names(ladder),
         pooled=summary.pooled,
+        fine=summary.fine,
         question=question,
         question_tokens=np.asarray(question_tokens, np.int32),
         interaction=interaction,

@@ -21,6 +21,8 @@ Aspect = Literal["pad", "anyres", "square"]
 """How a picture becomes square views: padded to one; the whole of it squeezed into one, then parts; or its
 middle cut out. The words are those of ``image_aspect_ratio`` in a checkpoint."""
 
+COARSE, FINE = 9, 36
+"""Largest scale of ``RouteInputs.pooled``, and largest that ``RouteInputs.fine`` may be of."""
 SUMMARY_VERSION = 1
 """Version of the contents of `RouteInputs`; a bundle names the one that it was trained on."""
 
@@ -136,7 +138,7 @@ class RouteInputs:
 
     grid_stats: [G], named by ``grid_stat_names`` - what each pooling step of the ladder loses, norms.
     pooled: [P, D] - pooled tokens of the smallest scales (1 then 9, row-major), through a fixed
-        projection to D dimensions.
+        projection to D dimensions. fine: [R, D] - the same of the largest scale up to 36 above them.
     question: [E] - mean of the question's input embeddings through a fixed projection.
     question_tokens: int32 [T] - the question's token ids. question_text: what they are the ids of.
     interaction: [I], named by ``interaction_names`` - similarity of question and visual tokens per scale.
@@ -156,6 +158,7 @@ class RouteInputs:
     interaction_names: tuple[str, ...]
     question_text: str = ""
     version: int = SUMMARY_VERSION
+    fine: Float32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
 
 @dataclass(frozen=True, slots=True)

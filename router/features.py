@@ -25,6 +25,7 @@ from router.input_arrays import Float32, InputArrays, OneRequest
 
 __all__ = [
     "FEATURES_VERSION",
+    "FINER",
     "FROM_TEXT",
     "IMAGE_GROUPS",
     "NEEDS",
@@ -53,10 +54,13 @@ NEEDS = {
 }
 """Groups of features, in the order of their columns -> the fields of `RouteInputs` that they read."""
 
+FINER = {"fine": ("fine",)}
+"""A further group, for routers that read a finer picture: tables have it from a cache (`data.grids`)."""
+
 FROM_TEXT = {"phrases": ("question_text",), "text_length": ("question_text",)}
 """Further groups, for outcomes that came without a backbone's route inputs: the question's text is enough."""
 
-_ALL = {**NEEDS, **FROM_TEXT}
+_ALL = {**NEEDS, **FROM_TEXT, **FINER}
 _WORD = re.compile(r"\w+(?:'\w+)*")
 
 IMAGE_GROUPS = ("grid_stats", "pooled")
@@ -81,7 +85,8 @@ class FeatureSpec:
     words, bigrams: token ids (sorted) whose presence in the question is a column each. phrases: the same of
     its text: words, and neighbouring words with a space between (sorted).
     basis: [K, E] directions of the question vector; ``products`` are (basis @ question) x grid_stats.
-    groups: the groups in use, some of `NEEDS` and `FROM_TEXT` in their order.
+    groups: the groups in use, some of `NEEDS`, `FROM_TEXT` and `FINER` in their order.
+    fine_rows: R of the group ``fine``, whose tokens are as wide as the pooled ones.
     """
 
     grid_stat_names: tuple[str, ...]
@@ -93,6 +98,7 @@ class FeatureSpec:
     basis: tuple[tuple[float, ...], ...] = ()
     groups: tuple[str, ...] = tuple(NEEDS)
     phrases: tuple[str, ...] = ()
+    fine_rows: int = 0
     version: int = FEATURES_VERSION
     summary_version: int = SUMMARY_VERSION
 
@@ -106,7 +112,7 @@ class FeatureSpec:
             raise ValueError("Words, bigrams and phrases must be sorted and without duplicates.")
         if any(len(row) != self.question_size for row in self.basis):
             raise ValueError(f"Every row of the basis needs {self.question_size} numbers.")
-        if min(*self.pooled_shape, self.question_size) < 0 or self.width > MAX_WIDTH:
+        if min(*self.pooled_shape, self.fine_rows, self.question_size) < 0 or self.width > MAX_WIDTH:
             raise ValueError(
                 f"Pooled tokens of {self.pooled_shape} and questions of {self.question_size}: {self.width} "
                 f"columns; from 0 to {MAX_WIDTH} are possible."
@@ -137,6 +143,7 @@ class FeatureSpec:
             "products": len(self.basis) * stats,
             "phrases": len(self.phrases),
             "text_length": 1,
+            "fine": self.fine_rows * self.pooled_shape[1],
         }
         return sum(widths[group] for group in self.groups)
 
@@ -176,6 +183,7 @@ class FeatureSpec:
             "bigrams": [list(pair) for pair in self.bigrams],
             "basis": [list(row) for row in self.basis],
             **({"phrases": list(self.phrases)} if self.phrases else {}),
+            **({"fine_rows": self.fine_rows} if self.fine_rows else {}),
         }
 
     @classmethod
@@ -198,6 +206,7 @@ class FeatureSpec:
                 basis=tuple(tuple(map(float, row)) for row in value["basis"]),
                 groups=tuple(value["groups"]),
                 phrases=tuple(map(str, value.get("phrases", ()))),
+                fine_rows=int(value.get("fine_rows", 0)),
                 summary_version=int(value["summary_version"]),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as err:
@@ -206,8 +215,8 @@ class FeatureSpec:
     def _group_names(self, group: str) -> list[str]:
         if group == "grid_stats":
             return list(self.grid_stat_names)
-        if group == "pooled":
-            rows, width = self.pooled_shape
+        if group in ("pooled", "fine"):
+            rows, width = self.pooled_shape if group == "pooled" else self._fine_shape
             return [f"{p}.{d}" for p in range(rows) for d in range(width)]
         if group == "image":
             return list(_IMAGE)
@@ -233,6 +242,7 @@ class FeatureSpec:
             ("grid_stats", "grid statistics", table.grid_stat_names, self.grid_stat_names),
             ("interaction", "interactions", table.interaction_names, self.interaction_names),
             ("pooled", "pooled tokens", table.pooled.shape[1:], self.pooled_shape),
+            ("fine", "finer pooled tokens", table.fine.shape[1:], self._fine_shape),
             ("question", "question vector", table.question.shape[1:], (self.question_size,)),
             ("grid_stats", "width of the grid statistics", table.grid_stats.shape[1:], (stats,)),
             ("interaction", "width of the interactions", table.interaction.shape[1:], (interactions,)),
@@ -249,6 +259,8 @@ class FeatureSpec:
             return table.grid_stats[table.image_index]
         if group == "pooled":
             return table.pooled[table.image_index].reshape(n, -1)
+        if group == "fine":
+            return table.fine[table.image_index].reshape(n, -1)
         if group == "image":
             size = table.image_sizes[table.image_index].astype(np.float64)
             logs = np.log(size)
@@ -272,6 +284,10 @@ class FeatureSpec:
         stats = table.grid_stats[table.image_index]
         products: Float32 = (directions[:, :, None] * stats[:, None, :]).reshape(n, -1)
         return products
+
+    @property
+    def _fine_shape(self) -> tuple[int, int]:
+        return self.fine_rows, self.pooled_shape[1]
 
     @cached_property
     def _basis(self) -> Float32:

@@ -34,6 +34,8 @@ class InputArrays(Protocol):
     @property
     def pooled(self) -> Float32: ...  # [m, P, D]
     @property
+    def fine(self) -> Float32: ...  # [m, R, D]
+    @property
     def question(self) -> Float32: ...  # [n, E]
     @property
     def question_tokens(self) -> Sequence[NDArray[np.int32]]: ...  # n arrays [T_i]
@@ -55,6 +57,7 @@ class OneRequest:
     grid_stats: Float32
     grid_stat_names: tuple[str, ...]
     pooled: Float32
+    fine: Float32
     question: Float32
     question_tokens: Sequence[NDArray[np.int32]]
     questions: Sequence[str]
@@ -70,6 +73,7 @@ class OneRequest:
             grid_stats=inputs.grid_stats[None],
             grid_stat_names=inputs.grid_stat_names,
             pooled=inputs.pooled[None],
+            fine=inputs.fine[None],
             question=inputs.question[None],
             question_tokens=(inputs.question_tokens,),
             questions=(inputs.question_text,),

@@ -152,9 +152,11 @@ class EngineConformance:
             assert inputs.grid_stats.shape == (len(inputs.grid_stat_names),)
             assert inputs.interaction.shape == (len(inputs.interaction_names),)
             assert inputs.pooled.shape[0] == sum(scale for scale in engine.ladder if scale <= 9)
+            finest = max((scale for scale in engine.ladder if 9 < scale <= 36), default=0)
+            assert inputs.fine.shape == (finest, inputs.pooled.shape[1])
             assert inputs.question.ndim == 1
             assert inputs.question_tokens.dtype == np.int32
-            for array in (inputs.grid_stats, inputs.pooled, inputs.question, inputs.interaction):
+            for array in (inputs.grid_stats, inputs.pooled, inputs.fine, inputs.question, inputs.interaction):
                 assert array.dtype == np.float32
                 assert np.isfinite(array).all()
                 assert np.array_equal(array, array.astype(np.float16).astype(np.float32))

@@ -93,6 +93,7 @@ def route_inputs(
     image: str, question: str, ladder: Ladder = LADDER, size: tuple[int, int] = (8, 8)
 ) -> RouteInputs:
     words = question.split()
+    pooled = numbers(image, 10 * 4).reshape(10, 4)
     return RouteInputs(
         ladder=ladder,
         image_size=size,
@@ -101,13 +102,21 @@ def route_inputs(
         text_tokens=len(words),
         grid_stats=numbers(image + "stats", 2),
         grid_stat_names=("lost_1", "lost_9"),
-        pooled=numbers(image, 10 * 4).reshape(10, 4),
+        pooled=pooled,
+        fine=finer(pooled[1:], numbers(image + "fine", 9 * 4)),
         question=numbers(question, 3),
         question_tokens=np.array([len(word) for word in words], np.int32),
         interaction=numbers(image + question, 3),
         interaction_names=("sim_1", "sim_9", "sim_36"),
         question_text=question,
     )
+
+
+def finer(pooled: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
+    """[36, D] of float16 whose means over cells are ``pooled`` [9, D]; half of them differ from it."""
+    cells = np.stack([pooled, pooled + noise.reshape(9, -1), pooled, pooled - noise.reshape(9, -1)], axis=1)
+    grid = cells.reshape(3, 3, 2, 2, -1).transpose(0, 2, 1, 3, 4).reshape(36, -1)
+    return np.asarray(grid.astype(np.float16).astype(np.float32))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ require answers nearly always, smaller ones seldom.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -90,6 +91,12 @@ def outcomes(
         interaction=half(rng.normal(size=(n, len(INTERACTIONS)))),
         interaction_names=INTERACTIONS,
     )
+
+
+def with_finer(table: OutcomeTable) -> OutcomeTable:
+    """The table with its cache of finer pooled tokens: those of a place and its three neighbours differ."""
+    noise = np.random.default_rng(len(table)).normal(size=(len(table.image_ids), 4 * (ROWS - 1), WIDTH))
+    return replace(table, fine=half(np.repeat(table.pooled[:, 1:], 4, axis=1) + noise))
 
 
 @cache

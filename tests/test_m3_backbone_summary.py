@@ -19,7 +19,7 @@ def stats(grid: torch.Tensor) -> dict[str, float]:
 def test_everything_is_exact_in_float16_and_named() -> None:
     backbone = golden_backbone("llava-v1.5-7b-m3")
     inputs = backbone.summarise(backbone.encode_image(picture()), "What is this?")
-    for array in (inputs.grid_stats, inputs.pooled, inputs.question, inputs.interaction):
+    for array in (inputs.grid_stats, inputs.pooled, inputs.fine, inputs.question, inputs.interaction):
         assert array.dtype == np.float32
         assert np.isfinite(array).all()
         np.testing.assert_array_equal(array, array.astype(np.float16).astype(np.float32))
@@ -27,10 +27,25 @@ def test_everything_is_exact_in_float16_and_named() -> None:
     assert inputs.interaction.shape == (len(inputs.interaction_names),)
     assert len(set(inputs.grid_stat_names)) == len(inputs.grid_stat_names)
     assert inputs.pooled.shape == (10, 16)
+    assert inputs.fine.shape == (36, 16)
     assert inputs.question.shape == (32,)
     assert inputs.visual_tokens == (1, 9, 36, 144, 576)
     assert inputs.question_tokens.tolist() == backbone.tokenizer.encode("What is this?")
     assert inputs.text_tokens == backbone.prompt(["What is this?"], 1).text_tokens
+
+
+def test_means_of_the_finer_tokens_are_the_coarser_ones() -> None:
+    grid = torch.from_numpy(np.random.default_rng(2).standard_normal((24, 24, 8)).astype(np.float32))
+    summary = summarise_image(grid, LADDER)
+    means = summary.fine.reshape(3, 2, 3, 2, 16).mean(axis=(1, 3)).reshape(9, 16)
+    np.testing.assert_allclose(means, summary.pooled[1:], atol=2e-3)
+
+
+def test_the_finer_tokens_are_those_of_one_scale_and_may_be_missing() -> None:
+    grid = torch.ones(24, 24, 8)
+    for scales, coarse, fine in (((1, 4, 16, 36, 576), 5, 36), ((1, 9, 144, 576), 10, 0), ((16, 576), 0, 16)):
+        summary = summarise_image(grid, Ladder(scales))
+        assert (summary.pooled.shape, summary.fine.shape) == ((coarse, 16), (fine, 16))
 
 
 def test_what_pooling_loses_is_the_energy_of_the_residual() -> None:

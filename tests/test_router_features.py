@@ -10,7 +10,7 @@ from data.records import OutcomeTable
 from m3_backbone.types import RouteInputs
 from router.errors import BundleCorrupt, BundleMismatch
 from router.features import FEATURES_VERSION, FROM_TEXT, NEEDS, FeatureSpec
-from tests.routing import INTERACTIONS, QUESTION, ROWS, STATS, WIDTH, outcomes
+from tests.routing import INTERACTIONS, QUESTION, ROWS, STATS, WIDTH, outcomes, with_finer
 from training.vocabulary import principal_directions
 
 
@@ -104,6 +104,25 @@ def test_phrases_survive_json_and_what_has_none_is_written_as_before(spec: Featu
     text = of_text("a", "a b")
     assert FeatureSpec.from_json(json.loads(json.dumps(text.to_json()))) == text
     assert "phrases" not in spec.to_json()
+
+
+def test_the_finer_tokens_are_columns_of_their_own_behind_all_others(
+    table: OutcomeTable, spec: FeatureSpec
+) -> None:
+    both = replace(spec, groups=(*spec.groups, "fine"), fine_rows=36)
+    finer = with_finer(table)
+    assert both.names[: spec.width] == spec.names
+    assert both.names[-1] == f"fine:35.{WIDTH - 1}"
+    matrix = both.matrix(finer)
+    np.testing.assert_array_equal(matrix[:, : spec.width], spec.matrix(table))
+    np.testing.assert_array_equal(matrix[5, spec.width :], finer.fine[finer.image_index[5]].reshape(-1))
+    np.testing.assert_array_equal(both.vector(finer.route_inputs(5)), matrix[5])
+    assert FeatureSpec.from_json(json.loads(json.dumps(both.to_json()))) == both
+    assert "fine_rows" not in spec.to_json()
+    with pytest.raises(BundleMismatch, match="finer pooled tokens"):
+        both.matrix(table)
+    with pytest.raises(ValueError, match="columns"):
+        replace(both, fine_rows=-1)
 
 
 def test_a_spec_survives_json(spec: FeatureSpec) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data.records import OutcomeTable
+from data.records import OutcomeTable, RecordError
 from router import Router
-from tests.routing import QUESTION, ROWS, SCALES, WIDTH, half, outcomes
-from training.candidates.attention import Attention, Sizes
+from tests.routing import QUESTION, ROWS, SCALES, WIDTH, half, outcomes, with_finer
+from training.candidates.attention import Attention, Sizes, attention_fine
 from training.candidates.base import Examples, Exportable, FittedLogits, log_loss, predictions
 from training.candidates.budget import Budget
 from training.candidates.lightgbm_per_scale import LightGBMPerScale
@@ -139,3 +139,23 @@ def test_without_other_features_it_has_the_picture_and_the_question_alone() -> N
     train, tune = outcomes(60), outcomes(40, split="tune")
     result = fit(train, tune, quick(groups=("pooled", "question")), threads=1)
     assert result.bundle.needs == ("pooled", "question")
+
+
+def test_with_the_finer_tokens_it_attends_to_46_places_and_makes_a_bundle_that_routes() -> None:
+    train, tune = with_finer(outcomes(80)), with_finer(outcomes(40, split="tune"))
+    candidate = quick(groups=attention_fine().groups)
+    result = fit(train, tune, candidate, threads=1)
+    assert result.worst_parity <= 1e-5
+    assert result.bundle.features.fine_rows == 36
+    assert "fine" in result.bundle.needs
+    router, inputs = Router.of(result.bundle), with_finer(outcomes(3, split="dev")).route_inputs(0)
+    moved = replace(inputs, fine=inputs.fine[::-1].copy())
+    one, other = (router.predict(result.bundle.features.vector(x)[None]).score for x in (inputs, moved))
+    assert not np.array_equal(one, other)
+
+
+def test_tables_without_the_finer_tokens_are_refused_with_the_remedy() -> None:
+    train, tune = with_finer(outcomes(40)), outcomes(40, split="tune")
+    for one, other in ((train, tune), (outcomes(40), with_finer(tune))):
+        with pytest.raises(RecordError, match=r"no finer pooled tokens.*m3-train grids"):
+            fit(one, other, quick(groups=attention_fine().groups), threads=1)

@@ -101,9 +101,20 @@ def build_spec(table: OutcomeTable, groups: tuple[str, ...] = tuple(NEEDS)) -> F
         bigrams=bigrams,
         basis=principal_directions(table.question, DIRECTIONS) if "products" in groups else (),
         groups=groups,
+        fine_rows=finer(table).shape[1] if "fine" in groups else 0,
         phrases=choose_phrases(table.questions, table.scores, WORDS) if "phrases" in groups else (),
         summary_version=summary_version(table),
     )
+
+
+def finer(table: OutcomeTable) -> Float32:
+    """Its finer pooled tokens [m, R, D]; raises `RecordError` where it has none."""
+    if not table.fine.shape[1]:
+        raise RecordError(
+            f"The table {table.split!r} has no finer pooled tokens, which this candidate reads and which lie "
+            "in a cache beside a table: make it with `m3-train grids`."
+        )
+    return table.fine
 
 
 def summary_version(table: OutcomeTable) -> int:
@@ -233,6 +244,8 @@ def check_tables(train: OutcomeTable, tune: OutcomeTable, groups: Sequence[str] 
                 f"{split} was imported and has no route inputs, but the questions' text: take the candidate "
                 "question_text, or label with `m3-train label`."
             )
+        if "fine" in groups:
+            finer(table)
     for key in IDENTITY:
         ours, theirs = train.manifest.get(key), tune.manifest.get(key)
         if ours != theirs:

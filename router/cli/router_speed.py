@@ -67,7 +67,7 @@ def stacked(inputs: Sequence[RouteInputs]) -> OneRequest:
     def joined(name: str) -> Any:
         return np.concatenate([getattr(row, name) for row in rows])
 
-    arrays = ("image_sizes", "image_views", "grid_stats", "pooled", "question", "interaction")
+    arrays = ("image_sizes", "image_views", "grid_stats", "pooled", "fine", "question", "interaction")
     return replace(
         rows[0],
         image_index=np.arange(len(rows), dtype=np.int64),

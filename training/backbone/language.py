@@ -2,8 +2,8 @@
 
 Phase 1 uses mainly scales whose sequences are short: look-ups are learned there, soonest when whole
 pictures are also written out and the visual tokens are tied to words (see `alignment`). Phase 2 uses all
-scales, most of all the full one. Each step takes one scale, drawn at random. The tower is frozen, its features are read
-from the run folder.
+scales, most of all the full one. Each step takes one scale, drawn at random. The tower is frozen, its
+features are read from the run folder.
 """
 
 from __future__ import annotations
@@ -139,7 +139,12 @@ class LanguageTraining:
             ((loss + answers) * share).backward()  # type: ignore[no-untyped-call]
             total += float(answers.detach()) * share
             self._optimiser.collect()
-        rate = rate_at(self._clock.share, peak=recipe.rate * recipe.rate_share, warm_up=recipe.warm_up, final=recipe.final_rate)
+        rate = rate_at(
+            self._clock.share,
+            peak=recipe.rate * recipe.rate_share,
+            warm_up=recipe.warm_up,
+            final=recipe.final_rate,
+        )
         self._optimiser.step(rate)
         self.step += 1
         return total, len(chosen)

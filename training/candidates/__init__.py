@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 def candidates() -> tuple[Candidate, ...]:
     """Every candidate (imports LightGBM)."""
-    from training.candidates.attention import Attention
+    from training.candidates.attention import Attention, attention_fine
     from training.candidates.avg_llava import AvgLlava, avg_llava_routed
     from training.candidates.cares import Cares, cares_routed
     from training.candidates.ensemble import MeanOfMembers
@@ -33,6 +33,7 @@ def candidates() -> tuple[Candidate, ...]:
         LightGBMJoint(),
         lightgbm_monotone(),
         Attention(),
+        attention_fine(),
         MeanOfMembers(),
         question_only(),
         question_text(),

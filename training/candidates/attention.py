@@ -1,10 +1,11 @@
 """A small network in which the question attends to the pooled tokens of the image.
 
 The features hold a coarse picture: the projected tokens of scales 1 and 9 (`m3_backbone.summary`), each
-at its place. Trees cut single numbers of it; here the question's vector and words choose which places to
-read, and what was read is weighed with the question. Targets are soft: the score at every scale, and, as a
-second task that is dropped after fitting, how probable the backbone held its answer at every scale. What a
-score of 0 or 1 owes to luck shows in the answer's probability.
+at its place; with the group ``fine`` also those of scale 36. Trees cut single numbers of it; here the
+question's vector and words choose which places to read, and what was read is weighed with the question.
+Targets are soft: the score at every scale, and, as a second task that is dropped after fitting, how probable
+the backbone held its answer at every scale. What a score of 0 or 1 owes to luck shows in the answer's
+probability.
 
 Shapes: n samples, F features, P pooled tokens of D numbers, H width, h heads, C columns, S scales.
 """
@@ -58,14 +59,17 @@ class Columns:
     @classmethod
     def of(cls, spec: FeatureSpec) -> Columns:
         """Raises `ValueError` for features without pooled tokens or without a question."""
-        tokens, question = spec.columns(("pooled",)), spec.columns(QUESTION_GROUPS)
+        tokens, question = spec.columns(("pooled", "fine")), spec.columns(QUESTION_GROUPS)
         if not len(tokens) or not len(question):
             raise ValueError(
                 f"The features {', '.join(spec.groups)} hold {len(tokens)} numbers of pooled tokens and "
                 f"{len(question)} of the question, attention needs both: add groups, or choose another one."
             )
-        others = [group for group in spec.groups if group != "pooled" and group not in QUESTION_GROUPS]
-        return cls(spec.pooled_shape, tokens, question, spec.columns(others), spec.columns(("words",)))
+        others = [group for group in spec.groups if group not in ("pooled", "fine", *QUESTION_GROUPS)]
+        places = len(tokens) // spec.pooled_shape[1]
+        return cls(
+            (places, spec.pooled_shape[1]), tokens, question, spec.columns(others), spec.columns(("words",))
+        )
 
 
 @dataclass(frozen=True)
@@ -185,3 +189,8 @@ class Attention:
         }
         logits = AttentionLogits(network, columns, self.sizes, *head_columns(n_scales, n_columns))
         return FittedLogits(logits, held_out, notes)
+
+
+def attention_fine() -> Attention:
+    """The same over the tokens of scales 1, 9 and 36."""
+    return Attention("attention_fine", (*Attention().groups, "fine"))

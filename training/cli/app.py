@@ -27,6 +27,7 @@ VERBS: dict[str, tuple[str, str]] = {
         "Compare M3 with a model per scale and with untrained pooling.",
     ),
     "merge": ("training.cli.merge:command", "Merge tables of parts or of some scales."),
+    "grids": ("training.cli.grids:command", "Encode a table's images once more, for finer tokens."),
     "import": (
         "training.cli.import_outcomes:command",
         "Make a table of another program's answers.",

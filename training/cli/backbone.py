@@ -34,10 +34,14 @@ def command(
     ] = None,
     minutes_tower: Annotated[float | None, typer.Option(help="Minutes of tower pre-training.")] = None,
     minutes_phase1: Annotated[float | None, typer.Option(help="Minutes mainly at scales 36 and 144.")] = None,
-    minutes_phase2: Annotated[float | None, typer.Option(help="Minutes at all five scales, 576 most.")] = None,
+    minutes_phase2: Annotated[
+        float | None, typer.Option(help="Minutes at all five scales, 576 most.")
+    ] = None,
     rate_share: Annotated[
         float | None,
-        typer.Option(min=0.01, max=1.0, help="Share of the peak rates: a run with --start forgets less at a lower one."),
+        typer.Option(
+            min=0.01, max=1.0, help="Share of the peak rates: a run with --start forgets less at a lower one."
+        ),
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
 ) -> None:

@@ -104,6 +104,16 @@ def command(
     ):
         words += [] if value == usual else [option, str(value)]
     try:
+        tables = load_tables(
+            shipped_outcomes() if outcomes is None else outcomes,
+            FINAL if final else split,
+            final=final,
+            folds=folds,
+            replicate=replicate,
+        )
+        if not tables.finer:
+            everyone = tuple(one for one in everyone if "fine" not in one.groups)
+            told("Without candidates that read finer pooled tokens: `m3-train grids` makes those.")
         chosen = tuple(by_name(name, everyone) for name in dict.fromkeys(candidate or ())) or everyone
         wanted = Wanted(
             candidates=chosen,
@@ -113,13 +123,6 @@ def command(
             learning=learning,
             simulate=DRAWS if simulate else 0,
             again=tuple(by_name(name, chosen).name for name in refit or ()),
-        )
-        tables = load_tables(
-            shipped_outcomes() if outcomes is None else outcomes,
-            FINAL if final else split,
-            final=final,
-            folds=folds,
-            replicate=replicate,
         )
         command = shlex.join([*words, "--out", shown(out)])
         provenance = collect(tables.inputs, command=command, draws=draws, seed=seed)

@@ -14,9 +14,10 @@ import numpy as np
 from data.records import OutcomeTable
 from m3_backbone import embedded_path
 from m3_backbone.cost import Architecture
+from m3_backbone.types import COARSE, FINE
 from training.evaluation.results import FLOPS, FLOPS_7B
 
-_IMAGE = ("grid_stats", "pooled", "products")
+_IMAGE = ("grid_stats", "pooled", "fine", "products")
 _QUESTION = ("question", "products")
 
 
@@ -46,8 +47,11 @@ def route_input_flops(groups: Sequence[str], scales: Sequence[int], width: int, 
         per_feature += grid * (len(scales) - 1) + 2 * (tokens - grid)  # pooled to every scale, squared
         per_feature += 5 * tokens  # norms, unit vectors, their mean
         per_feature += 6 * grid  # steps to the right and down
+        fine = max((s for s in scales if COARSE < s <= FINE), default=0)
         rank = max((s for s in scales if s <= 64), default=0)
-        per_feature += 2 * rank**2 + 2 * 16 * sum(s for s in scales if s <= 9)  # Gram matrix, projection
+        per_feature += 2 * rank**2 + 2 * 16 * (
+            sum(s for s in scales if s <= COARSE) + fine
+        )  # Gram matrix, projection
     if any(group in groups for group in _QUESTION):
         per_feature += words + 2 * 32  # mean, projection
     if "interaction" in groups:

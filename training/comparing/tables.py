@@ -35,6 +35,11 @@ class Tables:
         return self.inputs.table
 
     @property
+    def finer(self) -> bool:
+        """Whether all three have the finer pooled tokens of their images."""
+        return all(table.fine.shape[1] for table in (self.train, self.tune, self.table))
+
+    @property
     def fingerprint(self) -> str:
         """Hash of the three tables' manifests (which hold the hashes of their files) and of the folds."""
         content = [str(self.folds)]
