@@ -217,4 +217,5 @@ def assert_equal(a: OutcomeTable, b: OutcomeTable, *, ignore: tuple[str, ...] = 
 
 def content(out: Path) -> dict[str, bytes]:
     """The final table's files."""
-    return {p.name: p.read_bytes() for p in sorted(out.glob("[!.]*.*")) if p.name != "run.json"}
+    files = [p for p in sorted(out.glob("[!.]*.*")) if p.name != "run.json"]
+    return {str(p.relative_to(out)): p.read_bytes() for p in (*files, *sorted(out.glob("grids/*")))}

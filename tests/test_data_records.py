@@ -47,15 +47,17 @@ def test_the_probability_of_the_full_answer_is_a_column_where_any_is_known(tmp_p
 def test_writing_the_same_table_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     write_outcomes(tmp_path / "a", table())
     write_outcomes(tmp_path / "b", table())
-    for path in sorted((tmp_path / "a").iterdir()):
-        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+    files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*.*"))
+    assert len(files) == 7
+    for path in files:
+        assert (tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes()
 
 
 def test_a_table_is_replaced_whole_and_leaves_no_temporary_files(tmp_path: Path) -> None:
     write_outcomes(tmp_path, table(3))
     write_outcomes(tmp_path, table(5))
     assert len(read_outcomes(tmp_path)) == 10
-    assert not [p for p in tmp_path.iterdir() if p.name.endswith(".tmp")]
+    assert not [p for p in tmp_path.rglob("*") if p.name.endswith(".tmp")]
 
 
 def test_route_inputs_are_bit_for_bit_what_the_backbone_gave(tmp_path: Path) -> None:
