@@ -139,7 +139,8 @@ class Certificates:
     accuracy: of answers in one pass; cascade: of those that are thought over (`router.escalation`).
     max_new_tokens: of the calibration's answers; a shorter limit may cut an answer, and is not certified.
     outcomes: hash of the calibration's table. dtype: what its answers were computed in; another one rounds
-    otherwise, and now and then says another word.
+    otherwise, and now and then says another word. instructions: the kinds of prompts in the calibration
+    (`router.instructions`); None: not recorded, all count as known.
     """
 
     accuracy: tuple[Certificate, ...] = ()
@@ -148,9 +149,14 @@ class Certificates:
     outcomes: str = ""
     cascade: tuple[Certificate, ...] = ()
     dtype: str = DTYPE
+    instructions: tuple[str, ...] | None = None
 
     def __bool__(self) -> bool:
         return bool(self.accuracy or self.tokens or self.cascade)
+
+    def know(self, instruction: str | None) -> bool:
+        """Whether prompts that end so were in the calibration."""
+        return instruction is None or self.instructions is None or instruction in self.instructions
 
     def covering(
         self, loss: LossName, epsilon: float, delta: float, *, cascade: bool = False
@@ -192,6 +198,7 @@ class Certificates:
         # Left out where there are none: the version of a bundle that was certified before stays as it is.
         cascade = {"cascade": [c.to_json() for c in self.cascade]} if self.cascade else {}
         dtype = {} if self.dtype == DTYPE else {"dtype": self.dtype}
+        kinds = {} if self.instructions is None else {"instructions": list(self.instructions)}
         return {
             "outcomes": self.outcomes,
             "max_new_tokens": self.max_new_tokens,
@@ -201,6 +208,7 @@ class Certificates:
             ],
             **cascade,
             **dtype,
+            **kinds,
         }
 
     @classmethod
@@ -226,6 +234,7 @@ class Certificates:
             outcomes=text(value["outcomes"]),
             cascade=tuple(Certificate.from_json(c) for c in value.get("cascade", ())),
             dtype=text(value.get("dtype", DTYPE)),
+            instructions=tuple(map(text, value["instructions"])) if "instructions" in value else None,
         )
 
 

@@ -38,7 +38,8 @@ class Constraints:
 
     greedy, kind, max_new_tokens, dtype: how the answer will be made. They choose no scale, but certificates
     speak of greedy answers to one question about one image, computed in one dtype (`router.certificates`).
-    None: no limit to speak of; the certificates' own dtype.
+    None: no limit to speak of; the certificates' own dtype. instruction: what the prompt ends with
+    (`router.instructions`), of which certificates speak or do not; None: not known. The router finds it.
     Raises `ConstraintError` for a value that can mean nothing.
     """
 
@@ -56,6 +57,7 @@ class Constraints:
     kind: PromptKind = "question"
     max_new_tokens: int | None = None
     dtype: str | None = None
+    instruction: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("scale", "min_scale", "max_scale", "max_visual_tokens"):

@@ -18,6 +18,7 @@ from router.constraints import Constraints
 from router.errors import BundleMismatch, PredictorError
 from router.escalation import SecondLook
 from router.features import Float32
+from router.instructions import instruction_of
 from router.passes import alone, cascades, first_certificates, first_look, reconsider
 from router.policy import Decision, Index, choose, decide, spend
 from router.predictor import OnnxPredictor, Predictions, Predictor
@@ -76,7 +77,7 @@ class Router:
     def first(self, inputs: RouteInputs, constraints: Constraints | None = None) -> Decision:
         """`route` for who has every answer thought over by `reconsider`: of a cascade certified if the whole
         path is."""
-        asked = ANYTHING if constraints is None else constraints
+        asked = self._told(ANYTHING if constraints is None else constraints, inputs)
         first = first_look(asked, self.bundle.escalation)
         if inputs.ladder != self.ladder:
             raise BundleMismatch(
@@ -124,13 +125,20 @@ class Router:
         return reconsider(
             decision,
             generation,
-            constraints,
+            self._told(constraints, inputs),
             self.ladder,
             inputs.visual_tokens,
             self.second_look,
             tried,
             self.bundle.certificates,
         )
+
+    def _told(self, constraints: Constraints, inputs: RouteInputs) -> Constraints:
+        """The constraints with the kind of the prompt, where they ask for what is certified of some kinds."""
+        promised = constraints.accuracy_drop is not None or constraints.delta is not None
+        if not promised or self.bundle.certificates.instructions is None:
+            return constraints
+        return replace(constraints, instruction=instruction_of(inputs.question_text))
 
     def predict(self, features: Float32) -> Predictions:
         """Calibrated predictions for float32 [n, F]. Raises `PredictorError`."""

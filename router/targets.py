@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from router.certificates import FULL_PRICE, Certificate, Certificates
 from router.constraints import DELTA, LOSS, Constraints, LossName, PolicyName
+from router.instructions import told
 from router.prices import Prices
 
 
@@ -63,6 +64,8 @@ def _accuracy_drop(epsilon: float, constraints: Constraints, certificates: Certi
 
     if constraints.kind != "question":
         return full("certificates speak of one question about one image")
+    if not certificates.know(constraints.instruction):
+        return full(f"certificates speak of {told(certificates.instructions or ())} alone")
     found = certificates.covering(loss, epsilon, delta)
     if found is None:
         return full(f"no certificate of this router covers that{_known(certificates, loss)}")
@@ -110,7 +113,8 @@ def told_steps(epsilons: Iterable[float], deltas: Iterable[float]) -> str:
 
 def silent_of(certificates: Certificates, constraints: Constraints) -> str:
     """What was not certified of a request like this, "" where all was: greedy, one question about one image,
-    no floor or ceiling, the calibration's dtype, and at least as many new tokens as its answers had."""
+    of a kind that the calibration had, no floor or ceiling, its dtype, and at least as many new tokens as its
+    answers had."""
     if constraints.dtype not in (None, certificates.dtype):
         return f"answers in {constraints.dtype}, only in {certificates.dtype}"
     limits = (constraints.scale, constraints.min_scale, constraints.max_scale, constraints.max_visual_tokens)
@@ -118,6 +122,7 @@ def silent_of(certificates: Certificates, constraints: Constraints) -> str:
     spoken_of = (
         constraints.greedy
         and constraints.kind == "question"
+        and certificates.know(constraints.instruction)
         and all(limit is None for limit in limits)
         and (longest is None or longest >= certificates.max_new_tokens)
     )

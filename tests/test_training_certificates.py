@@ -66,6 +66,20 @@ def test_losses_are_against_the_full_scale() -> None:
     assert at_scales(made, "agreement")[0].tolist() == [1.0, 0.0, 0.0, 0.0, 0.0]
 
 
+def test_the_kinds_of_prompts_in_the_calibration_are_kept_but_for_the_rarest() -> None:
+    assert certified().instructions == ("",)
+    n = len(table())
+    brief, odd = "\nBe brief.", "\nBe odd."
+    asked = [
+        question + (odd if i in (8, 9) else brief if i % 40 == 0 else "")
+        for i, question in enumerate(table().questions)
+    ]
+    grid = Grid(losses=("net",), epsilons=(0.25,), deltas=(0.2,))
+    mixed = certify(router(), replace(table(), questions=tuple(asked)), grid, families=False)
+    assert n == 1200  # two questions of one image in 300 end with the odd one
+    assert mixed.instructions == ("", "be brief.")
+
+
 def test_agreement_needs_no_references() -> None:
     bare = replace(table(), references=((),) * len(table()), scores=np.zeros_like(table().scores))
     np.testing.assert_array_equal(at_scales(bare, "agreement"), at_scales(table(), "agreement"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from data.records import OutcomeTable, RecordError
 from router.certificates import DTYPE, Certificate, Certificates
+from router.instructions import instruction_of
 from router.router import Router
 from training.certificates.bounds import BOUNDS, Bound, Floats, Sets
 from training.certificates.grid import Grid
@@ -48,7 +49,19 @@ def certify(
         outcomes=outcomes,
         cascade=tuple(found[True]),
         dtype=str(table.manifest.get("dtype", DTYPE)),
+        instructions=_instructions(table),
     )
+
+
+def _instructions(table: OutcomeTable) -> tuple[str, ...]:
+    """The kinds of prompts that the table has about at least one image in a hundred, in alphabetical order.
+
+    What is rarer goes to the full scale, where nothing is lost: the certificates hold with and without it.
+    """
+    images: dict[str, set[int]] = {}
+    for question, image in zip(table.questions, table.image_index.tolist(), strict=True):
+        images.setdefault(instruction_of(question), set()).add(image)
+    return tuple(sorted(kind for kind, seen in images.items() if len(seen) * 100 >= len(table.image_ids)))
 
 
 def _accuracy(policy: Policy, grid: Grid, *, families: bool) -> list[Certificate]:
