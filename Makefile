@@ -58,15 +58,13 @@ serve: install ## http://HOST:PORT with m3-tiny and its router
 # dev first, for what is wrong shows there; certify last, for nothing but certificates waits for it.
 SPLITS ?= dev dev+1 tune router-train shift-fonts shift-colours shift-wording shift-jpeg shift-aspect shift-families \
 	test test+1 certify
-tables: dev ## every outcome table of m3-tiny; interrupted, the same command goes on
-	for split in $(SPLITS); do \
-		$(BIN)/m3-train label --dataset scalebench:$$split --out data/outcomes/tiny/$$split || exit; \
-	done
+tables: $(addprefix table-,$(SPLITS)) ## every outcome table of m3-tiny; interrupted, the same command goes on; -j2 makes two at once
+table-%: dev
+	$(BIN)/m3-train label --dataset scalebench:$* --out data/outcomes/tiny/$*
 
-grids: dev ## finer pooled tokens beside the tables, which a clone comes without; interrupted, the same command goes on
-	for split in $(SPLITS); do \
-		$(BIN)/m3-train grids --dataset scalebench:$$split --table data/outcomes/tiny/$$split || exit; \
-	done
+grids: $(addprefix grids-,$(SPLITS)) ## finer pooled tokens beside the tables, which a clone comes without; interrupted, it goes on
+grids-%: dev
+	$(BIN)/m3-train grids --dataset scalebench:$* --table data/outcomes/tiny/$*
 
 check: dev ## lint and types
 	$(BIN)/ruff check .
