@@ -90,6 +90,10 @@ class LanguageTraining:
     def _path(self) -> Path:
         return self._folder / "language.pt"
 
+    @property
+    def _minutes(self) -> float:
+        return round(self._clock.consumed / 60, 2)
+
     def _checkpoint(self) -> None:
         state = {"step": self.step, "consumed": self._clock.consumed, "done": self.done}
         save(self._path, {"optimiser": self._optimiser.state()} | state)
@@ -167,7 +171,8 @@ class LanguageTraining:
                 phase = 1 if first else 2
                 said = (phase, self.step, mean, speed, clock.left)
                 log.info("phase %d step %d loss %.3f %.1f images/s, %s", *said)
-                record(self._folder, stage="language", phase=phase, step=self.step, loss=round(mean, 4))
+                row = {"step": self.step, "minutes": self._minutes, "loss": round(mean, 4)}
+                record(self._folder, stage="language", phase=phase, **row)
                 seen, since = 0, clock.consumed
             if keep.due():
                 self._checkpoint()
@@ -182,7 +187,7 @@ class LanguageTraining:
         """Held-out accuracy by scale, family and kind; logged and appended to metrics.jsonl."""
         table = self._exam.sit(self._modules, self._decoder, self._held_out, self._blocks.prefix, SCALES)
         log.info("held-out questions after step %d\n%s", self.step, as_text(table, kinds=kinds))
-        record(self._folder, stage="exam", step=self.step, accuracy=table)
+        record(self._folder, stage="exam", step=self.step, minutes=self._minutes, accuracy=table)
         return table
 
 

@@ -85,6 +85,11 @@ def check_start(recipe: Recipe) -> None:
             )
 
 
+def start_folder(recipe: Recipe) -> Path:
+    """Of the checkpoint; of a hub name no folder that there is."""
+    return embedded_path() if recipe.start == "tiny" else Path(recipe.start)
+
+
 def _source(recipe: Recipe) -> Checkpoint:
     return load_checkpoint(embedded_path() if recipe.start == "tiny" else recipe.start)
 

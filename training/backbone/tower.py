@@ -225,7 +225,8 @@ def _tell(
 ) -> None:
     text = " ".join(f"{head} {value:.3f}" for head, value in accuracy.items())
     log.info("tower step %d loss %.3f %.1f steps/s, %s | %d: %s", step, loss, speed, clock.left, side, text)
-    record(run, stage="tower", step=step, loss=round(loss, 4), side=side, accuracy=accuracy)
+    row = {"step": step, "minutes": round(clock.consumed / 60, 2), "loss": round(loss, 4)}
+    record(run, stage="tower", side=side, accuracy=accuracy, **row)
 
 
 def load_tower(run: Path, modules: M3Modules) -> None:
