@@ -20,7 +20,7 @@ from tests.training_backbone import (
     served,
     tokenizer_model,
 )
-from training.backbone import language, tower
+from training.backbone import history, language, tower
 from training.backbone.export import export, model_card
 from training.backbone.features import open_features
 from training.backbone.pictures import PictureStore, render_pictures
@@ -169,7 +169,7 @@ def test_a_stage_without_the_one_before_says_which_to_run(tmp_path: Path) -> Non
 
 
 def test_a_card_without_metrics_has_the_recipe_alone() -> None:
-    card = model_card(RECIPE, 1_000_000, [])
+    card = model_card(RECIPE, 1_000_000, [], [history.piece([], RECIPE)])
     assert "1.0 M parameters" in card
     assert "Held-out" not in card
     assert '"vocabulary": 640' in card
@@ -185,8 +185,10 @@ def test_a_run_can_draw_pictures_that_no_run_before_has_seen(tmp_path: Path) -> 
 
 def test_a_card_tells_of_a_towers_heads_only_where_they_were_trained() -> None:
     rows = [{"stage": "tower", "accuracy": {"word": 0.9}}]
-    assert "- word: 0.90" in model_card(recipe(minutes_tower=1.0), 1_000_000, rows)
-    assert "word" not in model_card(recipe(minutes_tower=0.0), 1_000_000, rows).partition("## Recipe")[0]
+    pieces = [history.piece([], RECIPE)]
+    assert "- word: 0.90" in model_card(recipe(minutes_tower=1.0), 1_000_000, rows, pieces)
+    card = model_card(recipe(minutes_tower=0.0), 1_000_000, rows, pieces)
+    assert "word" not in card.partition("## Recipe")[0]
 
 
 @pytest.mark.slow
