@@ -88,7 +88,7 @@ def _spot(rng: random.Random, painting: Painting, things: list[Thing]) -> tuple[
         return one.x + share * dx - off * dy, one.y + share * dy + off * dx
     if things and way < 0.7:
         near, angle = rng.choice(things), rng.uniform(0, 2 * math.pi)
-        reach = near.radius + log_uniform(rng, 8, 160)
+        reach = near.radius + log_uniform(rng, 6, 160)
         return near.x + reach * math.cos(angle), near.y + reach * math.sin(angle)
     return rng.uniform(0, wide), rng.uniform(0, tall)
 

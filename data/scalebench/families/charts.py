@@ -67,7 +67,7 @@ def paint(rng: random.Random, style: Style) -> Painting:
 def _drawn(rng: random.Random, painting: Painting) -> _Chart:
     kind = rng.choice(("bar", "bar", "line", "line", "pie"))
     pool = rng.choice((GOODS, GOODS, DAYS, MONTHS))
-    n = rng.randint(2, 5)
+    n = rng.randint(2, 5 if kind == "pie" else 7)
     labels = sorted(rng.sample(pool, n), key=pool.index) if pool in (DAYS, MONTHS) else rng.sample(pool, n)
     free = [c for c in _COLOURS if c != painting.canvas.background]
     many = kind == "pie" or (kind == "bar" and rng.random() < 0.6)
@@ -112,7 +112,7 @@ def _legend(
     height = canvas.fit(chart.labels, min(chart.height, room * 0.6, 18.0), canvas.width * 0.3)
     chart.height = height
     wide = max(canvas.text_size(label, height)[0] for label in chart.labels)
-    left, pitch = right - wide - height * 1.5, min(room, height * 2.2)
+    left, pitch = right - wide - height * 1.5, min(room, height * painting.rng.uniform(1.5, 2.2))
     first = bottom - pitch * (n - 0.5) if narrow else (top + bottom - pitch * (n - 1)) / 2
     for k, (label, colour) in enumerate(zip(chart.labels, chart.colours, strict=True)):
         y = first + k * pitch

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from data.scalebench.families import wordings
 from data.scalebench.families.paint import SMALLEST, Painting, fresh, log_uniform, yes_no
+from data.scalebench.labels import Box
 from data.scalebench.style import Style
 from data.scalebench.vocabulary import COLOURS, SHAPES
 
@@ -17,6 +18,8 @@ KINDS = {"count": 0.18, "count-shape": 0.25, "count-colour": 0.25, "more": 0.55,
 _BACKGROUNDS = ("white", "white", "grey", "black", "yellow", "blue")
 _FADING = ("red", "blue", "green", "yellow", "purple")
 """Colours that stay apart when they are mixed with white or grey: orange and brown do not."""
+_CROWDED = 0.4
+"""Share of the pictures whose shapes stand close to each other."""
 _MOST_COUNTED = 16
 """More shapes than this are compared, but not counted one by one."""
 
@@ -85,12 +88,14 @@ def _place(rng: random.Random, painting: Painting, kinds: list[tuple[str, str]])
     canvas = painting.canvas
     largest = min(34.0, canvas.height / 4, 0.36 * math.sqrt(canvas.width * canvas.height / len(kinds)))
     radius = log_uniform(rng, SMALLEST, max(8.0, largest))
+    crowded = rng.random() < _CROWDED
     if painting.style.unseen_layout:
         spots = _around(rng, painting, len(kinds))
     elif rng.random() < 0.4:
-        spots = _grid(rng, painting, len(kinds))
+        spots = _grid(rng, painting, len(kinds), radius if crowded else None)
     else:
         spots = []
+    left, top, right, low = _part(rng, painting, len(kinds), radius) if crowded else _whole(painting)
     things: list[_Thing] = []
     for k, (shape, colour) in enumerate(kinds):
         reach = radius * rng.uniform(0.85, 1.15)
@@ -99,20 +104,40 @@ def _place(rng: random.Random, painting: Painting, kinds: list[tuple[str, str]])
                 x, y, most = spots[k]
                 reach = min(reach, most)
             else:
-                x = rng.uniform(reach + 1, canvas.width - reach - 1)
-                y = rng.uniform(reach + 1, canvas.height - reach - 1)
+                x = rng.uniform(left + reach + 1, right - reach - 1)
+                y = rng.uniform(top + reach + 1, low - reach - 1)
             if spots or all(math.hypot(x - t.x, y - t.y) > reach + t.radius + 3 for t in things):
                 things.append(_Thing(shape, colour, x, y, reach))
                 break
     return things
 
 
-def _grid(rng: random.Random, painting: Painting, count: int) -> list[tuple[float, float, float]]:
-    """(x, y, largest radius) of cells in rows and columns, a few of which stay empty."""
+def _whole(painting: Painting) -> Box:
+    return (0.0, 0.0, painting.canvas.width, painting.canvas.height)
+
+
+def _part(rng: random.Random, painting: Painting, count: int, radius: float) -> Box:
+    """A square of the picture that ``count`` shapes fill, with little between them."""
+    canvas = painting.canvas
+    side = 1.7 * (2.3 * radius + 3) * math.sqrt(count)
+    wide, tall = min(side, canvas.width), min(side, canvas.height)
+    left, top = rng.uniform(0, canvas.width - wide), rng.uniform(0, canvas.height - tall)
+    return (left, top, left + wide, top + tall)
+
+
+def _grid(
+    rng: random.Random, painting: Painting, count: int, radius: float | None
+) -> list[tuple[float, float, float]]:
+    """(x, y, largest radius) of cells in rows and columns, a few of which stay empty.
+
+    radius: of shapes that stand close to each other; None: cells fill the picture.
+    """
     wide, tall = painting.canvas.width, painting.canvas.height
     columns = min(count, max(2, round(math.sqrt(count * wide / tall) * rng.uniform(0.85, 1.3))))
     rows = -(-count // columns)
     side = min(wide / columns, tall / rows) * rng.uniform(0.75, 1.0)
+    if radius is not None:
+        side = min(side, 2.3 * radius + 4)
     left, top = (wide - columns * side) / 2, (tall - rows * side) / 2
     cells = [(c, r) for r in range(rows) for c in range(columns)]
     chosen = sorted(rng.sample(cells, count), key=cells.index)

@@ -100,7 +100,7 @@ def _set(rng: random.Random, painting: Painting, page: _Page, top: float, bottom
     gutter = 1.6 * page.height
     wide = (canvas.width - 2 * _MARGIN + gutter) / page.columns - gutter
     page.height = max(LEAST, min(page.height, wide / 6, (bottom - top) / 6))
-    leading, space = page.height * rng.uniform(1.75, 2.3), page.height * 0.65
+    leading, space = page.height * rng.uniform(1.6, 2.1), page.height * 0.65
     words = rng.sample([word for word in WORDS if word != page.heading], _MOST_WORDS)
     end = top + (bottom - top) * rng.choice((1.0, rng.uniform(0.4, 1.0)))
     for column in range(page.columns):

@@ -55,7 +55,7 @@ def _receipt(rng: random.Random, painting: Painting) -> Painting:
     if most < 2:
         height, most = LEAST, 2
     n = rng.randint(2, min(most, 12))
-    room = min((end - start - 12) / (n + 1), height * rng.uniform(1.5, 2.6))
+    room = min((end - start - 12) / (n + 1), height * rng.uniform(1.4, 2.2))
     goods, prices = rng.sample(GOODS, n), rng.sample(range(1, 60), n)
     total = rng.randrange(60, 100)
     contrast = painting.contrast()

@@ -90,7 +90,7 @@ class _Screen:
         wide = (x1 - x0) * self.rng.uniform(0.26, 0.34)
         entries = self.rng.sample(BUTTONS + APPS, self.rng.randint(3, 6))
         height = self._fit(entries, wide - 12)
-        step = min((y1 - y0 - 8) / len(entries), height * 2.4)
+        step = min((y1 - y0 - 8) / len(entries), height * self.rng.uniform(1.6, 2.4))
         if step < height * 1.35:
             return body
         left = x1 - wide if self.painting.style.unseen_layout else x0
@@ -169,7 +169,7 @@ class _Screen:
         held = {label: self.rng.choice(values[label]) for label in labels}
         middle = x0 + (x1 - x0) * self.rng.uniform(0.35, 0.45)
         height = min(self._fit(labels, middle - x0 - 8), self._fit(list(held.values()), x1 - middle - 10))
-        step = min((y1 - y0) / count, height * 3)
+        step = min((y1 - y0) / count, height * self.rng.uniform(1.9, 3))
         for k, label in enumerate(labels):
             y = y0 + step * (k + 0.5)
             half = min(step * 0.44, height)
@@ -195,7 +195,7 @@ class _Screen:
         count = max(1, min(self.rng.randint(2, 6), int((y1 - y0) / (self.height * 1.7))))
         words = self.rng.sample(NATURE, count)
         height = self._fit(words, x1 - x0 - 3 * self.height)
-        step, side = min((y1 - y0) / count, height * 2.6), height * self.rng.uniform(1.0, 1.3)
+        step, side = min((y1 - y0) / count, height * self.rng.uniform(1.6, 2.6)), height * self.rng.uniform(1.0, 1.3)
         ticked = [self.rng.random() < 0.5 for _ in words]
         ink = self.painting.ink(self.page)
         for k, word in enumerate(words):

@@ -75,7 +75,7 @@ def _filled(
     most = int((canvas.height - 2 * _EDGE) / (height * 1.5)) - 1
     if most < len(rows):
         del rows[max(2, most) :]
-    tall = min((canvas.height - 2 * _EDGE) / (len(rows) + 1), height * rng.uniform(1.6, 3.2))
+    tall = min((canvas.height - 2 * _EDGE) / (len(rows) + 1), height * rng.uniform(1.45, 2.6))
     cell = _grid(painting, len(rows) + 1, len(columns) + 1, _EDGE, tall)
     band, contrast = rng.choice(_BANDS), painting.contrast()
     tint = _tint(rng, painting, band)
@@ -166,7 +166,7 @@ def _calendar(rng: random.Random, painting: Painting) -> Painting:
     wide = (canvas.width - 2 * _EDGE) / 7
     height = canvas.fit([*DAYS, "88"], min(painting.letters(18), room * 0.72), wide * 0.92)
     title = canvas.fit([month], min(painting.letters(30, low=12), room * 0.9), canvas.width / 2)
-    tall = min(room, height * rng.uniform(1.5, 2.6))
+    tall = min(room, height * rng.uniform(1.4, 2.3))
     top = _EDGE + room * 1.15
     cell = _grid(painting, weeks + 1, 7, top, tall, names=False)
     band, contrast = rng.choice(_BANDS), painting.contrast()
