@@ -195,7 +195,10 @@ class _Screen:
         count = max(1, min(self.rng.randint(2, 6), int((y1 - y0) / (self.height * 1.7))))
         words = self.rng.sample(NATURE, count)
         height = self._fit(words, x1 - x0 - 3 * self.height)
-        step, side = min((y1 - y0) / count, height * self.rng.uniform(1.6, 2.6)), height * self.rng.uniform(1.0, 1.3)
+        step, side = (
+            min((y1 - y0) / count, height * self.rng.uniform(1.6, 2.6)),
+            height * self.rng.uniform(1.0, 1.3),
+        )
         ticked = [self.rng.random() < 0.5 for _ in words]
         ink = self.painting.ink(self.page)
         for k, word in enumerate(words):
