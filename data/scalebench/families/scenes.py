@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from data.scalebench.vocabulary import COLOURS, SHAPES
 
 KINDS = {"background": 0.2, "colour": 0.13, "shape": 0.2, "place": 0.13, "exists": 0.52, "largest": 0.13}
 _BACKGROUNDS = ("white", "grey", "black", "yellow", "blue", "green")
+_CROWDED = 0.4
+"""Share of the pictures whose things are small and lie close to each other."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +60,19 @@ def _thing(
 def _scatter(rng: random.Random, painting: Painting) -> list[_Thing]:
     canvas = painting.canvas
     largest = min(rng.choice((16, 34, 70)), canvas.width / 2.5, canvas.height / 2.5)
+    crowded = rng.random() < _CROWDED
     things: list[_Thing] = []
     for _ in range(rng.randint(2, 9)):
         for _attempt in range(20):
-            radius = log_uniform(rng, SMALLEST, largest)
+            radius = log_uniform(rng, SMALLEST, min(largest, 12.0) if crowded else largest)
             x = rng.uniform(radius, canvas.width - radius)
             y = rng.uniform(radius, canvas.height - radius)
+            if crowded and things:
+                near, angle = rng.choice(things), rng.uniform(0, 2 * math.pi)
+                reach = near.radius + radius + rng.uniform(3.5, 9)
+                x, y = near.x + reach * math.cos(angle), near.y + reach * math.sin(angle)
+                if not (radius < x < canvas.width - radius and radius < y < canvas.height - radius):
+                    continue
             if all((x - t.x) ** 2 + (y - t.y) ** 2 > (radius + t.radius + 3) ** 2 for t in things):
                 things.append(_thing(rng, painting, x, y, radius, things))
                 break

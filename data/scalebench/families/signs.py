@@ -17,6 +17,8 @@ from data.scalebench.vocabulary import COLOURS, NATURE, SHAPES, SIGNS
 KINDS = {"read": 0.06, "largest": 0.06, "colour": 0.14, "place": 0.24, "exists": 0.52, "count": 0.25}
 WORDS = SIGNS + NATURE
 _BACKGROUNDS = ("white", "grey", "yellow", "green", "blue", "brown")
+_CROWDED = 0.4
+"""Share of the pictures whose signs are small and hang close to each other."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,10 @@ def _drawn(rng: random.Random, painting: Painting, most: int) -> list[tuple[str,
 
 def _scatter(rng: random.Random, painting: Painting) -> list[_Sign]:
     canvas = painting.canvas
+    crowded = rng.random() < _CROWDED
     signs: list[_Sign] = []
-    for word, colour, drawn in _drawn(rng, painting, 5):
+    for word, colour, drawn in _drawn(rng, painting, 7 if crowded else 5):
+        drawn = min(drawn, 14.0) if crowded else drawn
         height = canvas.fit([word.title()], drawn, canvas.width * 0.8)
         for _attempt in range(25):
             width, tall = canvas.text_size(word.title(), height)
@@ -101,6 +105,12 @@ def _scatter(rng: random.Random, painting: Painting) -> list[_Sign]:
             wide, high = width + 2 * margin, max(tall, height) + 2 * margin
             if wide < canvas.width and high < canvas.height:
                 x, y = rng.uniform(0, canvas.width - wide), rng.uniform(0, canvas.height - high)
+                if crowded and signs:  # below or above another one, as on a post
+                    near = rng.choice(signs).box
+                    x = min(max(0.0, near[0] + rng.uniform(-0.5, 0.5) * wide), canvas.width - wide)
+                    y = rng.choice((near[3] + 4.5, near[1] - high - 4.5))
+                    if not 0 <= y <= canvas.height - high:
+                        continue
                 box = (x, y, x + wide, y + high)
                 if all(not _touches(box, s.box) for s in signs):
                     signs.append(_Sign(word, colour, box, height))
