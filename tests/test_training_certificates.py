@@ -66,9 +66,8 @@ def test_losses_are_against_the_full_scale() -> None:
     assert at_scales(made, "agreement")[0].tolist() == [1.0, 0.0, 0.0, 0.0, 0.0]
 
 
-def test_the_kinds_of_prompts_in_the_calibration_are_kept_but_for_the_rarest() -> None:
+def test_the_kinds_of_prompts_in_the_calibration_are_kept_unless_all_differ() -> None:
     assert certified().instructions == ("",)
-    n = len(table())
     brief, odd = "\nBe brief.", "\nBe odd."
     asked = [
         question + (odd if i in (8, 9) else brief if i % 40 == 0 else "")
@@ -76,8 +75,10 @@ def test_the_kinds_of_prompts_in_the_calibration_are_kept_but_for_the_rarest() -
     ]
     grid = Grid(losses=("net",), epsilons=(0.25,), deltas=(0.2,))
     mixed = certify(router(), replace(table(), questions=tuple(asked)), grid, families=False)
-    assert n == 1200  # two questions of one image in 300 end with the odd one
-    assert mixed.instructions == ("", "be brief.")
+    assert mixed.instructions == ("", "be brief.", "be odd.")
+    lines = tuple(f"Look.\n{question} {i}" for i, question in enumerate(table().questions))
+    every = certify(router(), replace(table(), questions=lines), grid, families=False)
+    assert every.instructions is None
 
 
 def test_agreement_needs_no_references() -> None:

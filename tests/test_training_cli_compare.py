@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +111,23 @@ def test_an_interrupted_run_keeps_its_fits_and_goes_on(
     monkeypatch.setattr("training.candidates.candidates", lambda: (noisy, Lookup()))
     assert run(tmp_path).exit_code == 0
     assert noisy.fitted == [0, 1]
+
+
+@dataclass(frozen=True)
+class Finer(Noisy):
+    name: str = "finer"
+    groups: tuple[str, ...] = ("length", "fine")
+
+
+def test_without_the_finer_tokens_who_reads_them_is_left_out_or_named_as_not_fitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.candidates.candidates", lambda: (Noisy(), Lookup(), Finer()))
+    done = run(tmp_path / "everyone")
+    assert done.exit_code == 0, done.output
+    assert "Without candidates that read finer pooled tokens: `m3-train grids` makes those" in done.output
+    named = ("--candidate", "noisy", "--candidate", "finer")
+    done = run(tmp_path / "named", *named)
+    assert done.exit_code == 0, done.output
+    assert "Not fitted: finer, seed 0: RecordError" in done.output
+    assert "m3-train grids" in done.output

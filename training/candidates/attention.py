@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from router.features import NEEDS, QUESTION_GROUPS, FeatureSpec, Float32
+from router.features import FINER, NEEDS, QUESTION_GROUPS, FeatureSpec, Float32
 from training.candidates.base import (
     Examples,
     FittedLogits,
@@ -193,4 +193,4 @@ class Attention:
 
 def attention_fine() -> Attention:
     """The same over the tokens of scales 1, 9 and 36."""
-    return Attention("attention_fine", (*Attention().groups, "fine"))
+    return Attention("attention_fine", (*Attention().groups, *FINER))

@@ -15,6 +15,8 @@ from training.certificates.testing import cheapest, passed
 from training.certificates.token_bounds import token_bounds
 
 SPLIT = "certify"
+MOST_KINDS = 50
+"""More different last lines than this are no instructions, but what is asked: they tell no kinds apart."""
 
 
 def certify(
@@ -53,15 +55,13 @@ def certify(
     )
 
 
-def _instructions(table: OutcomeTable) -> tuple[str, ...]:
-    """The kinds of prompts that the table has about at least one image in a hundred, in alphabetical order.
+def _instructions(table: OutcomeTable) -> tuple[str, ...] | None:
+    """The kinds of prompts in the table, in alphabetical order; None for more than `MOST_KINDS`.
 
-    What is rarer goes to the full scale, where nothing is lost: the certificates hold with and without it.
+    All of them, the rarest too: what they gained is a part of what was bounded under ``net``.
     """
-    images: dict[str, set[int]] = {}
-    for question, image in zip(table.questions, table.image_index.tolist(), strict=True):
-        images.setdefault(instruction_of(question), set()).add(image)
-    return tuple(sorted(kind for kind, seen in images.items() if len(seen) * 100 >= len(table.image_ids)))
+    kinds = sorted(set(map(instruction_of, table.questions)))
+    return tuple(kinds) if len(kinds) <= MOST_KINDS else None
 
 
 def _accuracy(policy: Policy, grid: Grid, *, families: bool) -> list[Certificate]:

@@ -104,6 +104,7 @@ def command(
     ):
         words += [] if value == usual else [option, str(value)]
     try:
+        named = tuple(by_name(name, everyone) for name in dict.fromkeys(candidate or ()))
         tables = load_tables(
             shipped_outcomes() if outcomes is None else outcomes,
             FINAL if final else split,
@@ -111,10 +112,10 @@ def command(
             folds=folds,
             replicate=replicate,
         )
-        if not tables.finer:
+        if not (named or tables.finer):
             everyone = tuple(one for one in everyone if "fine" not in one.groups)
             told("Without candidates that read finer pooled tokens: `m3-train grids` makes those.")
-        chosen = tuple(by_name(name, everyone) for name in dict.fromkeys(candidate or ())) or everyone
+        chosen = named or everyone
         wanted = Wanted(
             candidates=chosen,
             main=by_name(main, chosen).name if main is not None else chosen[0].name,
