@@ -17,6 +17,8 @@ _STEPS = {"north": (-1, 0), "south": (1, 0), "west": (0, -1), "east": (0, 1)}
 _EDGE = 8.0
 _UNEVEN = (0.85, 1.2)
 _WIDEST_ROAD = 14.0
+_LOWEST = 30.0
+"""Height of an area that has room for a name and a symbol."""
 _SHARE = 0.86
 """Of an area's width that its name may take."""
 
@@ -85,15 +87,31 @@ def frame_and_legend(
     return (_EDGE, _EDGE, x1, y1 - tall), (_EDGE, y1 - tall, x1, y1), False
 
 
+def small(
+    rng: random.Random, painting: Painting, indoors: bool, grid: tuple[int, int], frame: Box
+) -> Box:
+    """A part of ``frame`` in which the smallest letters just have room in every area, as on a printed plan."""
+    room = rng.uniform(1.03, 1.25)
+    wide = _whole(_widest(painting, indoors) / _SHARE * room, grid[1])
+    tall = _whole(_LOWEST * room, grid[0])
+    wide, tall = min(wide, frame[2] - frame[0]), min(tall, frame[3] - frame[1])
+    x, y = rng.uniform(frame[0], frame[2] - wide), rng.uniform(frame[1], frame[3] - tall)
+    return x, y, x + wide, y + tall
+
+
+def _widest(painting: Painting, indoors: bool) -> float:
+    return max(painting.canvas.text_size(name, LEAST)[0] for name in _names(indoors))
+
+
 def grid_in(rng: random.Random, painting: Painting, indoors: bool, frame: Box) -> tuple[int, int]:
     """Rows and columns in which every name has room."""
-    widest = max(painting.canvas.text_size(name, LEAST)[0] for name in _names(indoors))
+    widest = _widest(painting, indoors)
     wide, tall = frame[2] - frame[0], frame[3] - frame[1]
     grids = _UNSEEN_GRIDS if painting.style.unseen_layout else _GRIDS
     fitting = [
         (rows, columns)
         for rows, columns in grids
-        if _least(wide, columns) * _SHARE > widest and _least(tall, rows) > 36
+        if _least(wide, columns) * _SHARE > widest and _least(tall, rows) > _LOWEST
     ]
     return rng.choice(fitting or [(3, 1) if tall > wide else (1, 3)])
 
@@ -106,6 +124,12 @@ def _least(room: float, parts: int) -> float:
     """Length of the shortest of ``parts`` parts that `_cuts` can make of ``room``."""
     low, high = _UNEVEN
     return (room - _WIDEST_ROAD * (parts - 1)) * low / (low + high * (parts - 1))
+
+
+def _whole(least: float, parts: int) -> float:
+    """Length of which `_least` gives ``least``."""
+    low, high = _UNEVEN
+    return least * (low + high * (parts - 1)) / low + _WIDEST_ROAD * (parts - 1)
 
 
 def symbols_in(rng: random.Random, frame: Box, meanings: list[str], grid: tuple[int, int]) -> list[Symbol]:

@@ -16,6 +16,8 @@ KINDS = {
     "place": 0.25,
 }  # fmt: skip
 _PAPER = ("white", "white", "grey", "yellow")
+_CROWDED = 0.4
+"""Share of the maps that fill only a part of the picture."""
 
 
 def paint(rng: random.Random, style: Style) -> Painting:
@@ -30,6 +32,8 @@ def paint(rng: random.Random, style: Style) -> Painting:
         legend = max(LEAST, canvas.fit(meanings, legend, share))
     frame, legend_box, upright = layout.frame_and_legend(rng, painting, meanings, legend)
     grid = layout.grid_in(rng, painting, indoors, frame)
+    if rng.random() < _CROWDED:
+        frame = layout.small(rng, painting, indoors, grid, frame)
     symbols = layout.symbols_in(rng, frame, meanings, grid)
     areas = layout.areas_in(rng, painting, indoors, grid, frame, ink)
     drawn = Map("room" if indoors else "area", areas, symbols, ink, legend, max(0.45, painting.contrast()))

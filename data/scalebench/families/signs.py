@@ -97,7 +97,7 @@ def _scatter(rng: random.Random, painting: Painting) -> list[_Sign]:
     crowded = rng.random() < _CROWDED
     signs: list[_Sign] = []
     for word, colour, drawn in _drawn(rng, painting, 7 if crowded else 5):
-        drawn = min(drawn, 14.0) if crowded else drawn
+        drawn = min(drawn, 11.0) if crowded else drawn
         height = canvas.fit([word.title()], drawn, canvas.width * 0.8)
         for _attempt in range(25):
             width, tall = canvas.text_size(word.title(), height)
