@@ -164,7 +164,7 @@ def test_a_model_of_one_scale_takes_that_scale_in_every_step(
         (run / split / "features.done").write_text("")
     (run / "tower.pt").write_bytes(b"")
     (run / "tokenizer.model").write_bytes(b"")
-    (run / "recipe.json").write_text(json.dumps(asdict(replace(RECIPE, start="tiny"))), encoding="utf-8")
+    (run / "recipe.json").write_text(json.dumps(asdict(replace(RECIPE, start="tiny", rate_share=0.2))), encoding="utf-8")
     stages: list[str] = []
 
     class Run:
@@ -185,3 +185,4 @@ def test_a_model_of_one_scale_takes_that_scale_in_every_step(
     assert recipe["phase1_shares"] == recipe["phase2_shares"] == [0.0, 0.0, 1.0, 0.0, 0.0]
     assert (recipe["minutes_phase1"], recipe["minutes_phase2"]) == (0.0, 4.0)
     assert recipe["start"] == ""  # whatever the run itself began with
+    assert recipe["rate_share"] == 1.0

@@ -43,6 +43,7 @@ def train(run: Path, model: Model, minutes: float) -> Path:
     recipe = recipe_of(
         run,
         start="",  # weights that saw other scales would make neither a specialist nor untrained pooling
+        rate_share=1.0,  # a run that begins with weights may have taken less
         minutes_phase1=0.0,
         minutes_phase2=minutes,
         phase1_shares=model.shares,

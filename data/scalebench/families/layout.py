@@ -90,7 +90,7 @@ def frame_and_legend(
 def small(
     rng: random.Random, painting: Painting, indoors: bool, grid: tuple[int, int], frame: Box
 ) -> Box:
-    """A part of ``frame`` in which the smallest letters just have room in every area, as on a printed plan."""
+    """A part of ``frame`` with just enough room for the smallest letters in all areas, as on a print."""
     room = rng.uniform(1.03, 1.25)
     wide = _whole(_widest(painting, indoors) / _SHARE * room, grid[1])
     tall = _whole(_LOWEST * room, grid[0])
