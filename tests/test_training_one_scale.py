@@ -164,7 +164,9 @@ def test_a_model_of_one_scale_takes_that_scale_in_every_step(
         (run / split / "features.done").write_text("")
     (run / "tower.pt").write_bytes(b"")
     (run / "tokenizer.model").write_bytes(b"")
-    (run / "recipe.json").write_text(json.dumps(asdict(replace(RECIPE, start="tiny", rate_share=0.2))), encoding="utf-8")
+    (run / "recipe.json").write_text(
+        json.dumps(asdict(replace(RECIPE, start="tiny", rate_share=0.2))), encoding="utf-8"
+    )
     stages: list[str] = []
 
     class Run:

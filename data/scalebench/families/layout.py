@@ -87,9 +87,7 @@ def frame_and_legend(
     return (_EDGE, _EDGE, x1, y1 - tall), (_EDGE, y1 - tall, x1, y1), False
 
 
-def small(
-    rng: random.Random, painting: Painting, indoors: bool, grid: tuple[int, int], frame: Box
-) -> Box:
+def small(rng: random.Random, painting: Painting, indoors: bool, grid: tuple[int, int], frame: Box) -> Box:
     """A part of ``frame`` with just enough room for the smallest letters in all areas, as on a print."""
     room = rng.uniform(1.03, 1.25)
     wide = _whole(_widest(painting, indoors) / _SHARE * room, grid[1])
