@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import cache
 
+import numpy as np
 import pytest
 
-from data.scalebench.style import Style
+from data.scalebench.canvas import Canvas
+from data.scalebench.families.paint import REACH
+from data.scalebench.style import FONTS, Style
 from data.scalebench.vocabulary import CITIES, COLOURS, DAYS, GOODS, SHAPES, WORDS
 from tests.scalebench_drawings import UNSEEN_LAYOUT, Drawing, Stroke, drawings, named
 
@@ -62,7 +66,39 @@ def test_scenes(style: Style) -> None:
             asked = (named(question.text, COLOURS)[0], named(question.text, SHAPES)[0])
             assert question.answer == yes_no(asked in {(s.colour, s.name) for s in shapes})
         for question in drawing.questions("largest"):
-            assert question.answer == max(shapes, key=lambda s: s.box[2] - s.box[0]).colour
+            first, *others = sorted(shapes, key=_area, reverse=True)
+            assert question.answer == first.colour
+            assert all(1.2 * _area(s) < _area(first) for s in others), question
+            assert all(1.2 * _around(s) < _around(first) for s in others), question
+
+
+@cache
+def _drawn(shape: str) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    """Where ``shape`` of radius 60 has ink, around its centre."""
+    canvas = Canvas(200, 200, "white", FONTS[0])
+    canvas.shape(shape, "black", 100, 100, 60)
+    seen = np.asarray(canvas.finished().convert("L")) < 128
+    if shape == "ring":  # what it encloses counts
+        y, x = np.mgrid[:200, :200]
+        seen |= (x - 99.5) ** 2 + (y - 99.5) ** 2 < 55**2
+    return seen
+
+
+def _area(stroke: Stroke) -> float:
+    return float(_drawn(stroke.name).sum()) * ((stroke.box[2] - stroke.box[0]) / 120) ** 2
+
+
+def _around(stroke: Stroke) -> float:
+    """Area of the box around the ink."""
+    y, x = np.nonzero(_drawn(stroke.name))
+    return float(np.ptp(y) * np.ptp(x)) * ((stroke.box[2] - stroke.box[0]) / 120) ** 2
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_no_point_of_a_shape_is_further_from_its_centre_than_is_said(shape: str) -> None:
+    y, x = np.nonzero(_drawn(shape))
+    furthest = float(np.hypot(y - 99.5, x - 99.5).max()) / 60
+    assert REACH[shape] - 0.05 < furthest < REACH[shape] + 0.02
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -90,6 +126,8 @@ def test_signs(style: Style) -> None:
             # The height of letters: the words' boxes differ by their ascenders too.
             heights = {q.answer: q.difficulty["height"] for q in drawing.questions("read")}
             assert all(question.difficulty["height"] >= height for height in heights.values())
+            areas = {s: (s.box[2] - s.box[0]) * (s.box[3] - s.box[1]) for s in signs}
+            assert said[question.answer] is max(signs, key=areas.__getitem__)
 
 
 @pytest.mark.parametrize("style", STYLES)

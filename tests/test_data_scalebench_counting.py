@@ -8,6 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from data.scalebench.families.paint import REACH
 from data.scalebench.style import Style
 from data.scalebench.vocabulary import COLOURS, SHAPES
 from tests.scalebench_drawings import UNSEEN_LAYOUT, Drawing, drawings, named
@@ -77,7 +78,7 @@ def test_shapes_lie_apart_and_within_the_picture(style: Style) -> None:
             assert one.box[2] <= canvas.width
             assert one.box[3] <= canvas.height
             for other in shapes[:k]:
-                reach = (one.box[2] - one.box[0] + other.box[2] - other.box[0]) / 2
+                reach = sum(REACH[s.name] * (s.box[2] - s.box[0]) / 2 for s in (one, other))
                 assert math.dist((one.x, one.y), (other.x, other.y)) > reach + 2
 
 

@@ -130,9 +130,30 @@ def test_some_questions_name_four_options_of_which_one_is_right(name: str) -> No
     choices = [q for q in asked(name) if q.kind.endswith(CHOICE)]
     assert 0.02 < len(choices) / len(asked(name)) < 0.25
     for question in choices:
-        named = question.text.split(" Choose from ")[1].removesuffix(".").replace(" or ", ", ").split(", ")
+        named = options_of(question)
         assert len(set(named)) == 4
         assert question.answer in named
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_options_do_not_give_the_answer_away(name: str) -> None:
+    """Neither by their order as numbers nor by being the only number or the only word."""
+    by_rank: defaultdict[str, list[int]] = defaultdict(list)
+    for question in asked(name):
+        if question.kind.endswith(CHOICE):
+            named = options_of(question)
+            numbers = sorted(int(option) for option in named if option.isdigit())
+            if len(numbers) == 4:
+                by_rank[question.kind].append(numbers.index(int(question.answer)))
+            assert len(numbers) in (0, 4), question
+    for kind, ranks in by_rank.items():
+        n = len(ranks)
+        for rank in range(4):
+            assert ranks.count(rank) <= 0.25 * n + 3.5 * math.sqrt(n * 0.25 * 0.75) + 1, (kind, rank, n)
+
+
+def options_of(question: Question) -> list[str]:
+    return question.text.split(" Choose from ")[1].removesuffix(".").replace(" or ", ", ").split(", ")
 
 
 @pytest.mark.parametrize("name", ALL)

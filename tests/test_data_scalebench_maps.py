@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from data.scalebench.families.paint import CHOICE
 from data.scalebench.style import UNSEEN_SIZES, Style
 from data.scalebench.vocabulary import COLOURS, SHAPES, WORDS
 from tests.scalebench_drawings import UNSEEN_LAYOUT, Drawing, Stroke, drawings, named
@@ -48,6 +49,16 @@ def is_next(one: Stroke, other: Stroke) -> str | None:
     return None
 
 
+def further(one: Stroke, other: Stroke, side: str) -> bool:
+    """Whether all of ``one`` lies on that side of ``other``, straight or aslant."""
+    return {
+        "north": one.box[3] < other.box[1] + 2,
+        "south": one.box[1] > other.box[3] - 2,
+        "west": one.box[2] < other.box[0] + 2,
+        "east": one.box[0] > other.box[2] - 2,
+    }[side]
+
+
 @pytest.mark.parametrize("style", STYLES)
 def test_colours_and_names_are_those_of_the_areas(style: Style) -> None:
     for drawing in drawings("maps", style=style):
@@ -69,6 +80,10 @@ def test_directions_lead_to_the_area_next_to_the_one_that_is_named(style: Style)
             (side,), (name,) = named(question.text, SIDES), named(question.text, drawn)
             there = [n for n, area in drawn.items() if is_next(area, drawn[name]) == side]
             assert there == [question.answer], question
+            assert not any(is_next(area, drawn[question.answer]) == side for area in drawn.values()), question
+            if question.kind.endswith(CHOICE):
+                options = named(question.text.split(" Choose from ")[1], drawn)
+                assert [n for n in options if further(drawn[n], drawn[name], side)] == there, question
             seen.add(side)
     assert seen == set(SIDES)
 
@@ -80,6 +95,9 @@ def test_areas_are_next_to_each_other_when_they_share_a_side() -> None:
         for question in drawing.questions("next"):
             one, other = (drawn[name] for name in named(question.text, drawn))
             assert question.answer == ("yes" if is_next(one, other) else "no"), question
+            across, down = abs(one.x - other.x), abs(one.y - other.y)
+            near = across < 1.5 * (one.box[2] - one.box[0]) and down < 1.5 * (one.box[3] - one.box[1])
+            assert is_next(one, other) or not near, f"corner to corner: {question}"
             answers.append(question.answer == "yes")
     assert 0.3 < np.mean(answers) < 0.7
 

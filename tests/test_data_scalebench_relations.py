@@ -84,6 +84,8 @@ def test_the_nearest_thing_is_nearest_by_a_margin(style: Style) -> None:
             )[:2]
             assert question.answer == answer_of(drawing, near), question
             assert apart(far, where[name]) > 1.1 * apart(near, where[name])
+            edges = {s: apart(s, where[name]) - (s.box[2] - s.box[0]) / 2 for s in where.values()}
+            assert all(edges[s] > edges[near] + 3 for s in where.values() if s not in (near, where[name]))
             asked += 1
     assert asked > 100
 

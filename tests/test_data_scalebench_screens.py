@@ -54,6 +54,23 @@ def row_of_tabs(drawing: Drawing) -> list[Stroke]:
     return []
 
 
+@pytest.mark.parametrize("style", STYLES)
+def test_a_button_that_is_asked_about_has_its_colour_and_its_word_to_itself(style: Style) -> None:
+    says = colours = 0
+    for drawing in drawings("screens", 150, style):
+        for question in drawing.questions("says"):
+            (colour,) = named(question.text, COLOURS)
+            (block,) = (s for s in drawing.all("block", "button") if s.colour == colour)
+            assert words_in(drawing, block) == [question.answer], question
+            says += 1
+        for question in drawing.questions("colour"):
+            if " button" in question.text:
+                (word,) = (w for w in named(question.text, BUTTONS) if f"{w} button" in question.text)
+                drawing.word(word)  # there is one
+                colours += 1
+    assert min(says, colours) > 20
+
+
 def buttons(drawing: Drawing, word: str) -> list[Stroke]:
     known = row_of_tabs(drawing)
     return [s for s in drawing.all("block", "button") if s not in known and words_in(drawing, s) == [word]]

@@ -132,7 +132,7 @@ def test_all_of_it_trains_asks_and_writes_once(tmp_path: Path, monkeypatch: pyte
     (run / "recipe.json").write_text(json.dumps(asdict(RECIPE)), encoding="utf-8")
     trained: list[str] = []
 
-    def train(folder: Path, model: Model, minutes: float) -> Path:
+    def train(folder: Path, model: Model, minutes: float, threads: int | None) -> Path:
         trained.append(f"{model.name} {minutes:g}")
         save(folder / "one-scale" / model.name / "language.pt", {"step": 7})
         return folder / "one-scale" / model.name / "checkpoint"
@@ -181,10 +181,10 @@ def test_a_model_of_one_scale_takes_that_scale_in_every_step(
 
     monkeypatch.setattr(models, "BackboneRun", Run)
     for _ in range(2):
-        assert models.train(run, MODELS[3], 4.0) == run / "one-scale" / "only-36" / "checkpoint"
+        assert models.train(run, MODELS[3], 4.0, threads=1) == run / "one-scale" / "only-36" / "checkpoint"
     assert stages == ["language", "export"]
     recipe = json.loads((run / "one-scale" / "only-36" / "recipe.json").read_text("utf-8"))
     assert recipe["phase1_shares"] == recipe["phase2_shares"] == [0.0, 0.0, 1.0, 0.0, 0.0]
     assert (recipe["minutes_phase1"], recipe["minutes_phase2"]) == (0.0, 4.0)
     assert recipe["start"] == ""  # whatever the run itself began with
-    assert recipe["rate_share"] == 1.0
+    assert (recipe["rate_share"], recipe["threads"]) == (1.0, 1)

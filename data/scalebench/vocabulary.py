@@ -27,6 +27,8 @@ GOODS = (
     "bread", "milk", "tea", "soap", "rice", "salt", "fish", "cake", "corn", "eggs",
     "jam", "beans", "wine", "paper", "lamp", "shoes", "hat", "honey", "oil", "pasta",
 )  # fmt: skip
+PLURALS = ("eggs", "beans", "shoes")
+"""Goods that there are, and not is."""
 SIGNS = (
     "exit", "open", "shop", "taxi", "hotel", "bank", "park", "bus", "sale", "cafe",
     "stop", "zoo", "gym", "pool", "farm", "museum",

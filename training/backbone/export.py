@@ -12,7 +12,6 @@ from m3_backbone.modules import M3Modules
 from training.backbone import history
 from training.backbone.language import load_language
 from training.backbone.recipe import PREPROCESSOR, SCALES, Recipe
-from training.backbone.start import start_folder
 from training.backbone.tower import load_tower
 
 
@@ -33,7 +32,7 @@ def export(run: Path, folder: Path, modules: M3Modules, recipe: Recipe) -> int:
         tokenizer_model=run / "tokenizer.model",
     )
     parameters, metrics = sum(value.numel() for value in modules.parameters()), read_metrics(run)
-    pieces = [*(history.read(start_folder(recipe)) if recipe.start else ()), history.piece(metrics, recipe)]
+    pieces = [*history.read(run, history.BEFORE), history.piece(metrics, recipe)]
     history.write(folder, pieces)
     card = model_card(recipe, parameters, metrics, pieces)
     (folder / "README.md").write_text(card, encoding="utf-8")

@@ -24,6 +24,8 @@ from training.report.svg import canvas
 
 NAME = "training.json"
 PICTURE = "training.svg"
+BEFORE = "pieces-before.json"
+"""In a run's folder: those of the checkpoint that it began with, as they were then."""
 MOST_ROWS = 60
 """Of a stage: more are thinned out evenly, the last one stays."""
 
@@ -61,13 +63,19 @@ def _rows(metrics: Sequence[Mapping[str, Any]], stage: str, *names: str) -> list
     return found[::-1][::step][::-1] if found else []
 
 
-def read(folder: Path) -> list[Piece]:
+def read(folder: Path, name: str = NAME) -> list[Piece]:
     """The pieces of the checkpoint in ``folder``; none where it does not tell them."""
     try:
-        pieces = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        pieces = json.loads((folder / name).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []
     return pieces if isinstance(pieces, list) else []
+
+
+def begin(run: Path, start: Path) -> None:
+    """Keeps the pieces of the checkpoint in ``start``: an export may go over it."""
+    if not (run / BEFORE).exists():
+        write_bytes(run / BEFORE, (json.dumps(read(start), indent=1) + "\n").encode())
 
 
 def write(folder: Path, pieces: Sequence[Piece]) -> None:
@@ -92,7 +100,7 @@ def markdown(pieces: Sequence[Piece]) -> list[str]:
     ]
     for number, each in enumerate(pieces, 1):
         recipe = each["recipe"]
-        tower, language = (_lasted(each[stage]) for stage in ("tower", "language"))
+        tower, language = _lasted(each["tower"]), _lasted([*each["language"], *each["exams"]])
         lines.append(f"| {number} | {recipe['images']:,} | {tower} | {language} | {recipe['threads']} |")
     lines.append("")
     exams = [(number, row) for number, each in enumerate(pieces, 1) for row in each["exams"]]
@@ -111,7 +119,10 @@ def markdown(pieces: Sequence[Piece]) -> list[str]:
 
 
 def _lasted(rows: Sequence[Mapping[str, Any]]) -> str:
-    return f"{rows[-1]['minutes']:.0f} minutes, {rows[-1]['step']:,} updates" if rows else "as before"
+    if not rows:
+        return "as before"
+    last = max(rows, key=lambda row: row["step"])
+    return f"{last['minutes']:.0f} minutes, {last['step']:,} updates"
 
 
 def picture(pieces: Sequence[Piece]) -> bytes:

@@ -18,6 +18,7 @@ from torch import Tensor
 from m3_backbone import embedded_path
 from m3_backbone.checkpoint import Checkpoint, load_checkpoint
 from m3_backbone.modules import M3Modules, build_modules
+from training.backbone import history
 from training.backbone.progress import record
 from training.backbone.recipe import Recipe
 
@@ -37,12 +38,14 @@ def start_tower(modules: M3Modules, recipe: Recipe, run: Path) -> None:
     taken = {n: v for n, v in source.modules.named_parameters() if n.startswith(core) and n in own}
     _copy(own, taken)
     record(run, stage="start", name=source.name, fingerprint=source.fingerprint)
+    history.begin(run, source.folder)
     log.info("the tower starts from %s: %d weights taken over", source.name, len(taken))
 
 
 def start_language(modules: M3Modules, recipe: Recipe, run: Path) -> None:
     """Takes projector and language model over, rows of words by their pieces."""
     source = _source(recipe)
+    history.begin(run, source.folder)
     own, theirs = dict(modules.named_parameters()), dict(source.modules.named_parameters())
     parts = ("projector.", "language_model.")
     taken = {name: value for name, value in theirs.items() if name.startswith(parts) and name not in _ROWS}
@@ -83,11 +86,6 @@ def check_start(recipe: Recipe) -> None:
                 f"--start has value '{recipe.start}'. Its {name} is {tuple(value.shape)}, this recipe's "
                 f"{here}: start from a checkpoint of the same sizes."
             )
-
-
-def start_folder(recipe: Recipe) -> Path:
-    """Of the checkpoint; of a hub name no folder that there is."""
-    return embedded_path() if recipe.start == "tiny" else Path(recipe.start)
 
 
 def _source(recipe: Recipe) -> Checkpoint:

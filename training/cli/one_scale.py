@@ -19,6 +19,7 @@ def command(
     dataset: Annotated[str, typer.Option(help="Questions to ask, as NAME:SPLIT.")] = "scalebench:dev",
     limit: Annotated[int | None, typer.Option(min=1, help="Ask at most so many questions.")] = None,
     seed: Annotated[int, typer.Option(help="Of the resamples.")] = 0,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; those of RUN by default.")] = None,
 ) -> None:
     """Train six language models on one tower, ask each the same questions, and write the comparison.
 
@@ -30,7 +31,7 @@ def command(
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     try:
-        written = make(run, out, minutes=minutes, dataset=dataset, limit=limit, seed=seed)
+        written = make(run, out, minutes=minutes, dataset=dataset, limit=limit, seed=seed, threads=threads)
     except Interrupted as stopped:
         typer.echo(f"{stopped}; saved. Go on with the same command.", err=True)
         raise typer.Exit(130) from None

@@ -18,12 +18,18 @@ def command(
     preview: Annotated[
         Path | None, typer.Option(help="Folder for contact sheets, one for each family.")
     ] = None,
-    split: Annotated[str, typer.Option(help="Split whose pictures the sheets show.")] = "dev",
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="Split whose pictures the sheets show. Default: dev, and shift-families for the families "
+            "that no other split has."
+        ),
+    ] = None,
     per_family: Annotated[int, typer.Option(min=1, help="Pictures of each family on its sheet.")] = 8,
     backbone: Annotated[
-        str | None,
-        typer.Option(help="Checkpoint folder, hub name, or 'tiny': the sheets show each scale's answer."),
-    ] = None,
+        str,
+        typer.Option(help="Whose answers at each scale the sheets show: folder, hub name, 'tiny' or 'none'."),
+    ] = "tiny",
     digests: Annotated[
         bool, typer.Option("--digests", help="Draw every split and compare with the recorded hashes.")
     ] = False,
@@ -46,22 +52,24 @@ def command(
         Console().print(_listed())
 
 
-def _preview(folder: Path, split: str, per_family: int, backbone: str | None, console: Console) -> None:
+def _preview(folder: Path, split: str | None, per_family: int, backbone: str, console: Console) -> None:
     from data.scalebench import PLANS
     from data.splits import SplitError
     from training.contact_sheet import draw, show
 
-    if split not in PLANS:
+    if split is not None and split not in PLANS:
         raise SplitError(f"Split {split!r} does not exist. Splits: {', '.join(PLANS)}.")
+    model = _loaded(backbone)
     folder.mkdir(parents=True, exist_ok=True)
-    for family, shown in show(split, per_family, _loaded(backbone)).items():
-        path = folder / f"{split}-{family}.png"
-        draw(shown).save(path)
-        console.print(str(path), soft_wrap=True)
+    for each in ("dev", "shift-families") if split is None else (split,):
+        for family, shown in show(each, per_family, model).items():
+            path = folder / f"{each}-{family}.png"
+            draw(shown).save(path)
+            console.print(str(path), soft_wrap=True)
 
 
-def _loaded(backbone: str | None) -> Backbone | None:
-    if backbone is None:
+def _loaded(backbone: str) -> Backbone | None:
+    if backbone == "none":
         return None
     from m3_backbone import load_backbone
 

@@ -27,6 +27,7 @@ def make(
     dataset: str,
     limit: int | None,
     seed: int,
+    threads: int | None = None,
     models: Sequence[Model] = MODELS,
 ) -> tuple[Path, ...]:
     """Trains and labels what is not there yet, then writes the page into ``out``; returns the files written.
@@ -37,7 +38,7 @@ def make(
     tables, steps = {}, {}
     for model in models:
         log.info("%s: trained at %s", model.name, ", ".join(map(str, model.trained)))
-        checkpoint = train(run, model, minutes)
+        checkpoint = train(run, model, minutes, threads)
         tables[model.name] = _table(
             checkpoint, run / "one-scale" / "tables" / model.name, model, dataset, limit
         )

@@ -178,12 +178,15 @@ def _edge(thing: Thing, side: str) -> float:
 
 
 def neighbours(things: list[Thing]) -> list[tuple[Thing, Thing, float]]:
-    """(thing, the one nearest to it, by how much it is nearer than the next), where it is clearly nearest."""
+    """(thing, the one nearest to it, by how much it is nearer than the next), where it is clearly nearest: by
+    its centre
+    and by its edge."""
     out = []
     for one in things:
         near, far = sorted((t for t in things if t is not one), key=one.apart)[:2]
         gap = one.apart(far) - one.apart(near)
-        if gap > 0.15 * one.apart(near) and gap > 4:
+        edge = min(one.apart(t) - t.radius for t in things if t is not one and t is not near)
+        if gap > 0.15 * one.apart(near) and gap > 4 and edge - one.apart(near) + near.radius > 4:
             out.append((one, near, gap))
     return out
 

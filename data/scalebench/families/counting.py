@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from data.scalebench.families import wordings
-from data.scalebench.families.paint import SMALLEST, Painting, fresh, log_uniform, yes_no
+from data.scalebench.families.paint import REACH, SMALLEST, Painting, fresh, log_uniform, yes_no
 from data.scalebench.labels import Box
 from data.scalebench.style import Style
 from data.scalebench.vocabulary import COLOURS, SHAPES
@@ -102,11 +102,14 @@ def _place(rng: random.Random, painting: Painting, kinds: list[tuple[str, str]])
         for _attempt in range(40):
             if spots:
                 x, y, most = spots[k]
-                reach = min(reach, most)
+                reach = min(reach, most / REACH[shape])
             else:
                 x = rng.uniform(left + reach + 1, right - reach - 1)
                 y = rng.uniform(top + reach + 1, low - reach - 1)
-            if spots or all(math.hypot(x - t.x, y - t.y) > reach + t.radius + 3 for t in things):
+            corner = reach * REACH[shape]
+            if spots or all(
+                math.hypot(x - t.x, y - t.y) > corner + t.radius * REACH[t.shape] + 3 for t in things
+            ):
                 things.append(_Thing(shape, colour, x, y, reach))
                 break
     return things
@@ -179,16 +182,16 @@ def _ask(
     sizes: dict[str, float],
 ) -> None:
     if len(things) <= _MOST_COUNTED:
-        painting.ask("count", wordings.how_many("shapes"), len(things), _near(len(things)), **sizes)
+        painting.ask("count", wordings.how_many("shapes"), len(things), _near(rng, len(things)), **sizes)
     by_shape, by_colour = Counter(t.shape for t in things), Counter(t.colour for t in things)
     absent = rng.choice([shape for shape in SHAPES if shape not in by_shape])
     asked = [*by_shape, absent] if rng.random() < 0.3 else list(by_shape)
     for shape in rng.sample(asked, min(2, len(asked))):
         count = by_shape[shape]
-        painting.ask("count-shape", wordings.how_many(_several(shape)), count, _near(count), **sizes)
+        painting.ask("count-shape", wordings.how_many(_several(shape)), count, _near(rng, count), **sizes)
     for colour in rng.sample(list(by_colour), min(2, len(by_colour))):
         count = by_colour[colour]
-        painting.ask("count-colour", wordings.how_many(f"{colour} shapes"), count, _near(count), **sizes)
+        painting.ask("count-colour", wordings.how_many(f"{colour} shapes"), count, _near(rng, count), **sizes)
     _compare(rng, painting, by_shape, _several, sizes)
     _compare(rng, painting, by_colour, lambda colour: f"{colour} shapes", sizes)
     _most(painting, by_colour, "colour", colours, sizes)
@@ -205,8 +208,14 @@ def _several(shape: str) -> str:
     return f"{shape}es" if shape == "cross" else f"{shape}s"
 
 
-def _near(count: int) -> list[int]:
-    return [other for other in range(max(0, count - 3), count + 4) if other != count]
+def _near(rng: random.Random, count: int) -> list[int]:
+    """Three other numbers; among the four the right one is as often the least as any other. Below three there
+    is no room for that, and no choice."""
+    if count < 3:
+        return []
+    below = rng.randint(0, 3)
+    less, more = range(max(0, count - 4), count), range(count + 1, count + 5)
+    return [*rng.sample(less, below), *rng.sample(more, 3 - below)]
 
 
 def _compare(

@@ -184,3 +184,14 @@ def neighbours(drawn: Map) -> list[tuple[tuple[int, int], str, tuple[int, int]]]
         for side, (down, right) in _STEPS.items()
         if (row + down, column + right) in drawn.areas
     ]
+
+
+def beyond(at: tuple[int, int], side: str) -> tuple[int, int]:
+    """The place on that side of ``at``."""
+    return at[0] + _STEPS[side][0], at[1] + _STEPS[side][1]
+
+
+def lies(at: tuple[int, int], side: str, other: tuple[int, int]) -> bool:
+    """Whether ``at`` is further to that side than ``other``, straight or aslant."""
+    down, right = _STEPS[side]
+    return (at[0] - other[0]) * down + (at[1] - other[1]) * right > 0

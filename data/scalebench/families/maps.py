@@ -106,8 +106,11 @@ def _ask(rng: random.Random, painting: Painting, drawn: Map) -> None:
             f"What is the name of the {area.colour} {noun}?",
         )
         painting.ask("named", asked, area.name, names, **sizes(area))
-    for at, side, there in rng.sample(layout.neighbours(drawn), 2):
+    # An area further that way would be another answer: only the last one of its row or column is asked for.
+    last = [found for found in layout.neighbours(drawn) if layout.beyond(found[2], found[1]) not in areas]
+    for at, side, there in rng.sample(last, 2):
         area, other = areas[at], areas[there]
+        wrong = [areas[other].name for other in areas if not layout.lies(other, side, at)]
         x = f"{side} of the {area.name}"
         asked = (
             f"Which {noun} is {x}?",
@@ -115,7 +118,7 @@ def _ask(rng: random.Random, painting: Painting, drawn: Map) -> None:
             f"Which {noun} lies {x}?",
             f"What do you find {x}?",
         )
-        painting.ask("direction", asked, other.name, names, **sizes(area, other))
+        painting.ask("direction", asked, other.name, wrong, **sizes(area, other))
     for symbol in rng.sample(drawn.symbols, min(2, len(drawn.symbols))):
         _ask_about_symbol(painting, drawn, symbol, names)
     _ask_next(rng, painting, drawn)
@@ -147,14 +150,18 @@ def _ask_about_symbol(painting: Painting, drawn: Map, symbol: Symbol, names: lis
 
 
 def _ask_next(rng: random.Random, painting: Painting, drawn: Map) -> None:
-    """Whether two areas share a side."""
-    beside = {(at, there) for at, _, there in layout.neighbours(drawn)}
-    pairs = [(a, b) for a in drawn.areas for b in drawn.areas if a != b]
-    truth = rng.random() < 0.5
-    fitting = [pair for pair in pairs if (pair in beside) == truth]
-    if not fitting:
+    """Whether two areas share a side. Corner to corner is neither yes nor no."""
+    beside = [(at, there) for at, _, there in layout.neighbours(drawn)]
+    apart = [
+        (one, other)
+        for one in drawn.areas
+        for other in drawn.areas
+        if max(abs(one[0] - other[0]), abs(one[1] - other[1])) > 1
+    ]
+    if not apart:
         return
-    one, other = (drawn.areas[at] for at in rng.choice(fitting))
+    truth = rng.random() < 0.5
+    one, other = (drawn.areas[at] for at in rng.choice(beside if truth else apart))
     asked = wordings.is_so(f"the {one.name}", f"next to the {other.name}")
     painting.ask("next", asked, yes_no(truth), **drawn.sizes(one, other))
 

@@ -21,6 +21,8 @@ LEAST = 7.0
 """Height of the smallest letters, in frame units: capitals and digits."""
 SMALLEST = 5.5
 """Radius of the smallest shapes, in frame units."""
+REACH = {"circle": 1.0, "ring": 1.0, "triangle": 1.0, "star": 1.0, "square": 1.25, "cross": 1.05}
+"""Of a shape: the distance of its furthest point from its centre, in radii."""
 CHOICE = "-choice"
 """Ending of the kinds that give four options."""
 _DARK = 148

@@ -7,7 +7,7 @@ import random
 from data.scalebench.families import wordings
 from data.scalebench.families.paint import LEAST, Painting, fresh, yes_no
 from data.scalebench.style import Style
-from data.scalebench.vocabulary import CITIES, DAYS, GOODS, MONTHS, NAMES, SIGNS
+from data.scalebench.vocabulary import CITIES, DAYS, GOODS, MONTHS, NAMES, PLURALS, SIGNS
 
 KINDS = {
     "heading": 0.08, "colour": 0.22, "value": 0.04, "item": 0.08, "total": 0.05, "exists": 0.52,
@@ -77,10 +77,11 @@ def _receipt(rng: random.Random, painting: Painting) -> Painting:
         painting.ask("value", wordings.price_of(goods[k]), prices[k], numbers, **apart)
     k = rng.randrange(n)
     painting.ask("item", wordings.item_at(prices[k]), goods[k], goods, **apart)
-    painting.ask("total", wordings.value_of("the total"), total, numbers, **apart)
+    painting.ask("total", wordings.value_of("the total"), total, **apart)  # the largest of all options
     for truth in (True, False):
         good = rng.choice(goods if truth else [g for g in GOODS if g not in goods])
-        painting.ask("exists", wordings.exists(f"{good} on the receipt"), yes_no(truth), **apart)
+        asked = wordings.exists(f"{good} on the receipt", good in PLURALS)
+        painting.ask("exists", asked, yes_no(truth), **apart)
     listed = ", ".join(f"{good} {price}" for good, price in lines)
     painting.describe(f"receipt {shop}: {listed}, total {total}")
     for good, price in lines:
@@ -99,7 +100,8 @@ def _form(rng: random.Random, painting: Painting) -> Painting:
     names = rng.sample(list(_FIELDS), n)
     fields = {name: rng.choice(_FIELDS[name]) for name in names}
     height = min(painting.letters(22), room * (0.3 if stacked else 0.5))
-    height = canvas.fit([*fields, *fields.values()], height, canvas.width * 0.4)
+    height = canvas.fit([*fields.values()], height, canvas.width * 0.4)
+    height = canvas.fit([*fields], height, canvas.width * 0.46 - 20)
     contrast = painting.contrast()
     ink = painting.ink(canvas.background, contrast)
     for k, name in enumerate(names):
@@ -116,9 +118,7 @@ def _form(rng: random.Random, painting: Painting) -> Painting:
 
     told = {"height": height, "n": n, "contrast": contrast}
     for name in rng.sample(names, 3):
-        others = [value for key, value in fields.items() if key != name]
-        options = others if name == "age" else [*_FIELDS[name]]
-        painting.ask("field", wordings.reads(f"the {name} field"), fields[name], options, **told)
+        painting.ask("field", wordings.reads(f"the {name} field"), fields[name], _FIELDS[name], **told)
     for truth in (True, False):
         absent = [name for name in _FIELDS if name not in fields]
         if truth or absent:

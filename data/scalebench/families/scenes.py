@@ -8,12 +8,19 @@ from collections import Counter
 from dataclasses import dataclass
 
 from data.scalebench.families import wordings
-from data.scalebench.families.paint import SMALLEST, Painting, fresh, log_uniform, yes_no
+from data.scalebench.families.paint import REACH, SMALLEST, Painting, fresh, log_uniform, yes_no
 from data.scalebench.style import Style
 from data.scalebench.vocabulary import COLOURS, SHAPES
 
 KINDS = {"background": 0.2, "colour": 0.13, "shape": 0.2, "place": 0.13, "exists": 0.52, "largest": 0.13}
 _BACKGROUNDS = ("white", "grey", "black", "yellow", "blue", "green")
+_COVERS = {
+    "circle": (3.14, 4.0), "ring": (3.14, 4.0), "square": (3.1, 3.1), "cross": (2.15, 4.0),
+    "triangle": (1.3, 2.6), "star": (1.23, 3.44),
+}  # fmt: skip
+"""Area of a shape and of the box around it, in squares of its radius."""
+_CLEARLY = 1.25
+"""By what factor the largest shape leads, in both."""
 _CROWDED = 0.4
 """Share of the pictures whose things are small and lie close to each other."""
 
@@ -30,12 +37,24 @@ class _Thing:
     def name(self) -> str:
         return f"{self.colour} {self.shape}"
 
+    @property
+    def reach(self) -> float:
+        """Distance of its furthest point from its centre."""
+        return self.radius * REACH[self.shape]
+
+    @property
+    def covers(self) -> tuple[float, float]:
+        """Its area and that of the box around it."""
+        area, box = _COVERS[self.shape]
+        return area * self.radius**2, box * self.radius**2
+
 
 def paint(rng: random.Random, style: Style) -> Painting:
     painting = fresh(rng, style, _BACKGROUNDS)
     canvas = painting.canvas
     if rng.random() < 0.3:
-        canvas.gradient(rng, rng.uniform(0.1, 0.4))
+        strongest = 0.15 if canvas.background == "white" else 0.3  # or it would be another colour
+        canvas.gradient(rng, rng.uniform(0.1, strongest))
     things = _rows(rng, painting) if style.unseen_layout else _scatter(rng, painting)
     for thing in things:
         canvas.shape(thing.shape, thing.colour, thing.x, thing.y, thing.radius)
@@ -73,8 +92,9 @@ def _scatter(rng: random.Random, painting: Painting) -> list[_Thing]:
                 x, y = near.x + reach * math.cos(angle), near.y + reach * math.sin(angle)
                 if not (radius < x < canvas.width - radius and radius < y < canvas.height - radius):
                     continue
-            if all((x - t.x) ** 2 + (y - t.y) ** 2 > (radius + t.radius + 3) ** 2 for t in things):
-                things.append(_thing(rng, painting, x, y, radius, things))
+            thing = _thing(rng, painting, x, y, radius, things)
+            if all(math.dist((x, y), (t.x, t.y)) > thing.reach + t.reach + 3 for t in things):
+                things.append(thing)
                 break
     return things
 
@@ -115,10 +135,11 @@ def _ask(rng: random.Random, painting: Painting, things: list[_Thing]) -> None:
         thing = rng.choice(things)
         name = thing.name if truth else _near_miss(rng, painting, thing, names)
         painting.ask("exists", wordings.exists(wordings.a(name)), yes_no(truth), size=thing.radius * 2, n=n)
-    first, second = sorted(things, key=lambda t: -t.radius)[:2]
-    if first.radius > 1.15 * second.radius:
+    first, second = sorted(things, key=lambda t: -t.covers[0])[:2]
+    next_box = max(t.covers[1] for t in things if t is not first)
+    if first.covers[0] > _CLEARLY * second.covers[0] and first.covers[1] > _CLEARLY * next_box:
         asked = wordings.colour_of("the largest shape")
-        apart = (first.radius - second.radius) * 2
+        apart = 2 * (math.sqrt(first.covers[1]) - math.sqrt(next_box))
         painting.ask("largest", asked, first.colour, others, size=first.radius * 2, n=n, gap=apart)
 
 

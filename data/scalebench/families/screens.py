@@ -46,6 +46,8 @@ class _Screen:
         self.page = self.canvas.background
         self.contrast = max(0.5, painting.contrast())
         self.bar = ""  # the colour of the title bar
+        self.tab = ""  # that of the selected tab, where it is a block like a button
+        self.shown: set[str] = set()  # words of the menu and the tabs
         self.told: list[str] = []
 
     def _sizes(self, height: float, n: int) -> dict[str, float]:
@@ -93,6 +95,7 @@ class _Screen:
         step = min((y1 - y0 - 8) / len(entries), height * self.rng.uniform(1.6, 2.4))
         if step < height * 1.35:
             return body
+        self.shown.update(entries)
         left = x1 - wide if self.painting.style.unseen_layout else x0
         shade = self.rng.choice([c for c in (*_ACCENTS, "grey") if c not in (self.page, self.bar)])
         self.canvas.block("box", shade, (left, y0, left + wide, y1))
@@ -110,7 +113,9 @@ class _Screen:
         for word in entries:
             self.painting.look_up(f"{word} menu", "yes")
         self.painting.look_up(f"{absent} menu", "no")
-        self.painting.ask("colour", wordings.colour_of("the menu"), shade, _ACCENTS, size=wide, n=1)
+        self.painting.ask(
+            "colour", wordings.colour_of("the menu"), shade, (*_ACCENTS, "grey"), size=wide, n=1
+        )
         self.told.append(f"{shade} menu {' '.join(entries)}")
         return (x0, y0, left, y1) if left > x0 else (x0 + wide, y0, x1, y1)
 
@@ -138,6 +143,8 @@ class _Screen:
         wide, tall = (x1 - x0) / len(words), 1.9 * height
         chosen, lined = self.rng.randrange(len(words)), self.rng.random() < 0.4
         accent = self.rng.choice([c for c in _ACCENTS if c != self.page])
+        self.tab = "" if lined else accent
+        self.shown.update(words)
         other = "grey" if self.page != "grey" else "white"
         for k, word in enumerate(words):
             tab = (x0 + wide * k + 1, y0, x0 + wide * (k + 1) - 1, y0 + tall)
@@ -185,8 +192,7 @@ class _Screen:
                 f"Read the {label} field.",
                 f"What is written in the {label} field?",
             )
-            others = list(held.values()) if label == "age" else values[label]
-            self.painting.ask("field", asked, held[label], others, **self._sizes(height, count))
+            self.painting.ask("field", asked, held[label], values[label], **self._sizes(height, count))
         self.told.append(" ".join(f"{label} {held[label]}" for label in labels))
 
     def boxes(self, box: Box) -> None:
@@ -224,13 +230,13 @@ class _Screen:
         self.told.append(f"boxes {' '.join(words)} ticked {' '.join(on) or '-'}")
 
     def buttons(self, box: Box) -> None:
-        """One to three coloured buttons in a row."""
+        """One to three coloured buttons in a row; no other part has their words, nor looks like them."""
         x0, y0, x1, y1 = box
-        words = self._row(BUTTONS, x1 - x0, (1, 3), 20)
+        words = self._row(tuple(word for word in BUTTONS if word not in self.shown), x1 - x0, (1, 3), 20)
         wide = (x1 - x0) / len(words)
         height = self._fit(words, wide - 18)
         tall = min(y1 - y0, height * self.rng.uniform(1.8, 2.6))
-        colours = self.rng.sample([c for c in _ACCENTS if c != self.page], len(words))
+        colours = self.rng.sample([c for c in _ACCENTS if c not in (self.page, self.tab)], len(words))
         for k, word in enumerate(words):
             across = self.canvas.text_size(word, height)[0] + 14
             left = x0 + wide * k + (wide - across) * self.rng.random()
@@ -275,7 +281,7 @@ class _Screen:
 
     def _row(self, words: tuple[str, ...], wide: float, count: tuple[int, int], margin: float) -> list[str]:
         """Words for a row: as many as wanted, or fewer where they would not fit."""
-        chosen = self.rng.sample(words, self.rng.randint(*count))
+        chosen = self.rng.sample(words, min(len(words), self.rng.randint(*count)))
         while (
             len(chosen) > count[0]
             and self.canvas.fit(chosen, self.height, wide / len(chosen) - margin) < LEAST

@@ -32,6 +32,10 @@ class _Sign:
     def centre(self) -> tuple[float, float]:
         return (self.box[0] + self.box[2]) / 2, (self.box[1] + self.box[3]) / 2
 
+    @property
+    def area(self) -> float:
+        return (self.box[2] - self.box[0]) * (self.box[3] - self.box[1])
+
 
 def paint(rng: random.Random, style: Style) -> Painting:
     painting = fresh(rng, style, _BACKGROUNDS)
@@ -155,7 +159,7 @@ def _ask(rng: random.Random, painting: Painting, signs: list[_Sign], seen: dict[
         place = canvas.place(*sign.centre)
         painting.ask("place", wordings.where(f"the {sign.colour} sign"), place, size=tall, n=n, distance=far)
     first, second, *_ = [*sorted((s.height for s in signs), reverse=True), 0.0]
-    if n > 1 and first > 1.15 * second:
-        sign = max(signs, key=lambda s: s.height)
+    sign = max(signs, key=lambda s: s.height)
+    if n > 1 and first > 1.15 * second and all(s is sign or s.area < sign.area for s in signs):
         asked = wordings.says("the largest sign")
         painting.ask("largest", asked, sign.word, away, height=first, n=n, gap=first - second, **seen)

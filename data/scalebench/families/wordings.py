@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from data.scalebench.vocabulary import PLURALS
+
 Wordings = tuple[str, ...]
 
 
@@ -71,13 +73,14 @@ def where(x: str) -> Wordings:
     )
 
 
-def exists(x: str) -> Wordings:
+def exists(x: str, plural: bool = False) -> Wordings:
     """``x`` with its indefinite article: "a red circle"."""
+    there = "Are there" if plural else "Is there"
     return (
-        f"Is there {x}?",
+        f"{there} {x}?",
         f"Can you see {x}?",
         f"Does the picture show {x}?",
-        f"Is there {x} in the picture?",
+        f"{there} {x} in the picture?",
     )
 
 
@@ -93,11 +96,12 @@ def value_of(x: str) -> Wordings:
 
 
 def price_of(x: str) -> Wordings:
+    are, do = ("are", "do") if x in PLURALS else ("is", "does")
     return (
-        f"How much is the {x}?",
+        f"How much {are} the {x}?",
         f"What is the price of the {x}?",
-        f"What does the {x} cost?",
-        f"How much does the {x} cost?",
+        f"What {do} the {x} cost?",
+        f"How much {do} the {x} cost?",
     )
 
 
