@@ -73,6 +73,18 @@ def test_the_picture_has_a_line_for_every_scale_and_the_same_bytes_again(tmp_pat
     assert {"1", "9", "36", "144", "576", "minutes of training the language model"} <= texts
 
 
+def test_the_pieces_before_are_those_of_the_beginning_whatever_is_written_over_them(tmp_path: Path) -> None:
+    start, run = tmp_path / "start", tmp_path / "run"
+    start.mkdir()
+    run.mkdir()
+    first, second = history.piece(metrics(), Recipe()), history.piece(metrics("abc"), Recipe(images=9_000))
+    history.write(start, [first])
+    history.begin(run, start)
+    history.write(start, [first, second])  # the run's own export went over its start
+    history.begin(run, start)
+    assert history.read(run, history.BEFORE) == json.loads(json.dumps([first]))
+
+
 def test_a_checkpoint_that_tells_nothing_has_no_pieces(tmp_path: Path) -> None:
     assert history.read(tmp_path) == []
     (tmp_path / history.NAME).write_text("{")

@@ -16,7 +16,7 @@ import m3_backbone
 from data.scalebench import PLANS
 from data.scalebench import digests as kept
 from data.scalebench.digests import Digest, Digests
-from data.scalebench.families import FAMILIES
+from data.scalebench.families import FAMILIES, HELD_OUT
 from data.scalebench.plans import EDITION
 from m3_backbone.types import CheckpointError
 from tests.labelling import LADDER, FakeBackbone
@@ -46,11 +46,14 @@ def test_a_sheet_shows_each_family_with_every_scale_s_answer(
 ) -> None:
     backbone = FakeBackbone()
     monkeypatch.setitem(m3_backbone.__dict__, "load_backbone", lambda path: backbone)
-    code, text = run("--preview", str(tmp_path / "sheets"), "--per-family", "1", "--backbone", "tiny")
+    code, text = run("--preview", str(tmp_path / "sheets"), "--per-family", "1")
     assert code == 0, text
     sheets = {path.name for path in (tmp_path / "sheets").iterdir()}
-    assert sheets == {f"dev-{family}.png" for family in FAMILIES}
-    assert len(backbone.encoded) == len(FAMILIES)  # each picture once
+    held_out = {f"shift-families-{family}.png" for family in HELD_OUT}
+    assert sheets == {f"dev-{family}.png" for family in FAMILIES} | held_out
+    assert len(backbone.encoded) == len(FAMILIES) + len(HELD_OUT)  # each picture once
+    code, text = run("--preview", str(tmp_path / "one"), "--per-family", "1", "--split", "shift-jpeg")
+    assert {path.name for path in (tmp_path / "one").iterdir()} == {f"shift-jpeg-{f}.png" for f in FAMILIES}
 
 
 def test_answers_are_those_of_every_scale_and_right_ones_stand_apart() -> None:

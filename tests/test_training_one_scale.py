@@ -183,6 +183,8 @@ def test_a_model_of_one_scale_takes_that_scale_in_every_step(
     for _ in range(2):
         assert models.train(run, MODELS[3], 4.0, threads=1) == run / "one-scale" / "only-36" / "checkpoint"
     assert stages == ["language", "export"]
+    with pytest.raises(ValueError, match="was trained for 4: take that, or delete"):
+        models.train(run, MODELS[3], 9.0)
     recipe = json.loads((run / "one-scale" / "only-36" / "recipe.json").read_text("utf-8"))
     assert recipe["phase1_shares"] == recipe["phase2_shares"] == [0.0, 0.0, 1.0, 0.0, 0.0]
     assert (recipe["minutes_phase1"], recipe["minutes_phase2"]) == (0.0, 4.0)

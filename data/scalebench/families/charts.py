@@ -34,7 +34,8 @@ class _Chart:
     many: bool
     legend: bool  # labels stand in a legend, not at the data
     printed: bool  # values are written at the data
-    height: float = 0.0
+    height: float = 0.0  # of the labels' letters
+    digits: float | None = None  # that of the values, where it is another
 
 
 def paint(rng: random.Random, style: Style) -> Painting:
@@ -186,14 +187,14 @@ def _pie(painting: Painting, chart: _Chart, x: float, y: float, radius: float) -
     canvas = painting.canvas
     start = painting.rng.uniform(0, 360)
     chart.printed &= radius > 45
-    chart.height = max(LEAST, min(chart.height, radius * 0.2))
+    chart.digits = max(LEAST, min(chart.height, radius * 0.2))
     for value, colour in zip(chart.values, chart.colours, strict=True):
         end = start + 3.6 * value
         canvas.slice(colour, x, y, radius, start, end)
         if chart.printed:
             middle = math.radians((start + end) / 2)
             at = (x + 0.68 * radius * math.cos(middle), y + 0.68 * radius * math.sin(middle))
-            canvas.text(str(value), *at, chart.height, painting.readable(colour), "mm")
+            canvas.text(str(value), *at, chart.digits, painting.readable(colour), "mm")
         start = end
 
 
@@ -205,7 +206,8 @@ def _ask(rng: random.Random, painting: Painting, chart: _Chart, title: float) ->
     painting.look_up("heading", chart.title)
     if chart.printed:
         for k in rng.sample(range(n), 2):
-            painting.ask("value", wordings.value_of(labels[k]), values[k], values, **told)
+            read = {**told, "height": min(chart.height, chart.digits or chart.height)}
+            painting.ask("value", wordings.value_of(labels[k]), values[k], values, **read)
     most = labels[values.index(max(values))]
     painting.ask("most", wordings.most(), most, labels, gap=_lead(values), **told)
     clear = 0 if chart.printed else _CLEAR[chart.kind]
