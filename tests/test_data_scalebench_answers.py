@@ -75,12 +75,12 @@ def test_scenes(style: Style) -> None:
 @cache
 def _drawn(shape: str) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
     """Where ``shape`` of radius 60 has ink, around its centre."""
-    canvas = Canvas(200, 200, "white", FONTS[0])
-    canvas.shape(shape, "black", 100, 100, 60)
+    canvas = Canvas(336, 336, "white", FONTS[0])
+    canvas.shape(shape, "black", 168, 168, 60)
     seen = np.asarray(canvas.finished().convert("L")) < 128
     if shape == "ring":  # what it encloses counts
-        y, x = np.mgrid[:200, :200]
-        seen |= (x - 99.5) ** 2 + (y - 99.5) ** 2 < 55**2
+        y, x = np.mgrid[:336, :336]
+        seen |= (x - 167.5) ** 2 + (y - 167.5) ** 2 < 55**2
     return seen
 
 
@@ -97,7 +97,7 @@ def _around(stroke: Stroke) -> float:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_no_point_of_a_shape_is_further_from_its_centre_than_is_said(shape: str) -> None:
     y, x = np.nonzero(_drawn(shape))
-    furthest = float(np.hypot(y - 99.5, x - 99.5).max()) / 60
+    furthest = float(np.hypot(y - 167.5, x - 167.5).max()) / 60
     assert REACH[shape] - 0.05 < furthest < REACH[shape] + 0.02
 
 

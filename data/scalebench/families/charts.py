@@ -16,8 +16,8 @@ KINDS = {
 }  # fmt: skip
 _PAPER = ("white", "white", "yellow")
 _COLOURS = ("red", "blue", "green", "orange", "purple", "brown", "black", "grey")
-
-
+_FULL = 0.5
+"""Share of the charts of one colour that have many values."""
 _CLEAR = {"bar": 4, "line": 4, "pie": 6}
 """Least difference of values, of 100, that is asked about where it can only be seen."""
 
@@ -68,10 +68,14 @@ def paint(rng: random.Random, style: Style) -> Painting:
 def _drawn(rng: random.Random, painting: Painting) -> _Chart:
     kind = rng.choice(("bar", "bar", "line", "line", "pie"))
     pool = rng.choice((GOODS, GOODS, DAYS, MONTHS))
-    n = rng.randint(2, 5 if kind == "pie" else 7)
+    many = kind == "pie" or (kind == "bar" and rng.random() < 0.6)
+    most = 5 if kind == "pie" else 7
+    if not many and rng.random() < _FULL:
+        n = rng.randint(most, min(12, len(pool)))  # as many as the months of a year
+    else:
+        n = rng.randint(2, most)
     labels = sorted(rng.sample(pool, n), key=pool.index) if pool in (DAYS, MONTHS) else rng.sample(pool, n)
     free = [c for c in _COLOURS if c != painting.canvas.background]
-    many = kind == "pie" or (kind == "bar" and rng.random() < 0.6)
     colours = rng.sample(free, n) if many else [rng.choice(free)] * n
     legend = kind == "pie" or (many and rng.random() < 0.5)
     title, printed = rng.choice(CITIES), rng.random() < 0.8

@@ -81,14 +81,14 @@ def _scatter(rng: random.Random, painting: Painting) -> list[_Thing]:
     largest = min(rng.choice((16, 34, 70)), canvas.width / 2.5, canvas.height / 2.5)
     crowded = rng.random() < _CROWDED
     things: list[_Thing] = []
-    for _ in range(rng.randint(2, 9)):
+    for _ in range(rng.randint(4, 14) if crowded else rng.randint(2, 9)):
         for _attempt in range(20):
-            radius = log_uniform(rng, SMALLEST, min(largest, 12.0) if crowded else largest)
+            radius = log_uniform(rng, SMALLEST, min(largest, 9.0) if crowded else largest)
             x = rng.uniform(radius, canvas.width - radius)
             y = rng.uniform(radius, canvas.height - radius)
             if crowded and things:
                 near, angle = rng.choice(things), rng.uniform(0, 2 * math.pi)
-                reach = near.radius + radius + rng.uniform(3.5, 9)
+                reach = near.radius + radius + rng.uniform(3.2, 6)
                 x, y = near.x + reach * math.cos(angle), near.y + reach * math.sin(angle)
                 if not (radius < x < canvas.width - radius and radius < y < canvas.height - radius):
                     continue
