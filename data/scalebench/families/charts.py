@@ -70,10 +70,8 @@ def _drawn(rng: random.Random, painting: Painting) -> _Chart:
     pool = rng.choice((GOODS, GOODS, DAYS, MONTHS))
     many = kind == "pie" or (kind == "bar" and rng.random() < 0.6)
     most = 5 if kind == "pie" else 7
-    if not many and rng.random() < _FULL:
-        n = rng.randint(most, min(12, len(pool)))  # as many as the months of a year
-    else:
-        n = rng.randint(2, most)
+    full = not many and rng.random() < _FULL  # up to as many as the months of a year
+    n = rng.randint(most, min(12, len(pool))) if full else rng.randint(2, most)
     labels = sorted(rng.sample(pool, n), key=pool.index) if pool in (DAYS, MONTHS) else rng.sample(pool, n)
     free = [c for c in _COLOURS if c != painting.canvas.background]
     colours = rng.sample(free, n) if many else [rng.choice(free)] * n
