@@ -47,9 +47,10 @@ class Certificate:
     """The cheapest setting of the path that passed for (loss, epsilon, delta); None: the full scale alone.
 
     group: the family of questions that it speaks of, "" for all; delta is that of all groups together.
-    n_images: of the calibration. smallest_n: images that lose nothing which would certify anything. bound:
-    the loss that the setting stays under with probability 1 - delta. visual_tokens: its mean on the
-    calibration, all passes.
+    What is promised, with probability 1 - delta, is a loss of at most epsilon. n_images: of the calibration.
+    smallest_n: images that lose nothing which would certify anything. bound: how low the setting's loss would
+    be bounded if it had been chosen beforehand; it was chosen on these images, so that this is no promise.
+    visual_tokens: its mean on the calibration, all passes.
     """
 
     loss: LossName

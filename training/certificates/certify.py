@@ -103,5 +103,6 @@ def _of_group(replay: Replay, order: Order, grid: Grid, group: str, groups: int)
 
 
 def _bound(bound: Bound, losses: Floats, epsilon: float, delta: float) -> float:
-    """At most epsilon, which was refused: the search for the bound ends up to 1e-6 above it."""
+    """Of a setting chosen beforehand. At most epsilon, which was refused: the search for the bound
+    ends up to 1e-6 above it."""
     return min(epsilon, bound.upper(losses, delta))

@@ -9,17 +9,19 @@ fixed-sequence testing promises, and more than is needed.)
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from data.records import OutcomeTable
 from router.constraints import LossName
 from router.predictor import Predictions
 from training.certificates.bounds import BOUNDS, Sets
 from training.certificates.grid import Grid
+from training.certificates.losses import at_scales
 from training.certificates.ordering import Order
 from training.certificates.played import Played
 from training.certificates.testing import cheapest, passed
@@ -29,6 +31,9 @@ CONFIDENCE = 0.95
 _ROUNDING = 1e-12  # of a mean over thousands of images
 BAD = "reversed"
 """The name of a policy that is bad on purpose."""
+EDGE = "just above"
+"""The name of one whose settings are as close to certifiable as a wrong one can be."""
+_BEYOND = 1e-3  # how far above an epsilon its risk is
 
 
 @dataclass(frozen=True)
@@ -128,6 +133,31 @@ def reversed_scales(predictions: Predictions) -> Predictions:
         np.ascontiguousarray(predictions.score[:, ::-1]),
         predictions.novelty,
     )
+
+
+def just_above(table: OutcomeTable, epsilons: Sequence[float]) -> Played:
+    """Bad on purpose where it is hardest to tell: at each of ``epsilons`` a setting whose regret in the
+    population is just above it, so that violations come about as often as a tight test lets them.
+
+    Samples are given the scale at which they lose most, in a random order, until the mean loss is there. An
+    epsilon that not even all of them reach has no setting.
+    """
+    regret = at_scales(table, "regret")
+    n, last = len(regret), len(table.scales) - 1
+    worst = regret.argmax(axis=1)
+    _, image, sizes = np.unique(table.image_index, return_inverse=True, return_counts=True)
+    lost = regret[np.arange(n), worst] / sizes[image] / len(sizes)
+    order = np.random.default_rng(0).permutation(np.flatnonzero(lost))
+    risk = lost[order].cumsum()
+    choices = [np.full(n, last, np.int8)]
+    for epsilon in sorted(epsilons):
+        flipped = order[: 1 + int(np.searchsorted(risk, epsilon + _BEYOND))]
+        if len(order) and risk[-1] > epsilon + _BEYOND:
+            choice = np.full(n, last, np.int8)
+            choice[flipped] = worst[flipped]
+            choices.append(choice)
+    tokens = [table.visual_tokens[np.arange(n), choice] for choice in choices]
+    return Played(table, np.stack(choices), np.stack(tokens).astype(np.float64))
 
 
 def clopper_pearson(successes: int, trials: int, confidence: float = CONFIDENCE) -> tuple[float, float]:

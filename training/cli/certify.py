@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from router.constraints import LossName
     from router.router import Router
     from training.certificates.grid import Grid
+    from training.certificates.ordering import Order
+    from training.certificates.played import Played
     from training.certificates.simulate import Simulated
 
 WIDTH = 120
@@ -202,14 +204,16 @@ def _simulate(
     draws: int,
     seed: int,
 ) -> list[Simulated]:
+    from training.certificates.ordering import as_given
     from training.certificates.policies import policies, predict
-    from training.certificates.simulate import BAD, reversed_scales, simulate
+    from training.certificates.simulate import BAD, EDGE, just_above, reversed_scales, simulate
     from training.report.places import FINAL
 
     if FINAL in table.split.split("+"):
         raise ValueError(f"The split '{FINAL}' is opened by `m3-train report --final` only.")
     predictions = predict(router, table)
-    found = {}
+    edge = just_above(table, grid.epsilons)
+    found: dict[str, tuple[Played, Order]] = {EDGE: (edge, as_given(edge, grid))}
     for name, said in ((router.bundle.candidate, predictions), (BAD, reversed_scales(predictions))):
         for policy in policies(router, said, table, grid, tune):
             found[f"{name}, cascade" if policy.cascade else name] = policy.replay, policy.order
