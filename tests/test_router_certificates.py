@@ -33,8 +33,8 @@ def test_a_request_gets_the_certified_price_and_says_so() -> None:
     assert (decision.scale, decision.policy, decision.certified) == (36, "accuracy_drop", True)
     assert decision.reason == (
         "accuracy drop 0.02 (regret, delta 0.1): the certified setting (regret at most 0.02, from 1000 "
-        "images, 40 visual tokens on average, 576 at the full scale); expected score 0.800 for 36 visual tokens is "
-        "the best trade at 0.002 per token"
+        "images, 40 visual tokens on average, 576 at the full scale); expected score 0.800 for 36 visual "
+        "tokens is the best trade at 0.002 per token"
     )
 
 

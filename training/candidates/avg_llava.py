@@ -12,7 +12,8 @@ Departures: of the visual tokens, those that an outcome table stores (random pro
 to 9); of the instruction, the question vector and learned embeddings of its first 24 tokens, the 512
 commonest of all, instead of the language model's embeddings of the 32 most similar to the image; the layer is
 32 wide; losses are those of `answer_losses`. The paper has no knob: here log-probabilities are paid for by a
-price per visual token, and price 0 is the router as published. ``avg_llava_routed`` has one token more, our route inputs.
+price per visual token, and price 0 is the router as published. ``avg_llava_routed`` has one token
+more, our route inputs.
 """
 
 from __future__ import annotations

@@ -51,8 +51,12 @@ class Proof:
 def proofs(
     fits: Mapping[str, Sequence[Fit]], table: OutcomeTable, main: str, draws: int, seed: int = 0
 ) -> tuple[Proof, ...]:
-    """fits: name -> one per seed, of which the first is taken. Two that are bad on purpose are added: one whose risk is just above what is certified (`just_above`), and one that is wrong throughout: what
-    ``main`` gives the smallest scale it gives the full one, and the other way round."""
+    """fits: name -> one per seed, of which the first is taken.
+
+    Two that are bad on purpose are added: one whose risk is just above what is certified (`just_above`), and
+    one that is wrong throughout: what ``main`` gives the smallest scale it gives the full one, and the other
+    way round.
+    """
     policies = {name: played(ones[0], table) for name, ones in fits.items()}
     policies[BAD] = reverse(policies[main])
     policies[EDGE] = just_above(table, GRID.epsilons)
