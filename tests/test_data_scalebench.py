@@ -88,6 +88,14 @@ def test_a_picture_has_as_many_questions_as_its_split_plans(split: str) -> None:
         assert (min(counts), max(counts)) == plan
 
 
+def test_small_things_are_asked_about_more_often_and_training_asks_everything() -> None:
+    pages = [p for p in (picture("dev", k) for k in range(400)) if p.family == "pages"]
+    asked = Counter(q.kind.removesuffix("-choice") for p in pages for q in p.questions)
+    assert asked["marked"] + asked["first"] > 2 * (asked["heading"] + asked["number"])
+    taught = [p for p in (picture("backbone-train", k) for k in range(60)) if p.family == "pages"]
+    assert all({"heading", "number"} <= {q.kind.removesuffix("-choice") for q in p.questions} for p in taught)
+
+
 def test_the_shifted_sets_differ_in_what_they_are_named_for() -> None:
     shifted = {split: plan for split, plan in PLANS.items() if split.startswith("shift-")}
     assert len(shifted) == 6

@@ -241,3 +241,9 @@ def test_the_documents_name_the_family_s_kinds(name: str) -> None:
     (row,) = (line for line in text.splitlines() if line.startswith(f"| `{name}`"))
     assert set(re.findall(r"`([a-z-]+)`", row.split("|")[4])) == set(family(name).KINDS)
     assert ("(held out)" in row) == (name in HELD_OUT)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_how_often_a_kind_is_asked(name: str) -> None:
+    assert set(family(name).ASKED) <= set(family(name).KINDS)
+    assert all(weight > 0 for weight in family(name).ASKED.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -12,6 +12,7 @@ from PIL import Image
 
 from data.records import Sample
 from data.scalebench.families import family
+from data.scalebench.families.paint import CHOICE
 from data.scalebench.finishes import FINISHES
 from data.scalebench.picture import Description, Picture, Question
 from data.scalebench.plans import EDITION, PLANS
@@ -34,9 +35,10 @@ def picture(split: str, index: int) -> Picture:
     name = rng.choice(plan.families)
     painting = family(name).paint(rng, plan.style)
     questions = painting.questions
-    rng.shuffle(questions)
     if plan.questions:
-        questions = questions[: rng.randint(*plan.questions)]
+        questions = _some(rng, questions, family(name).ASKED, rng.randint(*plan.questions))
+    else:
+        rng.shuffle(questions)
     image = painting.canvas.finished()
     if plan.finish:
         image = FINISHES[plan.finish](image, _seeded(f"{split}/{plan.finish}", index))
@@ -50,6 +52,19 @@ def picture(split: str, index: int) -> Picture:
         describe=lambda: (*told, *scans(canvas.regions), *rows(canvas.regions, 6)),
         paint_labels=canvas.labels,
     )
+
+
+def _some(
+    rng: random.Random, questions: Sequence[Question], asked: Mapping[str, float], count: int
+) -> list[Question]:
+    """``count`` questions, drawn one after the other with the weights that ``asked`` gives their kinds.
+
+    By the keys of Efraimidis and Spirakis, Weighted random sampling with a reservoir (2006).
+    """
+    weights = [asked.get(question.kind.removesuffix(CHOICE), 1.0) for question in questions]
+    keys = [rng.random() ** (1 / weight) for weight in weights]
+    first = sorted(range(len(questions)), key=lambda k: -keys[k])[:count]
+    return [questions[k] for k in first]
 
 
 def _seeded(name: str, index: int) -> random.Random:

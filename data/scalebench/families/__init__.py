@@ -1,4 +1,4 @@
-"""The families of pictures: name -> module with ``paint`` and ``KINDS`` (see `paint`)."""
+"""The families of pictures: name -> module with ``paint``, ``KINDS`` and ``ASKED`` (see `paint`)."""
 
 from __future__ import annotations
 
@@ -29,6 +29,9 @@ class Family(Protocol):
 
     @property
     def KINDS(self) -> Mapping[str, float]: ...  # noqa: N802 - a constant of the module
+
+    @property
+    def ASKED(self) -> Mapping[str, float]: ...  # noqa: N802
 
     def paint(self, rng: random.Random, style: Style) -> Painting: ...
 

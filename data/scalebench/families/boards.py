@@ -11,6 +11,7 @@ from data.scalebench.style import Style
 from data.scalebench.vocabulary import CITIES, DAYS
 
 KINDS = {"value": 0.04, "item": 0.16, "day": 0.17, "colour": 0.24, "exists": 0.52, "count": 0.22}
+ASKED: dict[str, float] = {}
 _BOARDS = ("black", "blue", "brown", "purple")
 _LIGHTS = ("red", "green", "yellow", "white", "orange")
 

@@ -14,6 +14,7 @@ from data.scalebench.vocabulary import CHARTS, CITIES, DAYS, GOODS, MONTHS
 KINDS = {
     "heading": 0.15, "type": 0.42, "value": 0.04, "most": 0.06, "more": 0.52, "colour": 0.15, "label": 0.06,
 }  # fmt: skip
+ASKED = {"label": 3.0, "more": 2.0, "most": 0.5, "value": 0.4}
 _PAPER = ("white", "white", "yellow")
 _COLOURS = ("red", "blue", "green", "orange", "purple", "brown", "black", "grey")
 _FULL = 0.5

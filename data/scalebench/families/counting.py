@@ -15,6 +15,7 @@ from data.scalebench.style import Style
 from data.scalebench.vocabulary import COLOURS, SHAPES
 
 KINDS = {"count": 0.18, "count-shape": 0.25, "count-colour": 0.25, "more": 0.55, "most": 0.22, "exists": 0.55}
+ASKED: dict[str, float] = {}
 _BACKGROUNDS = ("white", "white", "grey", "black", "yellow", "blue")
 _FADING = ("red", "blue", "green", "yellow", "purple")
 """Colours that stay apart when they are mixed with white or grey: orange and brown do not."""

@@ -15,6 +15,7 @@ KINDS = {
     "colour": 0.2, "named": 0.17, "direction": 0.2, "symbol": 0.17, "legend": 0.15, "next": 0.55,
     "place": 0.25,
 }  # fmt: skip
+ASKED: dict[str, float] = {}
 _PAPER = ("white", "white", "grey", "yellow")
 _CROWDED = 0.4
 """Share of the maps that fill only a part of the picture."""

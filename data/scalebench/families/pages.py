@@ -12,6 +12,7 @@ from data.scalebench.style import Style
 from data.scalebench.vocabulary import COLOURS, WORDS
 
 KINDS = {"heading": 0.05, "number": 0.05, "first": 0.05, "marked": 0.05, "exists": 0.55, "column": 0.55}
+ASKED = {"first": 2.0, "marked": 4.0, "number": 0.1, "heading": 0.2}
 _PAPER = ("white", "white", "white", "yellow", "grey")
 _INKS = ("red", "blue", "green", "purple")
 _MARGIN = 12.0

@@ -13,6 +13,7 @@ KINDS = {
     "heading": 0.08, "colour": 0.22, "value": 0.04, "item": 0.08, "total": 0.05, "exists": 0.52,
     "field": 0.09, "ticked": 0.52,
 }  # fmt: skip
+ASKED = {"value": 3.0, "total": 3.0, "item": 3.0, "field": 0.2}
 _PAPER = ("white", "white", "yellow", "grey")
 _BOX = 20.0
 """Side of the largest box to tick."""
@@ -50,7 +51,7 @@ def _receipt(rng: random.Random, painting: Painting) -> Painting:
     left = rng.uniform(0.05, 0.2) * canvas.width
     right = canvas.width - rng.uniform(0.05, 0.2) * canvas.width
     widest = [f"{good} 88" for good in GOODS]  # a good, a gap and its price
-    height = max(LEAST, canvas.fit(widest, painting.letters(20), (right - left) * 0.95))
+    height = max(LEAST, canvas.fit(widest, painting.letters(18), (right - left) * 0.95))
     most = int((end - start - 12) / (height * 1.5)) - 1
     if most < 2:
         height, most = LEAST, 2
@@ -99,7 +100,7 @@ def _form(rng: random.Random, painting: Painting) -> Painting:
     room = (end - start - 10) / (n + 1)
     names = rng.sample(list(_FIELDS), n)
     fields = {name: rng.choice(_FIELDS[name]) for name in names}
-    height = min(painting.letters(22), room * (0.3 if stacked else 0.5))
+    height = min(painting.letters(18), room * (0.3 if stacked else 0.5))
     height = canvas.fit([*fields.values()], height, canvas.width * 0.4)
     height = canvas.fit([*fields], height, canvas.width * 0.46 - 20)
     contrast = painting.contrast()

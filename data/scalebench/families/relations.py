@@ -21,6 +21,7 @@ KINDS = {
     "extreme": 0.22,
     "within": 0.22,
 }
+ASKED = {"inside": 2.0, "side": 1.5, "which-side": 1.5, "nearest": 2.0, "between": 2.0, "extreme": 0.3}
 _BACKGROUNDS = ("white", "white", "grey", "yellow", "green", "blue")
 _OPPOSITE = dict(zip(SIDES, ("right", "left", "below", "above"), strict=True))
 _SUPERLATIVES = {

@@ -13,6 +13,7 @@ from data.scalebench.style import Style
 from data.scalebench.vocabulary import COLOURS, SHAPES
 
 KINDS = {"background": 0.2, "colour": 0.13, "shape": 0.2, "place": 0.13, "exists": 0.52, "largest": 0.13}
+ASKED = {"colour": 3.0, "shape": 3.0, "place": 0.2}
 _BACKGROUNDS = ("white", "grey", "black", "yellow", "blue", "green")
 _COVERS = {
     "circle": (3.14, 4.0), "ring": (3.14, 4.0), "square": (3.1, 3.1), "cross": (2.15, 4.0),
@@ -21,7 +22,7 @@ _COVERS = {
 """Area of a shape and of the box around it, in squares of its radius."""
 _CLEARLY = 1.25
 """By what factor the largest shape leads, in both."""
-_CROWDED = 0.4
+_CROWDED = 0.55
 """Share of the pictures whose things are small and lie close to each other."""
 
 

@@ -15,6 +15,7 @@ KINDS = {
     "title": 0.2, "tab": 0.12, "field": 0.2, "ticked": 0.55, "says": 0.14, "colour": 0.25, "badge": 0.05,
     "exists": 0.55,
 }  # fmt: skip
+ASKED = {"badge": 3.0, "ticked": 3.0, "tab": 0.2, "title": 0.2, "field": 0.2, "says": 0.2}
 _DESKTOPS = ("white", "white", "grey", "black", "blue")
 _BARS = ("blue", "green", "purple", "black", "brown", "red")
 _ACCENTS = ("red", "blue", "green", "orange", "purple", "yellow", "brown")
@@ -23,7 +24,7 @@ _EDGE = 6.0
 
 def paint(rng: random.Random, style: Style) -> Painting:
     painting = fresh(rng, style, _DESKTOPS, square=0.8)
-    height = min(painting.letters(high=22), painting.canvas.height / 12)
+    height = min(painting.letters(high=18), painting.canvas.height / 12)
     screen = _Screen(rng, painting, max(LEAST, height))
     body = screen.title_bar()
     body = screen.menu(body)

@@ -11,6 +11,7 @@ from data.scalebench.style import Style
 from data.scalebench.vocabulary import COLOURS, GOODS
 
 KINDS = {"value": 0.04, "item": 0.08, "read": 0.08, "colour": 0.14, "exists": 0.52, "count": 0.18}
+ASKED: dict[str, float] = {}
 _WALLS = ("white", "grey", "yellow", "green")
 
 

@@ -15,6 +15,7 @@ from data.scalebench.style import Style
 from data.scalebench.vocabulary import COLOURS, NATURE, SHAPES, SIGNS
 
 KINDS = {"read": 0.06, "largest": 0.06, "colour": 0.14, "place": 0.24, "exists": 0.52, "count": 0.25}
+ASKED = {"read": 3.0, "colour": 3.0, "place": 0.2, "largest": 0.2}
 WORDS = SIGNS + NATURE
 _BACKGROUNDS = ("white", "grey", "yellow", "green", "blue", "brown")
 _CROWDED = 0.4

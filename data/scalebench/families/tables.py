@@ -15,6 +15,7 @@ KINDS = {
     "entry": 0.04, "marked": 0.04, "colour": 0.2, "exists": 0.52, "item": 0.16, "count": 0.22,
     "heading": 0.11, "weekday": 0.18,
 }  # fmt: skip
+ASKED = {"entry": 3.0, "marked": 3.0, "item": 3.0, "weekday": 0.1, "heading": 0.3}
 _PAPER = ("white", "white", "yellow", "grey")
 _TINTS = ("red", "yellow", "green", "orange", "blue", "purple")
 _BANDS = ("blue", "green", "purple", "black", "brown")
@@ -64,7 +65,7 @@ def _filled(
 ) -> tuple[list[str], dict[str, float]]:
     """Draws a table with its head; returns the columns that had room, and what decides the difficulty."""
     canvas = painting.canvas
-    drawn = painting.letters(24)
+    drawn = painting.letters(19)
     while True:
         wide = (canvas.width - 2 * _EDGE) / (len(columns) + 1)
         words = [*columns, *rows, *(cell for line in cells for cell in line[: len(columns)])]
