@@ -58,9 +58,10 @@ serve: install ## http://HOST:PORT with m3-tiny and its router
 # dev first, for what is wrong shows there; certify last, for nothing but certificates waits for it.
 SPLITS ?= dev dev+1 tune router-train shift-fonts shift-colours shift-wording shift-jpeg shift-aspect shift-families \
 	test test+1 certify
-tables: $(addprefix table-,$(SPLITS)) ## every outcome table of m3-tiny; interrupted, the same command goes on; -j2 makes two at once
+tables: $(addprefix table-,$(SPLITS)) ## every outcome table of m3-tiny that is not there yet; interrupted, the same command goes on; -j2 makes two at once
 table-%: dev
-	$(BIN)/m3-train label --dataset scalebench:$* --out data/outcomes/tiny/$*
+	test -e data/outcomes/tiny/$*/manifest.json || \
+		$(BIN)/m3-train label --dataset scalebench:$* --out data/outcomes/tiny/$*
 
 grids: $(addprefix grids-,$(SPLITS)) ## finer pooled tokens beside the tables, which a clone comes without; interrupted, it goes on
 grids-%: dev
