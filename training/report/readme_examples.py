@@ -31,7 +31,7 @@ from training.report.readme import ReadmeError
 from training.report.readme_markdown import table
 
 SPLIT = "dev"
-INDICES = (69, 20, 71, 10, 74)
+INDICES = (43, 7, 71, 10, 9)
 """Pictures of five of the families."""
 
 QUESTIONS = 2
