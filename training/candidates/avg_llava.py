@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,10 @@ class AvgLlava:
     name: str = "avg_llava"
     groups: tuple[str, ...] = OWN
     budget: Budget = field(default_factory=Budget)
+
+    def settled(self, notes: Mapping[str, Any], *, rounds: bool = False) -> AvgLlava:
+        """See `training.candidates.base.Settling`; the epochs are found on folds again."""
+        return replace(self, budget=self.budget.settled(notes))
 
     def fit(self, examples: Examples, *, seed: int, threads: int) -> FittedAvgLlava:
         """Train the router on the ranks of the scales' losses."""
