@@ -141,7 +141,8 @@ class Certificates:
     max_new_tokens: of the calibration's answers; a shorter limit may cut an answer, and is not certified.
     outcomes: hash of the calibration's table. dtype: what its answers were computed in; another one rounds
     otherwise, and now and then says another word. instructions: the kinds of prompts in the calibration
-    (`router.instructions`); None: not recorded, all count as known.
+    (`router.instructions`); None: not recorded, all count as known. Those are of bundles that were certified
+    before kinds were recorded, or with ``m3-train certify --any-prompt``.
     """
 
     accuracy: tuple[Certificate, ...] = ()
