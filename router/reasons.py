@@ -51,7 +51,7 @@ def _trade(price: float, score: float, highest: float, tokens: int) -> str:
 
 def _certificate(found: Certificate, full: int, silent: str) -> str:
     means = f"{found.visual_tokens:.4g} visual tokens on average, {full} at the full scale"
-    bound = f"{found.loss} at most {found.bound:.3g} on {found.n_images} images, {means}"
+    bound = f"{found.loss} at most {found.epsilon:.3g}, from {found.n_images} images, {means}"
     setting = f"a setting that is not certified of {silent}" if silent else "the certified setting"
     return f"{setting} ({bound})"
 

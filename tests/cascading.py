@@ -9,11 +9,12 @@ import numpy as np
 
 from data.records import OutcomeTable
 from tests.routing import outcomes
+from training.calibrate import calibrated, fit_calibration
 from training.candidates.base import Examples
 from training.candidates.lightgbm_per_scale import LightGBMPerScale
 from training.candidates.lightgbm_shared import LightGBMShared
 from training.escalation.candidates import FittedCascade, HybridCascade
-from training.escalation.fit import FittedEscalation
+from training.escalation.fit import FittedEscalation, fit_escalation
 from training.fit import build_spec
 
 _QUICK = {"grid": ({"num_leaves": 7, "min_data_in_leaf": 20},), "folds": 2, "rounds": 60}
@@ -59,5 +60,15 @@ def small_hybrid() -> FittedCascade:
 @cache
 def small_escalation() -> FittedEscalation:
     """Its second look, calibrated on a small ``tune``."""
-    tune = examples(telling(150, split="tune"))
-    return small_hybrid().looks(tune, tune)[0]
+    first, tune = small_hybrid(), examples(telling(150, split="tune"))
+    raw = first.predict(tune)
+    maps = fit_calibration(raw, tune.sufficient, tune.scores, tune.groups, 0)
+    return fit_escalation(
+        first.examples,
+        calibrated(maps, first.unseen),
+        tune,
+        calibrated(maps, raw),
+        np.zeros(len(tune), np.bool_),
+        threads=1,
+        candidate=first.candidate.second,
+    )

@@ -1,44 +1,43 @@
+"""The splits of ScaleBench: sizes, seeds, replicates, shifted sets, samples."""
+
 from __future__ import annotations
 
 import pickle
-import re
-from collections import Counter, defaultdict
+import random
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from itertools import islice
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
 
-from data.scalebench import LABELS, SPLIT_IMAGES, Picture, corpus, picture, samples
-from data.scalebench.canvas import FRAME, GRID, Canvas
-from data.scalebench.families import FAMILIES
-from data.scalebench.vocabulary import CHARACTERS, COLOURS, NUMBERS, PLACES, SHAPES, WORDS, word_class
+from data.scalebench import LABELS, NOVELTY_SPLITS, PLANS, SPLIT_IMAGES, Picture, corpus, picture, samples
+from data.scalebench.families import FAMILIES, HELD_OUT
+from data.scalebench.labels import FRAME
+from data.scalebench.style import (
+    FONTS,
+    JITTER,
+    NEUTRAL,
+    SIZES,
+    UNSEEN_FONTS,
+    UNSEEN_SHADES,
+    UNSEEN_SIZES,
+    Style,
+)
+from data.scalebench.vocabulary import ANSWERS, COLOURS, NUMBERS, SHAPES, WORDS
 from data.scoring import METRICS
+from data.splits import SplitError
 from m3_backbone.images import content_hash
 
-VOCABULARY = {*WORDS, *COLOURS, *SHAPES, *PLACES, *map(str, NUMBERS), "yes", "no", "bar", "line"}
-ONE_WORDING = {
-    "tables/marked-row",
-    "tables/marked-column",
-    "tables/columns",
-    "tables/row-name",
-    "charts/colour-place",
-}
-FEW = 60
+FEW = 40
 TRAINED_ON = 20_000  # pictures of backbone-train that are compared with the other splits; a run draws fewer
 
 
 @cache
 def drawn(split: str) -> tuple[Picture, ...]:
     return tuple(picture(split, index) for index in range(FEW))
-
-
-def skeleton(question: str) -> str:
-    """The phrasing without the words that depend on the picture."""
-    names = {*WORDS, *COLOURS, *SHAPES, "first", "last", "cash", "card"}
-    return " ".join(
-        "_" if w in names or w.isdigit() else w for w in re.findall(r"[a-z0-9]+", question.lower())
-    )
 
 
 def test_a_picture_is_a_pure_function_of_split_and_index() -> None:
@@ -51,104 +50,135 @@ def test_a_picture_is_a_pure_function_of_split_and_index() -> None:
             np.testing.assert_array_equal(one.labels[head], other.labels[head])
 
 
-def test_every_family_is_drawn_and_frames_have_several_sizes() -> None:
-    assert {one.family for one in drawn("dev")} == set(FAMILIES)
+def test_every_family_in_use_is_drawn_and_frames_have_several_sizes() -> None:
+    assert {one.family for split in ("dev", "tune", "test") for one in drawn(split)} == set(FAMILIES)
     sizes = Counter(one.image.size for one in drawn("dev"))
     assert len(sizes) > 2
     assert sizes[FRAME, FRAME] > FEW / 2
     assert {one.image.mode for one in drawn("dev")} == {"RGB"}
 
 
-def test_answers_come_from_the_closed_vocabulary() -> None:
-    for split in ("dev", "backbone-train"):
+@pytest.mark.parametrize(
+    ("split", "images", "pairs"),
+    [
+        ("backbone-val", 500, 0),
+        ("router-train", 12_000, 60_000),
+        ("dev", 0, 5_000),
+        ("tune", 0, 5_000),
+        ("certify", 20_000, 20_000),
+        ("test", 0, 10_000),
+        *((split, 0, 3_000) for split in PLANS if split.startswith("shift-")),
+    ],
+)
+def test_splits_are_as_large_as_they_must_be(split: str, images: int, pairs: int) -> None:
+    plan = PLANS[split]
+    assert plan.questions is not None
+    assert plan.images >= images
+    assert plan.images * plan.questions[0] >= pairs
+
+
+@pytest.mark.parametrize("split", list(PLANS))
+def test_a_picture_has_as_many_questions_as_its_split_plans(split: str) -> None:
+    counts = [len(one.questions) for one in drawn(split)]
+    plan = PLANS[split].questions
+    if plan is None:
+        assert min(counts) >= 5
+        assert max(counts) > 6
+    else:
+        assert (min(counts), max(counts)) == plan
+
+
+def test_small_things_are_asked_about_more_often_and_training_asks_everything() -> None:
+    pages = [p for p in (picture("dev", k) for k in range(400)) if p.family == "pages"]
+    asked = Counter(q.kind.removesuffix("-choice") for p in pages for q in p.questions)
+    assert asked["marked"] + asked["first"] > 2 * (asked["heading"] + asked["number"])
+    taught = [p for p in (picture("backbone-train", k) for k in range(60)) if p.family == "pages"]
+    assert all({"heading", "number"} <= {q.kind.removesuffix("-choice") for q in p.questions} for p in taught)
+
+
+def test_the_shifted_sets_differ_in_what_they_are_named_for() -> None:
+    shifted = {split: plan for split, plan in PLANS.items() if split.startswith("shift-")}
+    assert len(shifted) == 6
+    assert set(NOVELTY_SPLITS) < set(shifted)
+    for split, plan in PLANS.items():
+        assert (plan.style.fonts == UNSEEN_FONTS) == (split == "shift-fonts")
+        assert plan.style.unseen_shades == plan.style.unseen_layout == (split == "shift-colours")
+        assert plan.style.unseen_wording == (split == "shift-wording")
+        assert (plan.style.sizes == UNSEEN_SIZES) == (split == "shift-aspect")
+        assert (plan.families == HELD_OUT) == (split == "shift-families")
+        assert (plan.finish == "artefacts") == (split == "shift-jpeg")
+        assert bool(plan.replica_of) == (plan.finish == "harmless") == split.endswith("+1")
+    assert not set(FONTS) & set(UNSEEN_FONTS)
+    assert not set(FAMILIES) & set(HELD_OUT)
+    used = {w / h for w, h in (*SIZES, (FRAME, FRAME))}
+    assert not used & {w / h for w, h in UNSEEN_SIZES}
+    assert {one.image.size for one in drawn("shift-aspect")} <= set(UNSEEN_SIZES)
+    assert {one.family for one in drawn("shift-families")} == set(HELD_OUT)
+
+
+@pytest.mark.parametrize("name", COLOURS)
+def test_an_unseen_shade_lies_outside_those_in_use_and_keeps_its_name(name: str) -> None:
+    shade = np.array(UNSEEN_SHADES[name])
+    assert np.abs(shade - COLOURS[name]).max() > JITTER + JITTER // 2  # each is drawn with half the jitter
+    assert min(COLOURS, key=lambda other: np.linalg.norm(shade - COLOURS[other])) == name
+
+
+@pytest.mark.parametrize("style", [Style(), Style(unseen_shades=True)])
+def test_grey_black_and_white_never_look_coloured(style: Style) -> None:
+    for k in range(50):
+        palette = style.palette(random.Random(k))
+        usual = [max(shade) - min(shade) for shade in (palette[name] for name in NEUTRAL)]
+        middle = UNSEEN_SHADES if style.unseen_shades else COLOURS
+        own = [max(middle[name]) - min(middle[name]) for name in NEUTRAL]
+        assert all(seen <= planned + JITTER // 2 for seen, planned in zip(usual, own, strict=True))
+    assert len({style.palette(random.Random(k))["grey"][0] for k in range(50)}) > 8
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_a_replicate_asks_the_same_about_pictures_that_hardly_differ(split: str) -> None:
+    for one, other in zip(drawn(split), drawn(f"{split}+1"), strict=True):
+        assert (one.image_id, one.family) == (other.image_id, other.family)
+        assert one.questions == other.questions
+        assert one.image.size == other.image.size
+        assert one.image.tobytes() != other.image.tobytes()
+    ids = [sample.sample_id for sample in samples(split, 50)]
+    assert ids == [sample.sample_id for sample in samples(f"{split}+1", 50)]
+    assert {sample.split for sample in samples(f"{split}+1", 5)} == {f"{split}+1"}
+
+
+def test_answers_and_difficulty_are_recorded_within_the_vocabulary() -> None:
+    for split in PLANS:
         for one in drawn(split):
             for question in one.questions:
-                assert question.answer in VOCABULARY, question
+                assert question.answer in ANSWERS, question
                 assert question.text.endswith(("?", "."))
+                assert question.difficulty, question
                 assert all(value >= 0 for value in question.difficulty.values()), question
-
-
-def test_questions_of_one_picture_differ_or_agree_on_the_answer() -> None:
-    for one in drawn("backbone-train"):
-        answers: dict[str, str] = {}
-        for question in one.questions:
-            assert answers.setdefault(question.text, question.answer) == question.answer
-
-
-def test_held_out_splits_ask_four_questions_and_training_asks_all() -> None:
-    for split in SPLIT_IMAGES:
-        count = len(picture(split, 3).questions)
-        assert count >= 4 if split == "backbone-train" else count == 4
-    assert any(len(one.questions) > 6 for one in drawn("backbone-train"))
-
-
-def test_dense_labels_are_classes_of_their_heads_on_every_patch() -> None:
-    for one in drawn("dev"):
-        assert set(one.labels) == set(LABELS)
-        for head, values in one.labels.items():
-            assert values.shape == (GRID, GRID)
-            assert values.dtype == np.int16
-            assert values.max() < LABELS[head]
-            assert values.min() >= (-1 if head == "background" else 0)
-        padded = one.image.width != one.image.height
-        assert (one.labels["background"] == -1).any() == padded
-
-
-def test_dense_labels_name_what_lies_under_the_patch() -> None:
-    canvas = Canvas(336, 336, "white", "LiberationSans-Bold.ttf")
-    canvas.shape("circle", "red", 70, 70, 40)
-    box = canvas.text("bread", 140, 240, 40)
-    labels = canvas.labels()
-    assert labels["colour"][5, 5] == 1 + list(COLOURS).index("red")
-    assert labels["kind"][5, 5] == 1
-    assert labels["kind"][20, 2] == labels["colour"][20, 2] == 0
-    row, column = int((box[1] + box[3]) / 2) // 14, int((box[0] + box[2]) / 2) // 14
-    assert labels["word"][row, column] == word_class("bread")
-    assert labels["char"][row, column] - 1 in {CHARACTERS.index(c) for c in "bread"}
-    assert labels["start"].sum() >= 1
-    assert (labels["background"] == list(COLOURS).index("white")).all()
-
-
-def test_descriptions_tell_the_whole_picture_then_its_cells_then_its_rows() -> None:
-    for one in drawn("backbone-train")[:20]:
-        first, *parts = one.descriptions
-        assert first.prompt == "Describe the picture."
-        assert any(part.prompt == "List the 9 cells." for part in parts)
-        for part in parts:
-            listed = re.fullmatch(r"List the (9|36) (cells|colours)\.", part.prompt)
-            if listed:
-                assert len(part.text.split()) == int(listed[1])
-            else:
-                assert re.fullmatch(r"Row [1-6] of 6\.", part.prompt)
-
-
-def test_most_kinds_are_asked_in_several_phrasings() -> None:
-    phrasings: defaultdict[str, set[str]] = defaultdict(set)
-    for index in range(250):
-        one = picture("backbone-train", index)
-        for question in one.questions:
-            phrasings[f"{one.family}/{question.kind}"].add(skeleton(question.text))
-    assert len(phrasings) > 35
-    single = {kind for kind, texts in phrasings.items() if len(texts) == 1}
-    assert single <= ONE_WORDING
-    assert len(single) < len(phrasings) / 8
 
 
 def test_splits_share_no_picture() -> None:
     owner: dict[str, str] = {}
-    for split in SPLIT_IMAGES:
+    for split in PLANS:
         for one in drawn(split):
             assert owner.setdefault(content_hash(one.image), split) == split
 
 
+def _hashes(job: tuple[str, int, int]) -> list[str]:
+    split, start, stop = job
+    return [content_hash(picture(split, index).image) for index in range(start, stop)]
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_splits_share_no_picture_in_their_whole_length() -> None:
     owner: dict[str, str] = {}
-    for split, count in SPLIT_IMAGES.items():
-        for index in range(min(count, TRAINED_ON)):
-            name = owner.setdefault(content_hash(picture(split, index).image), split)
-            assert name == split, f"{split} {index} is also in {name}"
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        for split, count in SPLIT_IMAGES.items():
+            last = min(count, TRAINED_ON)
+            jobs = [(split, start, min(start + 100, last)) for start in range(0, last, 100)]
+            for hashes in pool.map(_hashes, jobs):
+                for found in hashes:
+                    assert owner.setdefault(found, split) == split, f"{split} and {owner[found]} share one"
 
 
 def test_an_unknown_split_or_index_names_the_known_ones() -> None:
@@ -162,10 +192,19 @@ def test_an_unknown_split_or_index_names_the_known_ones() -> None:
         list(samples("nope", 1))
 
 
+def test_every_split_is_read_by_its_name() -> None:
+    from data.sources import load
+
+    for split in PLANS:
+        (sample,) = load(f"scalebench:{split}", limit=1)
+        assert sample.split == split
+    with pytest.raises(SplitError, match=r"'shift-none' does not exist.*shift-fonts"):
+        list(load("scalebench:shift-none"))
+
+
 def test_samples_stop_at_the_limit_and_keep_an_image_together() -> None:
     assert list(samples("dev", 0)) == []
     made = list(samples("dev", 10))
-    assert len(made) == 10
     assert [s.image_id for s in made] == [f"dev-{i:06d}" for i in (0, 0, 0, 0, 1, 1, 1, 1, 2, 2)]
     assert len({s.sample_id for s in made}) == 10
     assert made == list(islice(samples("dev"), 10))

@@ -11,8 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from data.scalebench import SPLIT_IMAGES
-from data.scalebench.generator import QUESTIONS_PER_IMAGE
+from data.scalebench import PLANS, SPLIT_IMAGES
 from data.splits import DEFAULT_FRACTIONS
 from m3_backbone.config import M3Config
 from m3_backbone.modules import build_modules
@@ -75,10 +74,10 @@ def test_the_size_of_a_download_is_that_of_the_architecture() -> None:
 
 
 def test_the_images_of_the_shipped_router_are_as_many_as_the_readme_says() -> None:
-    assert QUESTIONS_PER_IMAGE == 4
-    assert f"fitted on {SPLIT_IMAGES['router-train']:,} images with four questions each" in PROSE
-    assert {SPLIT_IMAGES[split] for split in ("tune", "certify", "dev")} == {1250}
-    assert "1,250 each in `tune`, `certify` and `dev`" in PROSE
+    assert PLANS["router-train"].questions == (5, 5)
+    assert f"fitted on {PLANS['router-train'].images:,} images with five questions each" in PROSE
+    assert {PLANS[split].images for split in ("tune", "dev")} == {1250}
+    assert f"`tune` and `dev` have 1,250 each, `certify` {PLANS['certify'].images:,}" in PROSE
 
 
 def test_fit_tells_of_few_images_where_the_readme_says() -> None:

@@ -32,9 +32,9 @@ def test_a_request_gets_the_certified_price_and_says_so() -> None:
     decision = decided(Constraints(accuracy_drop=0.02, delta=0.1))
     assert (decision.scale, decision.policy, decision.certified) == (36, "accuracy_drop", True)
     assert decision.reason == (
-        "accuracy drop 0.02 (regret, delta 0.1): the certified setting (regret at most 0.004 on 1000 images, "
-        "40 visual tokens on average, 576 at the full scale); expected score 0.800 for 36 visual tokens is "
-        "the best trade at 0.002 per token"
+        "accuracy drop 0.02 (regret, delta 0.1): the certified setting (regret at most 0.02, from 1000 "
+        "images, 40 visual tokens on average, 576 at the full scale); expected score 0.800 for 36 visual "
+        "tokens is the best trade at 0.002 per token"
     )
 
 
@@ -80,7 +80,7 @@ def test_a_certified_setting_without_a_price_is_not_called_a_trade() -> None:
 def test_a_limit_of_the_request_takes_the_certificate_away_and_the_reason_says_so() -> None:
     decision = decided(Constraints(accuracy_drop=0.02, delta=0.1, max_visual_tokens=144))
     assert decision.certified is False
-    assert "a setting that is not certified of such requests (regret at most 0.004" in decision.reason
+    assert "a setting that is not certified of such requests (regret at most 0.02" in decision.reason
     assert decision.reason.endswith(", at most 144 visual tokens")
 
 

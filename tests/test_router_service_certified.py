@@ -42,7 +42,7 @@ def test_a_drop_that_is_certified_is_answered_with_its_setting_and_says_so() -> 
     assert body["decision"]["certified"] is True
     assert body["decision"]["reason"].startswith(
         "accuracy drop 0.03 (regret, delta 0.1), snapped from 0.03 to 0.02 and from delta 0.1 to 0.05: the "
-        "certified setting (regret at most 0.01 on 1250 images, 40 visual tokens on average, "
+        "certified setting (regret at most 0.02, from 1250 images, 40 visual tokens on average, "
     )
     assert routed(accuracy_drop=0.05, loss="net")["scale"] == 9
 

@@ -10,9 +10,17 @@ import torch
 from PIL import Image
 
 from m3_backbone import GenerationRequest, load_backbone
+from m3_backbone.checkpoint import load_checkpoint
 from m3_backbone.modules import build_modules
-from tests.training_backbone import RECIPE, machine_as_it_was, recipe, tokenizer_model
-from training.backbone import language, tower
+from tests.training_backbone import (
+    RECIPE,
+    machine_as_it_was,
+    random_modules,
+    recipe,
+    served,
+    tokenizer_model,
+)
+from training.backbone import history, language, tower
 from training.backbone.export import export, model_card
 from training.backbone.features import open_features
 from training.backbone.pictures import PictureStore, render_pictures
@@ -98,6 +106,29 @@ def test_a_run_stopped_by_ctrl_c_goes_on_where_it_was_and_exports(
     check_checkpoint(drawn / "checkpoint", drawn)
 
 
+@pytest.mark.parametrize("alone", [1.1, 0.0])
+def test_new_heads_learn_before_a_tower_that_sees_already(drawn: Path, tmp_path: Path, alone: float) -> None:
+    served(tmp_path, random_modules())
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("tokenizer.model", "train", "val"):
+        (run / name).symlink_to(drawn / name)
+    begun = recipe(start=str(tmp_path / "checkpoint"), heads_alone=alone, minutes_tower=3 / 60)
+    with machine_as_it_was():
+        BackboneRun(run, begun).run("tower")
+    state = restore(run / "tower.pt")
+    assert state is not None
+    assert state["step"] > 2
+    own = dict(load_checkpoint(tmp_path / "checkpoint").modules.tower.named_parameters())
+    turned = [
+        1 - float(torch.cosine_similarity(value.flatten(), own[name.removeprefix("tower.")].flatten(), 0))
+        for name, value in state["optimiser"]["masters"].items()
+        if name.startswith("tower.") and value.ndim == 2
+    ]
+    assert (max(turned) < 1e-5) == (alone > 1)  # weight decay alone shortens, it does not turn
+    assert float(state["optimiser"]["masters"]["heads.linear.weight"].std()) > 0
+
+
 def check_checkpoint(folder: Path, run: Path) -> None:
     """It loads, answers at every scale, and holds the run's weights."""
     model = load_backbone(folder)
@@ -138,10 +169,26 @@ def test_a_stage_without_the_one_before_says_which_to_run(tmp_path: Path) -> Non
 
 
 def test_a_card_without_metrics_has_the_recipe_alone() -> None:
-    card = model_card(RECIPE, 1_000_000, [])
+    card = model_card(RECIPE, 1_000_000, [], [history.piece([], RECIPE)])
     assert "1.0 M parameters" in card
     assert "Held-out" not in card
     assert '"vocabulary": 640' in card
+
+
+def test_a_run_can_draw_pictures_that_no_run_before_has_seen(tmp_path: Path) -> None:
+    for folder, first, count in (("all", 0, 4), ("last", 2, 2)):
+        render_pictures(tmp_path / folder, "backbone-train", count, RECIPE, first=first)
+    both, last = PictureStore.open(tmp_path / "all"), PictureStore.open(tmp_path / "last")
+    assert last.texts == both.texts[2:] != both.texts[:2]
+    assert (last.pixels == both.pixels[2:]).all()
+
+
+def test_a_card_tells_of_a_towers_heads_only_where_they_were_trained() -> None:
+    rows = [{"stage": "tower", "accuracy": {"word": 0.9}}]
+    pieces = [history.piece([], RECIPE)]
+    assert "- word: 0.90" in model_card(recipe(minutes_tower=1.0), 1_000_000, rows, pieces)
+    card = model_card(recipe(minutes_tower=0.0), 1_000_000, rows, pieces)
+    assert "word" not in card.partition("## Recipe")[0]
 
 
 @pytest.mark.slow

@@ -144,14 +144,14 @@ def test_no_choice_depends_on_the_labels_of_the_tables_it_is_made_for(name: str)
     )
 
 
-def test_a_right_answers_loss_is_its_own_and_a_wrong_one_leaves_little_to_the_reference() -> None:
+def test_a_right_answers_loss_per_token_is_its_own_and_a_wrong_one_leaves_little_to_the_reference() -> None:
     table = outcomes(2, 1)
     p = np.array([[0.9, 0.9, 0.3, 0.3, 1.0], [0.9] * 5])
     right = np.array([[1.0, 0.0, 1.0, 0.0, 1.0], [0.5] * 5])
     # Two tokens an answer: the mean log-probability is half the answer's.
     changed = replace(table, mean_logprob=(np.log(p) / 2).astype(np.float32), scores=right)
     losses = answer_losses(changed)
-    wanted = [-math.log(x) for x in (0.9, 0.1, 0.3, 0.3, 0.99)]
+    wanted = [-math.log(x) / 2 for x in (0.9, 0.1, 0.3, 0.3, 0.99)]
     assert losses[0] == pytest.approx(wanted, abs=1e-4)
     assert losses[1, 0] == pytest.approx((wanted[0] + wanted[1]) / 2, abs=1e-4)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -15,6 +16,7 @@ from router.certificates import FULL, Certificates
 from router.errors import BundleMismatch
 from router.predictor import Predictions
 from tests.routing import SCALES, outcomes, small_fit
+from training.certificates.bounds import Bound, Floats, Sets, Test
 from training.certificates.certify import certify
 from training.certificates.grid import Grid
 from training.certificates.losses import at_scales, image_means
@@ -23,7 +25,13 @@ from training.certificates.path import pareto, price_path
 from training.certificates.played import Played
 from training.certificates.policies import policies, predict
 from training.certificates.replay import Replay
-from training.certificates.simulate import clopper_pearson, reversed_scales, simulate
+from training.certificates.simulate import (
+    clopper_pearson,
+    reversed_scales,
+    simulate,
+    simulate_budgets,
+    simulate_families,
+)
 from training.certificates.testing import cheapest, passed
 from training.certificates.token_bounds import token_bounds
 
@@ -66,7 +74,7 @@ def test_losses_are_against_the_full_scale() -> None:
     assert at_scales(made, "agreement")[0].tolist() == [1.0, 0.0, 0.0, 0.0, 0.0]
 
 
-def test_the_kinds_of_prompts_in_the_calibration_are_kept_unless_all_differ() -> None:
+def test_the_kinds_of_prompts_in_the_calibration_are_kept_and_too_many_are_refused() -> None:
     assert certified().instructions == ("",)
     brief, odd = "\nBe brief.", "\nBe odd."
     asked = [
@@ -77,8 +85,13 @@ def test_the_kinds_of_prompts_in_the_calibration_are_kept_unless_all_differ() ->
     mixed = certify(router(), replace(table(), questions=tuple(asked)), grid, families=False)
     assert mixed.instructions == ("", "be brief.", "be odd.")
     lines = tuple(f"Look.\n{question} {i}" for i, question in enumerate(table().questions))
-    every = certify(router(), replace(table(), questions=lines), grid, families=False)
+    different = replace(table(), questions=lines)
+    with pytest.raises(RecordError, match=r"end with 1,200 different lines, .* or certify with --any-prompt"):
+        certify(router(), different, grid, families=False)
+    every = certify(router(), different, grid, families=False, any_prompt=True)
     assert every.instructions is None
+    assert every.know("\nand anything else")
+    assert not mixed.know("and anything else")
 
 
 def test_agreement_needs_no_references() -> None:
@@ -270,10 +283,43 @@ def test_certificates_of_a_good_and_of_a_bad_router_are_wrong_no_more_often_than
     assert good["regret", 0.2, 0.3].tokens < 300
 
 
+def test_families_hold_all_at_once_with_an_equal_part_of_delta_each() -> None:
+    policies = {"router": ordered(along_prices())}
+    joint = simulate_families(policies, SIMULATED, n_images=150, draws=60)
+    assert [row.policy for row in joint] == ["router, by family"] * 8
+    assert all(row.holds and row.n_images in (149, 150, 151) for row in joint)
+    alone = {(r.loss, r.epsilon, r.delta): r for r in simulate(policies, SIMULATED, n_images=150, draws=60)}
+    one = {(r.loss, r.epsilon, r.delta): r for r in joint}
+    assert one.keys() == alone.keys()
+    assert one["regret", 0.2, 0.3].tokens < 576
+    coarse = along_prices().family("coarse")
+    assert simulate_families({"one": (coarse, as_given(coarse, SIMULATED))}, SIMULATED, draws=10) == []
+
+
+def test_bounds_on_tokens_are_wrong_no_more_often_than_delta_and_one_without_a_test_is_found_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from training.certificates import simulate as module
+
+    replay = along_prices()
+    rows = simulate_budgets("router", replay, (0.1, 0.3), n_images=150, draws=1000)
+    assert {row.loss for row in rows} == {"tokens"}
+    assert len(rows) == 12
+    for row in rows:
+        assert row.holds
+        assert row.epsilon < row.full == 576
+    assert any(row.nothing < 1 for row in rows)
+
+    def by_the_mean(x: Floats, tests: Sequence[Test], sets: Sets, *, largest: float) -> list[Floats]:
+        return [(sets.counts @ x / sets.n > mean).astype(np.float64) for mean, _ in tests]
+
+    monkeypatch.setattr(module, "bet_along", by_the_mean)
+    assert not all(r.holds for r in simulate_budgets("router", replay, (0.1,), n_images=150, draws=60))
+
+
 def test_a_test_that_refuses_too_easily_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """The mean alone, without a bound: wrong about as often as right where the risk is epsilon."""
     from training.certificates import simulate as module
-    from training.certificates.bounds import Bound, Floats, Sets
 
     def by_the_mean(losses: Floats, epsilon: float, sets: Sets, *, largest: float = 1.0) -> Floats:
         p: Floats = (sets.counts @ losses / sets.n > epsilon).astype(np.float64)

@@ -203,3 +203,14 @@ def test_what_ends_the_test_along_a_path_needs_no_more_bets() -> None:
     assert (short[:, -1] == 1).all()
     np.testing.assert_array_equal(whole[:, -1], whole[:, 0])
     assert (whole[:, 0] < 0.2).any()
+
+
+@pytest.mark.parametrize("bound", [HB, BETS], ids=["hoeffding-bentkus", "betting"])
+def test_several_tests_at_once_are_the_same_as_one_by_one(bound: Bound) -> None:
+    losses = (np.random.default_rng(4).random((60, 6)) < np.linspace(0, 0.4, 6)).astype(float)
+    losses[:, 4] = losses[:, 3]
+    sets = Sets.drawn(60, 50, 700, 1)  # more than are bet on at once
+    tests = [(0.05, range(6)), (0.1, [2, 0, 1, 5]), (0.3, range(5)), (1.0, [3])]
+    for p, (epsilon, places) in zip(bound.along(losses, tests, sets, largest=0.2), tests, strict=True):
+        alone = bound.p_values(losses[:, list(places)], epsilon, sets, largest=0.2)
+        np.testing.assert_allclose(p, alone, rtol=1e-12)

@@ -84,7 +84,9 @@ def test_a_simulation_changes_no_bundle_and_says_whether_the_certificates_hold(h
     assert "50 calibration sets of 80 images" in done.output
     assert "lightgbm_per_scale" in done.output
     assert "reversed" in done.output
-    assert "All 4 hold" in done.output
+    assert "hold: the lower 95% limit" in done.output
+    assert "by family" in done.output
+    assert "tokens" in done.output
     assert Bundle.load(home / "bundle").certificates == Certificates()
 
 
@@ -101,13 +103,18 @@ def test_a_simulation_is_written_with_its_command_and_nothing_printed_is_cut_off
         assert words in done.output
     content = json.loads((home / "out" / "simulation.json").read_text())
     assert content["holds"] is True
-    assert len(content["certificates"]) == 4
-    assert content["certificates"][0]["policy"] == "lightgbm_per_scale"
+    cells = content["certificates"]
+    assert {c["policy"].removesuffix(", by family") for c in cells} == {
+        "just above",
+        "lightgbm_per_scale",
+        "reversed",
+    }
+    assert {c["loss"] for c in cells} == {"regret", "net", "tokens"}
     command_line = content["provenance"]["command"]
     assert command_line.startswith("m3-train certify --simulate --bundle bundle --outcomes dev --epsilon 0.2")
     assert command_line.endswith("--delta 0.1 --draws 20 --out out")
     page = (home / "out" / "simulation.md").read_text()
-    assert "All 4 hold" in page
+    assert f"All {len(cells)} hold" in page
     assert f"Made by `{command_line}` on {content['provenance']['created'][:10]} at commit `" in page
     assert str(home) not in page + json.dumps(content)
     refused = run("--bundle", home / "bundle", "--outcomes", home / "outcomes", "--out", home / "out")

@@ -71,6 +71,13 @@ def test_some_candidates_another_main_one_and_fits_elsewhere(tmp_path: Path) -> 
         (["--split", "tune"], "compare them on dev"),
         (["--folds", "1"], "One fold"),
         (["--ablate", "--main", "lookup"], "no groups of features to switch off"),
+        (["--candidate", "noisy", "--main", "lookup"], "--main lookup is not among those"),
+        (["--candidate", "noisy", "--main", "lookup"], "add --candidate lookup"),
+        (["--candidate", "noisy", "--refit", "lookup"], "--refit lookup is not among those"),
+        (
+            ["--outcomes", "/nowhere"],
+            "There is no folder /nowhere: --outcomes takes one with a table per split",
+        ),
     ],
 )
 def test_what_is_wrong_is_one_line_and_an_exit_code(tmp_path: Path, arguments: list[str], said: str) -> None:
@@ -113,6 +120,13 @@ def test_an_interrupted_run_keeps_its_fits_and_goes_on(
     assert noisy.fitted == [0, 1]
 
 
+def test_a_named_candidate_that_could_not_be_fitted_is_an_exit_code(tmp_path: Path) -> None:
+    done = run(tmp_path, "--candidate", "noisy", "--candidate", "failing")
+    assert done.exit_code == 2
+    assert "failing was named and could not be fitted with every seed" in done.output
+    assert (tmp_path / "compare.html").exists()  # what is known of the other is told
+
+
 @dataclass(frozen=True)
 class Finer(Noisy):
     name: str = "finer"
@@ -125,9 +139,15 @@ def test_without_the_finer_tokens_who_reads_them_is_left_out_or_named_as_not_fit
     monkeypatch.setattr("training.candidates.candidates", lambda: (Noisy(), Lookup(), Finer()))
     done = run(tmp_path / "everyone")
     assert done.exit_code == 0, done.output
-    assert "Without candidates that read finer pooled tokens: `m3-train grids` makes those" in done.output
+    assert (
+        "Without finer, for it reads finer pooled tokens, which router-train, tune, dev came" in done.output
+    )
+    assert "`m3-train grids`" in done.output
     named = ("--candidate", "noisy", "--candidate", "finer")
-    done = run(tmp_path / "named", *named)
-    assert done.exit_code == 0, done.output
-    assert "Not fitted: finer, seed 0: RecordError" in done.output
-    assert "m3-train grids" in done.output
+    for chosen in (named, ("--main", "finer")):
+        done = run(tmp_path / "named", *chosen)
+        assert done.exit_code == 2, done.output
+        assert "finer cannot be fitted, for it reads finer pooled tokens" in done.output
+        assert "which router-train, tune, dev came without: `make grids`" in done.output
+        assert "`m3-train grids`" in done.output
+        assert not (tmp_path / "named").exists()

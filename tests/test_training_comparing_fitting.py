@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from router.predictor import Predictions
 from tests.comparing import Failing, Noisy, compared, fitter
 from training.candidates.base import Candidate, Examples, Fitted
 from training.candidates.lookup import Lookup
@@ -30,7 +31,7 @@ def test_fits_that_run_side_by_side_are_those_of_one_after_the_other(tmp_path: P
     fits.processes = 2
     beside = compared(tmp_path / "two", noisy, Failing(first=1), Lookup(), fits=fits, told=said.append)
     assert noisy.fitted == [0, 1]  # not in this process
-    assert "fitting 6, 2 at a time" in said
+    assert said.count("fitting 3, 2 at a time") == 2  # the first seed, then the other
     written = [{**as_json(each), "provenance": None} for each in (alone, beside)]
     for each in written:
         for row in each["candidates"]:
@@ -93,6 +94,39 @@ class Ensembled:
 
     def fit_from(self, examples: Examples, fitted: Sequence[Fitted], *, seed: int, threads: int) -> Fitted:
         return fitted[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Counting:
+    """Notes how many threads products of matrices may take where it is fitted."""
+
+    name: str = "counting"
+    groups: tuple[str, ...] = ("length",)
+
+    def fit(self, examples: Examples, *, seed: int, threads: int) -> Fitted:
+        import torch
+        from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
+
+        pools = [pool["num_threads"] for pool in threadpool_info()]
+        return Counted(Lookup().fit(examples), {"torch": torch.get_num_threads(), "pools": pools})
+
+
+@dataclasses.dataclass(frozen=True)
+class Counted:
+    inner: Fitted
+    notes: dict[str, object]
+
+    def predict(self, examples: Examples) -> Predictions:
+        return self.inner.predict(examples)
+
+
+def test_fits_side_by_side_have_one_thread_each(tmp_path: Path) -> None:
+    fits = fitter(tmp_path)
+    fits.processes = 2
+    for fit in fits.run([Job(Counting(), 0), Job(Counting(), 1)], lambda line: None):
+        assert fit.about.notes["torch"] == 1
+        assert fit.about.notes["pools"]
+        assert set(fit.about.notes["pools"]) == {1}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from tests.comparing import Escalating, Noisy, compared, fitter
 from training.candidates.lookup import Lookup
-from training.certificates.simulate import BAD
+from training.certificates.simulate import BAD, EDGE
 from training.comparing.jobs import Job
 from training.comparing.markdown import markdown
 from training.comparing.page import html_page
@@ -18,7 +18,7 @@ from training.comparing.rows import as_json
 
 def test_every_candidate_and_a_bad_one_is_certified_and_what_that_costs_is_told(tmp_path: Path) -> None:
     got = compared(tmp_path, Noisy(noise=0.3), Lookup(), Escalating(), seeds=1, simulate=60)
-    assert [proof.name for proof in got.proofs] == ["noisy", "lookup", "escalating", BAD]
+    assert [proof.name for proof in got.proofs] == ["noisy", "lookup", "escalating", BAD, EDGE]
     cells = len(GRID.losses) * len(GRID.epsilons) * len(GRID.deltas)
     for proof in got.proofs:
         assert len(proof.cells) == cells
@@ -31,7 +31,7 @@ def test_every_candidate_and_a_bad_one_is_certified_and_what_that_costs_is_told(
     known = {proof.name: proof.told("regret").known for proof in got.proofs}
     assert known["noisy"] < known[BAD]
     written = as_json(got)["proofs"]
-    assert [proof["holds"] for proof in written] == [True] * 4
+    assert [proof["holds"] for proof in written] == [True] * 5
     assert written[0]["certificates"][0]["violations"] == got.proofs[0].cells[0].violations
     for page in (html_page(got), markdown(got)):
         assert "Certified on many draws" in page

@@ -8,15 +8,21 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from router import Constraints, Router
+from router import Constraints, Router, embedded_bundle
+from router.bundle import Bundle
 from router.escalation import SecondLook
 from tests.cascading import examples, quick_hybrid, small_escalation, small_hybrid, telling
 from tests.said import Said
-from training.candidates.base import Candidate, Examples, Frontier, log_loss
+from training.calibrate import calibrated, fit_calibration
+from training.candidates import candidates
+from training.candidates.base import Candidate, Examples, Frontier, by_name, log_loss
+from training.candidates.boosting import GRID
+from training.candidates.lightgbm_per_scale import LightGBMPerScale
+from training.candidates.lightgbm_shared import LightGBMShared
 from training.candidates.lookup import Lookup
 from training.escalation.attempts import attempts, held_out
 from training.escalation.candidates import HybridCascade, PlainCascade
-from training.escalation.fit import replay
+from training.escalation.fit import learner, replay
 from training.evaluation.frontier import log_spaced_mean, path_accuracy
 from training.evaluation.settings import Settings, by_expected_score, sweep
 from training.export import ExportError
@@ -73,7 +79,7 @@ def test_what_was_said_of_held_out_samples_is_less_sure_than_what_is_said_of_fit
 
 def test_an_answer_tells_more_about_itself_than_was_known_before() -> None:
     fitted, dev = small_escalation(), dev_examples()
-    _, hybrid = small_hybrid().looks(examples(telling(150, split="tune")), dev)
+    _, _, hybrid = small_hybrid().looks(examples(telling(150, split="tune")), dev)
     for scale in range(4):
         before = log_loss(dev.scores[:, scale], hybrid.expected[:, scale])
         assert log_loss(dev.scores[:, scale], hybrid.given[:, scale, scale]) < before - 0.05
@@ -84,7 +90,7 @@ def test_the_hybrid_is_above_prediction_alone_and_above_the_plain_cascade() -> N
     tune, dev = examples(telling(150, split="tune")), dev_examples()
     _, path = small_hybrid().frontier(tune, dev)
     visual = dev.table.visual_tokens
-    alone = sweep("alone", by_expected_score(small_hybrid().looks(tune, dev)[1].expected, visual), visual)
+    alone = sweep("alone", by_expected_score(small_hybrid().looks(tune, dev)[2].expected, visual), visual)
     plain = PlainCascade().fit(dev, seed=0, threads=1)
     assert isinstance(plain, Frontier)
     hybrid, alone_area = area(path, dev.scores, visual), area(alone, dev.scores, visual)
@@ -127,9 +133,36 @@ def test_the_graph_is_what_the_replay_was_made_of() -> None:
     fitted = small_escalation()
     again = SecondLook(fitted.escalation, 5)
     tune = examples(telling(150, split="tune"))
-    _, hybrid = small_hybrid().looks(tune, tune)
+    raw = small_hybrid().predict(tune)
+    first = calibrated(fit_calibration(raw, tune.sufficient, tune.scores, tune.groups, 0), raw)
+    hybrid = replay(again, tune.table, first, np.zeros(len(tune), np.bool_))
     np.testing.assert_array_equal(hybrid.given, fitted.hybrid.given)
     assert again.escalation.onnx == fitted.look.escalation.onnx
+
+
+def test_a_comparison_compares_what_is_served_within_the_tolerance_of_the_export() -> None:
+    fitted, tune = small_escalation(), examples(telling(150, split="tune"))
+    look, on_tune, _ = small_hybrid().looks(tune, dev_examples())
+    np.testing.assert_allclose(on_tune.given, fitted.hybrid.given, atol=1e-5)
+    assert on_tune.tuned(tune.scores) == (fitted.escalation.optimism, fitted.escalation.threshold)
+    assert look.logits.flops == fitted.logits.flops
+    assert look.notes["trees"] == fitted.notes["trees"]
+    assert HybridCascade().first == by_name(Bundle.load(embedded_bundle()).candidate, candidates())
+    assert HybridCascade().second == learner()
+
+
+def test_a_settled_hybrid_searches_in_neither_of_its_looks() -> None:
+    tune = examples(telling(150, split="tune"))
+    small_hybrid().looks(tune, tune)
+    notes = {**small_hybrid().notes, "setting": GRID[1]}
+    notes["second"] = {**notes["second"], "setting": GRID[2], "trunk_setting": GRID[0]}
+    found = HybridCascade(second=LightGBMShared()).settled(notes)
+    assert isinstance(found.first, LightGBMPerScale)
+    assert isinstance(found.second, LightGBMShared)
+    assert (found.first.grid, found.second.grid) == ((GRID[1],), (GRID[2],))
+    assert found.second.trunk_grid == (GRID[0],)
+    assert found.first.trees == ()
+    assert found.reading(("question",)).groups == ("question",)
 
 
 def test_the_plain_cascade_names_what_its_settings_spend_on_tune() -> None:
@@ -142,8 +175,8 @@ def test_the_plain_cascade_names_what_its_settings_spend_on_tune() -> None:
 
 
 def test_a_first_look_without_held_out_predictions_is_refused() -> None:
-    candidates: list[Candidate] = [PlainCascade(), HybridCascade()]
-    assert [c.name for c in candidates] == ["plain_cascade", "hybrid"]
+    cascades: list[Candidate] = [PlainCascade(), HybridCascade()]
+    assert [c.name for c in cascades] == ["plain_cascade", "hybrid"]
     with pytest.raises(ExportError, match="'lookup' keeps no predictions of held-out samples"):
         HybridCascade(first=Lookup()).fit(examples(telling(20)), seed=0, threads=1)
 

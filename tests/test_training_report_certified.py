@@ -134,8 +134,9 @@ def test_shifted_splits_are_routed_as_the_operating_point_is() -> None:
     row = make_report(with_shift, report().provenance, draws=100).shifts[1]
     predictions = router.predict(router.bundle.features.matrix(shift))
     choice = router.play(predictions, shift.visual_tokens, Setting(PRICE))
-    assert row.router_tokens is not None
-    assert row.router_tokens.value == pytest.approx(shift.visual_tokens[np.arange(120), choice].mean())
+    assert row.routed["router"].visual_tokens.value == pytest.approx(
+        shift.visual_tokens[np.arange(120), choice].mean()
+    )
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 from m3_backbone.cost import Architecture
 from router.cascade import CONFIDENCE
 from router.certificates import Certificate, Certificates, Setting
-from router.constraints import Constraints
+from router.constraints import Constraints, LossName
 from router.router import Router
 from tests.cascading import quick_hybrid, telling
 from tests.reporting import DRAWS
@@ -25,7 +25,9 @@ from training.report.inputs import Inputs, predict
 from training.report.markdown import markdown
 from training.report.own_cost import graph_flops, own_flops
 from training.report.page import html_page
+from training.report.paired import per_image
 from training.report.rows import as_json
+from training.report.schema import ReportJson
 from training.report.write import make_report
 
 PROVENANCE: dict[str, Any] = {
@@ -154,23 +156,72 @@ def test_without_confidences_or_a_second_look_there_is_no_hybrid() -> None:
         assert "second look" not in markdown(r)
 
 
-def test_certificates_of_the_cascade_are_shown_with_all_its_passes() -> None:
-    known = inputs()
-    assert known.router is not None
-    assert known.router.second_look is not None
-    escalation = known.router.second_look.escalation
-    price, threshold = escalation.prices.default, escalation.threshold
+def promised(loss: LossName = "net", epsilon: float = 0.01) -> Router:
+    """The router with one certificate of its cascade, at the setting that is its default."""
+    router = inputs().router
+    assert router is not None
+    assert router.second_look is not None
+    escalation = router.second_look.escalation
     promise = Certificate(
-        loss="net",
-        epsilon=0.01,
+        loss=loss,
+        epsilon=epsilon,
         delta=0.05,
         n_images=300,
         smallest_n=50,
-        setting=Setting(price, threshold),
+        setting=Setting(escalation.prices.default, escalation.threshold),
         bound=0.009,
         visual_tokens=40.0,
     )
-    bundle = dataclasses.replace(known.router.bundle, certificates=Certificates(cascade=(promise,)))
+    alone = dataclasses.replace(promise, setting=Setting(0.001))
+    certificates = Certificates(accuracy=(alone,), cascade=(promise,))
+    return Router.of(dataclasses.replace(router.bundle, certificates=certificates))
+
+
+def test_shifted_splits_have_the_hybrid_with_all_its_passes_as_it_is_served() -> None:
+    shift = telling(60, split="shift-jpeg", seed=3)
+    r = make_report(dataclasses.replace(inputs(), shifts=(shift,)), PROVENANCE, draws=DRAWS)
+    home, away = r.shifts
+    default = r.evaluation.result("hybrid", "default")
+    assert default is not None
+    assert home.routed["hybrid"].visual_tokens.value == pytest.approx(default.cost["visual_tokens"].value)
+    assert home.routed["hybrid"].accuracy.value == pytest.approx(default.accuracy.value)
+    assert list(away.routed) == ["router", "hybrid"]
+    assert away.judged
+    on_shift = dataclasses.replace(inputs(), table=shift, predictions=None)
+    assert on_shift.router is not None
+    at_shift = dataclasses.replace(on_shift, predictions=predict(on_shift.router, shift))
+    alone = make_report(at_shift, PROVENANCE, draws=DRAWS).evaluation.result("hybrid", "default")
+    assert alone is not None
+    assert away.routed["hybrid"].visual_tokens.value == pytest.approx(alone.cost["visual_tokens"].value)
+    (got,) = (s for s in as_json(r)["shifts"] if s["judged"])
+    assert got["hybrid"]["good"] is away.routed["hybrid"].good
+    ReportJson.model_validate(json.loads(json.dumps({**as_json(r), "per_image": per_image(r)})), strict=True)
+
+
+def test_on_shifted_splits_the_hybrid_is_at_what_is_certified_where_a_drop_was_asked_for() -> None:
+    shift = telling(40, split="shift-jpeg", seed=3)
+    manifest = {**shift.manifest, "split": "shift-blind", "confidences": "none"}
+    blind = dataclasses.replace(shift, manifest=manifest)
+    shifted = dataclasses.replace(inputs(), router=promised(), shifts=(shift, blind))
+    by_default, asked = (
+        make_report(dataclasses.replace(shifted, asked=drop), PROVENANCE, draws=100).shifts
+        for drop in (None, Constraints(accuracy_drop=0.02, loss="net"))
+    )
+    assert asked[1].routed["hybrid"] == by_default[1].routed["hybrid"]  # the same setting
+    assert "hybrid" not in asked[2].routed
+    router = promised()
+    bundle = dataclasses.replace(
+        router.bundle, certificates=dataclasses.replace(router.bundle.certificates, cascade=())
+    )
+    none = dataclasses.replace(
+        shifted, router=Router.of(bundle), asked=Constraints(accuracy_drop=0.02, loss="net")
+    )
+    assert "hybrid" not in make_report(none, PROVENANCE, draws=100).shifts[1].routed
+
+
+def test_certificates_of_the_cascade_are_shown_with_all_its_passes() -> None:
+    known, bundle = inputs(), promised().bundle
+    bundle = dataclasses.replace(bundle, certificates=dataclasses.replace(bundle.certificates, accuracy=()))
     r = make_report(dataclasses.replace(known, router=Router.of(bundle)), PROVENANCE, draws=DRAWS)
     (shown,) = r.certified
     assert shown.cascade

@@ -51,8 +51,9 @@ def test_answers_are_those_of_the_running_service(tmp_path: Path, monkeypatch: p
     assert reply["timings_ms"]["encode"] > 0
     rows = found["examples"].splitlines()
     assert len(rows) == 12
-    assert rows[2].startswith("| scenes | The cross is of what colour? | yellow | ")
-    assert f"| signs | What colour is the background? | grey | {reply['answer']} | 576 |" in rows
+    asked = "Which colour does the background have?"
+    assert rows[2] == f"| scenes | {asked} | yellow | {reply['answer']} | 576 |"
+    assert rows[3].startswith("| scenes | What is the shape of the purple one? | square | ")
 
 
 def test_the_command_line_is_shown_with_what_it_prints(tmp_path: Path) -> None:

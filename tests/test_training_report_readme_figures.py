@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -169,4 +170,20 @@ def test_sizes_are_of_what_is_in_the_folders(tmp_path: Path) -> None:
     text = sizes(tmp_path, world() / "bundle", world() / "outcomes")
     assert "| m3-tiny: 0.5 M parameters | 1.6 |" in text
     assert "its router: `lightgbm_per_scale`" in text
-    assert f"{3 * (500 + 250 + 250 + 100):,} questions, each at 5 scales" in text
+    assert f"{3 * (250 + 250):,} questions, each at 5 scales" in text  # tune and dev: a clone has no others
+    for kept in ("shards/00000/part", "run.json"):
+        (tmp_path / kept).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / kept).write_bytes(bytes(10**6))
+    assert megabytes(tmp_path, tmp_path / "tower") == "2.0"
+
+
+def test_a_table_that_a_clone_comes_without_is_not_asked_for(tmp_path: Path) -> None:
+    shutil.copytree(world() / "outcomes", tmp_path / "outcomes")
+    shutil.rmtree(tmp_path / "outcomes" / "router-train")
+    write_report(report(), tmp_path, examples=0)
+    assert (
+        "router-train"
+        in read_report(tmp_path / "report.json", tmp_path / "outcomes", world() / "bundle")["provenance"][
+            "outcomes"
+        ]
+    )

@@ -75,6 +75,14 @@ def test_all_kinds_are_shown_with_their_figures_and_the_rule() -> None:
     assert text.index("<details>") < text.index("All kinds") < text.index("</details>")
 
 
+def test_questions_that_name_options_count_with_those_that_do_not() -> None:
+    table = make_table("dev", 8, 1)  # 24 questions
+    learned = answering(table, "tune", ("no",), 1.0)
+    shown = answering(table, "dev", ("yes", "no"), 1.0)
+    half = dataclasses.replace(shown, kinds=np.where(np.arange(24) < 6, "read-choice", "read"))
+    assert found_kinds(half, learned) == found_kinds(shown, learned)
+
+
 def test_a_kind_that_guesses_were_not_learned_for_is_refused() -> None:
     table = make_table("dev", 8, 1)
     shown = answering(table, "dev", ("yes",), 1.0)

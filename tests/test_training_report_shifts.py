@@ -14,11 +14,14 @@ import pytest
 from data.records import OutcomeTable, RecordError, write_outcomes
 from router.policy import Constraints
 from tests.reporting import LADDER, make_table, report, world
+from training.evaluation.comparison import Estimate
 from training.report.analysis import Report
+from training.report.data_tables import shifted_policies
 from training.report.inputs import load_inputs
 from training.report.markdown import markdown
 from training.report.page import html_page
 from training.report.rows import as_json
+from training.report.shifted import Routed
 from training.report.shifts import read_shifts
 from training.report.write import make_report
 
@@ -109,6 +112,50 @@ def test_page_and_markdown_have_a_table_of_shifts_only_where_there_are_some() ->
         assert "shift-layouts" in whole
         assert "the first is the one reported on" in whole
     assert "the first is the one reported on" not in markdown(report())
+
+
+def estimate(value: float, half: float) -> Estimate:
+    return Estimate(value, value - half, value + half)
+
+
+def routed(versus: float, share: float, half: float = 0.0) -> Routed:
+    return Routed(
+        estimate(0.8, half), estimate(576 * share, half), estimate(versus, half), estimate(share, half)
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "good", "clear"),
+    [
+        (routed(-0.02, 0.5), True, True),
+        (routed(-0.01, 0.4, 0.005), True, True),
+        (routed(-0.01, 0.4, 0.02), True, False),
+        (routed(-0.021, 0.4), False, True),
+        (routed(-0.021, 0.4, 0.002), False, False),
+        (routed(0.1, 0.51), False, True),
+        (routed(0.1, 0.51, 0.02), False, False),
+    ],
+)
+def test_good_enough_is_within_two_points_at_no_more_than_half_the_tokens(
+    found: Routed, good: bool, clear: bool
+) -> None:
+    assert (found.good, found.clear) == (good, clear)
+
+
+def test_only_splits_on_which_nothing_may_be_tuned_are_judged() -> None:
+    r = with_shifts()
+    assert [shift.judged for shift in r.shifts] == [False, False, True]
+    got = as_json(r)["shifts"]
+    assert [shift["router"]["good"] is None for shift in got] == [True, True, False]
+    (layouts,) = (shift.routed["router"] for shift in r.shifts if shift.judged)
+    said = f"the router on {int(layouts.good)} of 1 ("
+    for whole in (html_page(r, []), markdown(r)):
+        assert said in whole
+        assert "This is empirical, not certified." in whole
+    rows = shifted_policies(r).rows
+    assert [str(row[-1]) for row in rows][:2] == ["–", "–"]
+    assert str(rows[2][-1]).split()[0] == ("yes" if layouts.good else "no")
+    assert "not certified" not in markdown(with_shifts(router=False))
 
 
 def test_tables_of_shifts_are_in_the_provenance() -> None:

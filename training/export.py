@@ -22,7 +22,7 @@ from training.novelty import Novelty
 __all__ = ["MAX_BYTES", "TOLERANCE", "ExportError", "check_parity", "export"]
 
 TOLERANCE = 1e-5
-MAX_BYTES = 4_000_000
+MAX_BYTES = 8_000_000
 
 
 def export(logits: Logits, novelty: Novelty | None, width: int) -> bytes:

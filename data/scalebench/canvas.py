@@ -1,12 +1,15 @@
 """Drawing that remembers what it drew: pixels, dense per-patch labels and regions in one go.
 
 All coordinates are in units of the padded 336 x 336 frame (what the backbone sees), measured from the
-picture's own top left corner; a picture of another size is drawn at its own resolution.
+picture's own top left corner; a picture of another size is drawn at its own resolution. A tilted canvas
+(`Canvas.tilt`) is drawn flat and laid into the picture at the end; labels and places follow.
 """
 
 from __future__ import annotations
 
 import math
+import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,29 +18,33 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from data.scalebench.picture import Description
-from data.scalebench.vocabulary import (
-    CHARACTER_INDEX,
-    COLOUR_INDEX,
-    COLOURS,
-    KIND_INDEX,
-    LABELS,
-    PLACES,
-    word_class,
-)
+from data.scalebench import surface
+from data.scalebench.labels import FRAME, Box, Mark, paint_labels
+from data.scalebench.style import RGB
+from data.scalebench.vocabulary import COLOURS, PLACES
 
-FRAME = 336
-PATCH = 14
-GRID = FRAME // PATCH
 FONTS = Path(__file__).parent / "fonts"
 
-Box = tuple[float, float, float, float]
+Colour = str | RGB
+"""A name of `vocabulary.COLOURS`, drawn in the picture's own shade of it, or a shade."""
 
 
 @cache
 def _font(name: str, pixels: int) -> ImageFont.FreeTypeFont:
     # Basic layout: the same pixels whether or not the machine has libraqm.
     return ImageFont.truetype(str(FONTS / name), pixels, layout_engine=ImageFont.Layout.BASIC)
+
+
+@cache
+def _capital(name: str) -> float:
+    """Height of a capital, as a share of the font's size."""
+    _, top, _, bottom = _font(name, 200).getbbox("H")
+    return (bottom - top) / 200
+
+
+@cache
+def _advance(name: str, pixels: int, character: str) -> float:
+    return _font(name, pixels).getlength(character)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,88 +56,142 @@ class Region:
 
 
 class Canvas:
-    """A picture of ``width`` x ``height`` pixels on a plain background."""
+    """A picture of ``width`` x ``height`` pixels on a plain background.
 
-    def __init__(self, width: int, height: int, background: str, font: str) -> None:
+    width, height: of the picture, in frame units. unit: pixels per frame unit. palette: the picture's shades.
+    """
+
+    def __init__(
+        self, width: int, height: int, background: str, font: str, palette: Mapping[str, RGB] = COLOURS
+    ) -> None:
         self.unit = max(width, height) / FRAME
         self.width = width / self.unit
         self.height = height / self.unit
         self.background = background
         self.font = font
-        self.image = Image.new("RGB", (width, height), COLOURS[background])
+        self.palette = palette
+        self.image = Image.new("RGB", (width, height), palette[background])
+        self.regions: list[Region] = []
         self._draw = ImageDraw.Draw(self.image)
         self._left = (FRAME - self.width) / 2
         self._top = (FRAME - self.height) / 2
-        self._labels = {head: np.zeros((GRID, GRID), np.int16) for head in LABELS}
-        self._labels["background"][:] = COLOUR_INDEX[background]
-        self._cover = {head: np.zeros((GRID, GRID)) for head in LABELS}
-        self._distance = np.full((GRID, GRID), np.inf)
-        self.regions: list[Region] = []
+        self._marks: list[Mark] = []
+        self._tilt: surface.Tilt | None = None
+        self._surroundings: RGB = palette[background]
+        self._noise: tuple[float, int] | None = None
+        self._blur = 0.0
+
+    # --- surface ----------------------------------------------------------------------------------
+
+    def shade(self, colour: Colour) -> RGB:
+        return self.palette[colour] if isinstance(colour, str) else colour
+
+    def mix(self, one: Colour, other: Colour, share: float) -> RGB:
+        """``share`` of the first colour, the rest of the second."""
+        a, b = self.shade(one), self.shade(other)
+        red, green, blue = (round(share * x + (1 - share) * y) for x, y in zip(a, b, strict=True))
+        return red, green, blue
+
+    def gradient(self, rng: random.Random, strength: float) -> None:
+        """Light that falls off across the background; before anything is drawn. strength: 0 to 1."""
+        surface.gradient(self.image, rng, strength)
+
+    def mottle(self, rng: random.Random, strength: float) -> None:
+        """A texture like plaster or stone; before anything is drawn. strength: 0 to 1."""
+        surface.mottle(self.image, rng, strength)
+
+    def tilt(self, rng: random.Random, strength: float, surroundings: Colour) -> None:
+        """See the canvas from an angle; before anything is drawn.
+
+        strength: share of the sides by which corners move inwards at most. surroundings: what shows there.
+        """
+        self._tilt = surface.Tilt.draw(rng, self.width, self.height, strength)
+        self._surroundings = self.shade(surroundings)
+
+    def noise(self, rng: random.Random, deviation: float) -> None:
+        """Grain over the finished picture. deviation: standard deviation in grey levels of 255."""
+        self._noise = (deviation, rng.getrandbits(32))
+
+    def blur(self, radius: float) -> None:
+        """Out of focus, over the finished picture; radius in frame units."""
+        self._blur = radius
+
+    def finished(self) -> Image.Image:
+        """The picture as it is seen: tilted, blurred, grainy."""
+        image = self.image
+        if self._tilt:
+            image = self._tilt.seen(image, self.unit, self._surroundings)
+        if self._blur:
+            image = surface.blurred(image, self._blur * self.unit)
+        if self._noise:
+            image = surface.grainy(image, *self._noise)
+        return image
 
     # --- labels -----------------------------------------------------------------------------------
 
     def _framed(self, box: Box) -> Box:
-        return (box[0] + self._left, box[1] + self._top, box[2] + self._left, box[3] + self._top)
-
-    def _mark(self, head: str, value: int, box: Box, enough: float = 0.15) -> None:
-        """Label the patches that ``box`` covers more than anything marked before under this head."""
-        x0, y0, x1, y1 = self._framed(box)
-        edges = np.arange(GRID) * PATCH
-        wide = np.clip(np.minimum(x1, edges + PATCH) - np.maximum(x0, edges), 0, None)
-        tall = np.clip(np.minimum(y1, edges + PATCH) - np.maximum(y0, edges), 0, None)
-        cover = tall[:, None] * wide[None, :]
-        needed = enough * min(PATCH * PATCH, max((x1 - x0) * (y1 - y0), 1.0))
-        wins = (cover > self._cover[head]) & (cover >= needed)
-        self._labels[head][wins] = value
-        self._cover[head][wins] = cover[wins]
-
-    def _mark_object(self, kind: str, colour: str, box: Box) -> None:
-        # What is drawn later lies on top: it takes the patches it covers from what lies below.
-        for head, value in (("kind", KIND_INDEX[kind]), ("colour", 1 + COLOUR_INDEX[colour])):
-            x0, y0, x1, y1 = (int(v // PATCH) for v in self._framed(box))
-            self._cover[head][max(y0, 0) : y1 + 1, max(x0, 0) : x1 + 1] *= 0.25
-            self._mark(head, value, box)
+        x0, y0, x1, y1 = self._tilt.box(box) if self._tilt else box
+        return (x0 + self._left, y0 + self._top, x1 + self._left, y1 + self._top)
 
     def labels(self) -> dict[str, NDArray[np.int16]]:
         """The dense labels; patches of the padding get -1 under ``background``."""
-        centres = np.arange(GRID) * PATCH + PATCH / 2
-        inside = ((centres > self._top) & (centres < FRAME - self._top))[:, None] & (
-            (centres > self._left) & (centres < FRAME - self._left)
-        )[None, :]
-        out = {head: values.copy() for head, values in self._labels.items()}
-        out["background"][~inside] = -1
-        return out
+        return paint_labels(self._marks, self.background, self._left, self._top)
 
     # --- drawing ----------------------------------------------------------------------------------
 
     def _pixels(self, box: Box) -> Box:
         return (box[0] * self.unit, box[1] * self.unit, box[2] * self.unit, box[3] * self.unit)
 
-    def rectangle(self, box: Box, fill: str | None, outline: str | None = None, width: float = 1.0) -> None:
+    def rectangle(
+        self, box: Box, fill: Colour | None, outline: Colour | None = None, width: float = 1.0
+    ) -> None:
         """A rectangle without labels: frames, lines, panels."""
         self._draw.rectangle(
             self._pixels(box),
-            COLOURS[fill] if fill else None,
-            COLOURS[outline] if outline else None,
+            None if fill is None else self.shade(fill),
+            None if outline is None else self.shade(outline),
             max(1, round(width * self.unit)),
         )
 
-    def line(self, points: list[tuple[float, float]], colour: str, width: float = 1.0) -> None:
+    def line(self, points: Sequence[tuple[float, float]], colour: Colour, width: float = 1.0) -> None:
+        """A line without labels."""
         scaled = [(x * self.unit, y * self.unit) for x, y in points]
-        self._draw.line(scaled, COLOURS[colour], max(1, round(width * self.unit)), joint="curve")
+        self._draw.line(scaled, self.shade(colour), max(1, round(width * self.unit)), joint="curve")
 
-    def block(self, kind: str, colour: str, box: Box, text: str | None = None) -> None:
-        """A labelled filled rectangle: a bar, a sign, a coloured cell."""
-        self.rectangle(box, colour)
-        self._mark_object(kind, colour, box)
+    def block(
+        self, kind: str, colour: str, box: Box, text: str | None = None, outline: Colour | None = None
+    ) -> None:
+        """A labelled filled rectangle: a bar, a sign, a coloured cell.
+
+        text: what it is in words, as in "red bar"; or with what is written on it, as in "red exit".
+        """
+        self.rectangle(box, colour, outline)
+        self.mark(kind, colour, box, text)
+
+    def mark(self, kind: str, colour: str, box: Box, text: str | None = None) -> None:
+        """Label ``box`` as an object without drawing it."""
+        framed = self._framed(box)
+        self._marks.append(("object", (kind, colour), framed))
         if text:
-            self.regions.append(Region(self._framed(box), text))
+            self.regions.append(Region(framed, text))
+
+    def slice(self, colour: str, x: float, y: float, radius: float, start: float, end: float) -> None:
+        """A slice of a pie, from ``start`` to ``end`` degrees clockwise from the right."""
+        box = (x - radius, y - radius, x + radius, y + radius)
+        self._draw.pieslice(self._pixels(box), start, end, self.shade(colour))
+        for share in (0.35, 0.75):  # labels along its middle
+            angle = math.radians((start + end) / 2)
+            at, reach = (
+                (x + share * radius * math.cos(angle), y + share * radius * math.sin(angle)),
+                radius / 6,
+            )
+            around = (at[0] - reach, at[1] - reach, at[0] + reach, at[1] + reach)
+            self.mark("slice", colour, around, f"{colour} slice")
 
     def shape(self, shape: str, colour: str, x: float, y: float, radius: float) -> None:
-        """A shape centred at (x, y)."""
+        """A shape centred at (x, y), labelled."""
         box = (x - radius, y - radius, x + radius, y + radius)
-        fill = COLOURS[colour]
-        u = self.unit
+        fill, u = self.shade(colour), self.unit
         if shape == "circle":
             self._draw.ellipse(self._pixels(box), fill)
         elif shape == "ring":
@@ -150,89 +211,65 @@ class Canvas:
                 angle = 2 * math.pi * k / corners - math.pi / 2
                 points.append(((x + reach * math.cos(angle)) * u, (y + reach * math.sin(angle)) * u))
             self._draw.polygon(points, fill)
-        self._mark_object(shape, colour, box)
-        self.regions.append(Region(self._framed(box), f"{colour} {shape}"))
+        self.mark(shape, colour, box, f"{colour} {shape}")
 
-    def text_size(self, text: str, size: float) -> tuple[float, float]:
-        """Width and height of ``text`` at font size ``size``, in frame units."""
-        left, top, right, bottom = _font(self.font, max(6, round(size * self.unit))).getbbox(text)
+    # --- text -------------------------------------------------------------------------------------
+
+    def _size(self, height: float) -> int:
+        """Size of the font, in pixels, whose capitals are ``height`` frame units high."""
+        return max(6, round(height * self.unit / _capital(self.font)))
+
+    def text_size(self, text: str, height: float) -> tuple[float, float]:
+        """Width and height of ``text`` whose capitals are ``height`` high, in frame units."""
+        left, top, right, bottom = _font(self.font, self._size(height)).getbbox(text)
         return (right - left) / self.unit, (bottom - top) / self.unit
 
+    def fit(self, texts: Sequence[str], height: float, width: float) -> float:
+        """The largest height of letters, at most ``height``, that keeps ``texts`` within ``width``."""
+        widest = max(self.text_size(text, height)[0] for text in texts)
+        return min(height, height * width / widest)
+
     def text(
-        self, text: str, x: float, y: float, size: float, colour: str = "black", anchor: str = "lt"
+        self, text: str, x: float, y: float, height: float, colour: Colour = "black", anchor: str = "lt"
     ) -> Box:
-        """Write one word or number of the vocabulary at (x, y); returns its box. Anchors as in Pillow."""
-        font = _font(self.font, max(6, round(size * self.unit)))
+        """Write one word or number of the vocabulary at (x, y), its capitals ``height`` frame units high.
+
+        Returns its box. Anchors as in Pillow.
+        """
+        pixels = self._size(height)
+        font = _font(self.font, pixels)
         at = (x * self.unit, y * self.unit)
         left, top, right, bottom = self._draw.textbbox(at, text, font, anchor)
-        self._draw.text(at, text, COLOURS[colour], font, anchor)
+        self._draw.text(at, text, self.shade(colour), font, anchor)
         box = (left / self.unit, top / self.unit, right / self.unit, bottom / self.unit)
-        self._mark("word", word_class(text), box, 0.1)
-        self._mark("start", 1, (box[0], box[1], box[0] + 1, box[3]), 0.0)
-        cursor = box[0]
-        for character in text.lower():
-            advance = font.getlength(character) / self.unit
-            self._mark_character(character, cursor + advance / 2, (box[1] + box[3]) / 2, box)
-            cursor += advance
-        self.regions.append(Region(self._framed(box), text.lower()))
+        framed = self._framed(box)
+        self._marks.append(("word", (text.lower(), ""), framed))
+        # Each glyph takes its share of the word's width; the advances are those of the font.
+        advances = [_advance(self.font, pixels, character) for character in text]
+        stretch = (framed[2] - framed[0]) / (sum(advances) or 1.0)
+        cursor = framed[0]
+        for character, advance in zip(text.lower(), advances, strict=True):
+            wide = advance * stretch
+            self._marks.append(("char", (character, ""), (cursor, framed[1], cursor + wide, framed[3])))
+            cursor += wide
+        self.regions.append(Region(framed, text.lower()))
         return box
-
-    def _mark_character(self, character: str, x: float, y: float, word: Box) -> None:
-        """The glyph nearest to a patch's centre names the patch, within the reach of the glyph."""
-        centres = np.arange(GRID) * PATCH + PATCH / 2
-        dx = centres[None, :] - (x + self._left)
-        dy = centres[:, None] - (y + self._top)
-        reach = max(PATCH * 0.75, (word[3] - word[1]) * 0.6)
-        distance = np.hypot(dx, dy)
-        wins = (distance < self._distance) & (distance < reach)
-        self._labels["char"][wins] = CHARACTER_INDEX[character]
-        self._distance[wins] = distance[wins]
 
     # --- words about it ---------------------------------------------------------------------------
 
+    def _seen_at(self, x: float, y: float) -> tuple[float, float]:
+        return self._tilt.point(x, y) if self._tilt else (x, y)
+
     def place(self, x: float, y: float) -> str:
         """Which ninth of the picture (x, y) lies in."""
-        column = min(2, int(3 * x / self.width))
-        row = min(2, int(3 * y / self.height))
+        x, y = self._seen_at(x, y)
+        column = min(2, max(0, int(3 * x / self.width)))
+        row = min(2, max(0, int(3 * y / self.height)))
         return PLACES[3 * row + column]
 
-    def _cells(self, cells: int) -> list[list[str]]:
-        """For each of ``cells`` x ``cells`` squares of the frame what lies in it, in words or "-"."""
-        side = FRAME / cells
-        table = [["-"] * cells for _ in range(cells)]
-        best = np.zeros((cells, cells))
-        for region in self.regions:
-            x0, y0, x1, y1 = region.box
-            for r in range(max(0, int(y0 // side)), min(cells, int(y1 // side) + 1)):
-                for c in range(max(0, int(x0 // side)), min(cells, int(x1 // side) + 1)):
-                    wide = min(x1, (c + 1) * side) - max(x0, c * side)
-                    tall = min(y1, (r + 1) * side) - max(y0, r * side)
-                    area = wide * tall / ((x1 - x0) * (y1 - y0) + 1) + wide * tall / side**2
-                    if wide > 0 and tall > 0 and area > max(best[r, c], 0.15):
-                        best[r, c] = area
-                        table[r][c] = region.text
-        return table
-
-    def scans(self) -> list[Description]:
-        """The picture cell by cell, one word a cell: what is there, and of which colour.
-
-        At the scale of as many tokens the k-th word lies a fixed distance behind the k-th visual token:
-        the first thing that a language model learns to read out.
-        """
-        out = []
-        for cells in (6, 3):
-            entries = [entry for row in self._cells(cells) for entry in row]
-            things = [entry.split()[-1] for entry in entries]
-            colours = [entry.split()[0] if entry.split()[0] in COLOURS else "-" for entry in entries]
-            out.append(Description(f"List the {cells * cells} cells.", " ".join(things)))
-            if any(colour != "-" for colour in colours):
-                out.append(Description(f"List the {cells * cells} colours.", " ".join(colours)))
-        return out
-
-    def rows(self, cells: int) -> list[Description]:
-        """The picture row by row."""
-        return [
-            Description(f"Row {r + 1} of {cells}.", " ".join(row))
-            for r, row in enumerate(self._cells(cells))
-            if any(entry != "-" for entry in row)
-        ]
+    def clearance(self, x: float, y: float) -> float:
+        """Distance from (x, y) to the nearest line between ninths: where it is small, `place` is luck."""
+        x, y = self._seen_at(x, y)
+        return min(
+            *(abs(x - k * self.width / 3) for k in (1, 2)), *(abs(y - k * self.height / 3) for k in (1, 2))
+        )

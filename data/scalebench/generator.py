@@ -4,54 +4,71 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from PIL import Image
 
 from data.records import Sample
-from data.scalebench.families import FAMILIES
+from data.scalebench.families import family
+from data.scalebench.families.paint import CHOICE
+from data.scalebench.finishes import FINISHES
 from data.scalebench.picture import Description, Picture, Question
+from data.scalebench.plans import EDITION, PLANS
+from data.scalebench.scans import rows, scans
 from data.scalebench.vocabulary import COLOURS, KINDS, NUMBERS, PLACES, WORDS
 
-EDITION = "scalebench-1"
 QUESTIONS_PER_IMAGE = 4
-SPLIT_IMAGES = {
-    "backbone-train": 1_000_000,  # as many as wanted
-    "backbone-val": 500,
-    "router-train": 5_200,
-    "dev": 1_250,
-    "tune": 1_250,
-    "certify": 1_250,
-    "test": 1_250,
-}
-"""Images of every split. All but backbone-train ask `QUESTIONS_PER_IMAGE` questions about each."""
+"""Of `dev`."""
 
 
 def picture(split: str, index: int) -> Picture:
     """The ``index``-th picture of ``split``; raises `ValueError` for an unknown split or index."""
-    if split not in SPLIT_IMAGES:
-        raise ValueError(f"ScaleBench has no split {split!r}. Splits: {', '.join(SPLIT_IMAGES)}.")
-    if not 0 <= index < SPLIT_IMAGES[split]:
-        raise ValueError(f"{split} holds pictures 0 to {SPLIT_IMAGES[split] - 1}, not {index}.")
-    seed = hashlib.sha256(f"{EDITION}/{split}/{index}".encode()).digest()
-    rng = random.Random(seed)
-    family = rng.choice(list(FAMILIES))
-    painting = FAMILIES[family](rng)
+    if split not in PLANS:
+        raise ValueError(f"ScaleBench has no split {split!r}. Splits: {', '.join(PLANS)}.")
+    plan = PLANS[split]
+    if not 0 <= index < plan.images:
+        raise ValueError(f"{split} holds pictures 0 to {plan.images - 1}, not {index}.")
+    original = plan.replica_of or split
+    rng = _seeded(original, index)
+    name = rng.choice(plan.families)
+    painting = family(name).paint(rng, plan.style)
     questions = painting.questions
-    rng.shuffle(questions)
-    if split != "backbone-train":
-        questions = questions[:QUESTIONS_PER_IMAGE]
+    if plan.questions:
+        questions = _some(rng, questions, family(name).ASKED, rng.randint(*plan.questions))
+    else:
+        rng.shuffle(questions)
+    image = painting.canvas.finished()
+    if plan.finish:
+        image = FINISHES[plan.finish](image, _seeded(f"{split}/{plan.finish}", index))
+    canvas, told = painting.canvas, painting.descriptions
     return Picture(
-        image=painting.canvas.image,
-        image_id=f"{split}-{index:06d}",
-        family=family,
+        image=image,
+        image_id=f"{original}-{index:06d}",
+        family=name,
         questions=tuple(questions),
-        descriptions=(*painting.descriptions, *painting.canvas.scans(), *painting.canvas.rows(6)),
         look_ups=tuple(painting.look_ups),
-        labels=painting.canvas.labels(),
+        describe=lambda: (*told, *scans(canvas.regions), *rows(canvas.regions, 6)),
+        paint_labels=canvas.labels,
     )
+
+
+def _some(
+    rng: random.Random, questions: Sequence[Question], asked: Mapping[str, float], count: int
+) -> list[Question]:
+    """``count`` questions, drawn one after the other with the weights that ``asked`` gives their kinds.
+
+    By the keys of Efraimidis and Spirakis, Weighted random sampling with a reservoir (2006).
+    """
+    weights = [asked.get(question.kind.removesuffix(CHOICE), 1.0) for question in questions]
+    keys = [rng.random() ** (1 / weight) for weight in weights]
+    first = sorted(range(len(questions)), key=lambda k: -keys[k])[:count]
+    return [questions[k] for k in first]
+
+
+def _seeded(name: str, index: int) -> random.Random:
+    return random.Random(hashlib.sha256(f"{EDITION}/{name}/{index}".encode()).digest())
 
 
 @lru_cache(maxsize=4)
@@ -71,9 +88,12 @@ class _Opener:
 
 
 def samples(split: str, limit: int | None = None) -> Iterator[Sample]:
-    """The samples of ``split`` in order, those of one image next to each other; at most ``limit`` of them."""
+    """The samples of ``split`` in order, those of one image next to each other; at most ``limit`` of them.
+
+    A replicate has the ids of the samples that it repeats.
+    """
     made = 0
-    for index in range(SPLIT_IMAGES.get(split, 1)):
+    for index in range(PLANS[split].images if split in PLANS else 1):
         drawn = picture(split, index)
         for number, question in enumerate(drawn.questions):
             if limit is not None and made >= limit:
@@ -95,7 +115,10 @@ def samples(split: str, limit: int | None = None) -> Iterator[Sample]:
 
 
 def corpus() -> Iterator[str]:
-    """Lines that a tokenizer should cover: every word of the closed world, and real questions and answers."""
+    """Lines that a tokenizer should cover: every word of the closed world, and real questions and answers.
+
+    Questions stand as a prompt has them: "ASSISTANT:" is in every one, and should not be ten pieces.
+    """
     for _ in range(20):
         yield " ".join((*WORDS, *COLOURS, *KINDS, *PLACES, "yes no - , : USER: ASSISTANT:"))
     yield " ".join(str(n) for n in NUMBERS)
@@ -104,6 +127,6 @@ def corpus() -> Iterator[str]:
         lines: list[Question | Description] = [*drawn.questions, *drawn.descriptions]
         for line in lines:
             if isinstance(line, Question):
-                yield f"{line.text} {line.answer}"
+                yield f"USER: {line.text} ASSISTANT: {line.answer}"
             else:
                 yield f"{line.prompt} {line.text}"

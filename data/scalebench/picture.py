@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,17 +14,21 @@ MEASURES = {
     "n": "things to tell apart",
     "height": "height of the letters, pixels",
     "size": "size of the thing asked about, pixels",
+    "contrast": "contrast of the letters, 0 to 1",
     "gap": "difference of the values compared",
-    "distance": "distance of the things compared, pixels",
+    "distance": "distance to what it could be taken for, pixels",
+    "clutter": "strokes under the things counted",
+    "blur": "radius of the blur, pixels",
+    "noise": "grain, grey levels",
 }
-"""What the keys of `Question.difficulty` mean; pixels are those of a 336 x 336 picture."""
+"""What the keys of `Question.difficulty` mean; pixels are those of the padded 336 x 336 frame."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
     """A question with its one right answer (lower case), its kind, and what decides its difficulty.
 
-    ``difficulty`` is in pixels of the padded 336 x 336 frame for sizes, in units for counts.
+    ``difficulty``: keys of `MEASURES`, which the families share.
     """
 
     text: str
@@ -51,14 +56,24 @@ class LookUp:
     value: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Picture:
-    """``labels``: head -> int16 [24, 24], classes of `vocabulary.LABELS` in the padded 336 x 336 frame."""
+    """What training alone wants of a picture is made when it is first asked for."""
 
     image: Image.Image
     image_id: str
     family: str
     questions: tuple[Question, ...]
-    descriptions: tuple[Description, ...]
     look_ups: tuple[LookUp, ...]
-    labels: Mapping[str, NDArray[np.int16]]
+    describe: Callable[[], tuple[Description, ...]] = field(repr=False, compare=False)
+    paint_labels: Callable[[], Mapping[str, NDArray[np.int16]]] = field(repr=False, compare=False)
+
+    @cached_property
+    def descriptions(self) -> tuple[Description, ...]:
+        """The whole picture first, then its parts."""
+        return self.describe()
+
+    @cached_property
+    def labels(self) -> Mapping[str, NDArray[np.int16]]:
+        """Head -> int16 [24, 24], classes of `vocabulary.LABELS` in the padded 336 x 336 frame."""
+        return self.paint_labels()

@@ -14,29 +14,49 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "white": (250, 250, 250),
     "grey": (140, 140, 140),
 }
+"""Names with their middle shade; `data.scalebench.style` draws around it."""
 SHAPES = ("circle", "square", "triangle", "star", "ring", "cross")
 PLACES = (
     "top left", "top", "top right",
     "left", "centre", "right",
     "bottom left", "bottom", "bottom right",
 )  # fmt: skip
+SIDES = ("left", "right", "above", "below")
+"""Of one thing against another; "above" and "below" are answers that never stand in a picture."""
 GOODS = (
     "bread", "milk", "tea", "soap", "rice", "salt", "fish", "cake", "corn", "eggs",
     "jam", "beans", "wine", "paper", "lamp", "shoes", "hat", "honey", "oil", "pasta",
 )  # fmt: skip
+PLURALS = ("eggs", "beans", "shoes")
+"""Goods that there are, and not is."""
 SIGNS = (
     "exit", "open", "shop", "taxi", "hotel", "bank", "park", "bus", "sale", "cafe",
     "stop", "zoo", "gym", "pool", "farm", "museum",
 )  # fmt: skip
 NAMES = ("anna", "ben", "carl", "dora", "emil", "fay", "gus", "hana")
-CITIES = ("rome", "oslo", "lima", "cairo", "delhi", "paris")
+CITIES = ("rome", "oslo", "lima", "cairo", "delhi", "paris", "tokyo", "quito")
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-LAYOUT = ("total", "cash", "card", "name", "city", "day", "age", "item")
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+ROOMS = ("kitchen", "bath", "hall", "office", "garden", "study", "cellar", "lounge")
+BUTTONS = (
+    "ok", "cancel", "save", "send", "back", "menu", "help", "home", "search", "login",
+    "edit", "print",
+)  # fmt: skip
+APPS = ("mail", "music", "photo", "video", "chat", "news", "clock", "notes")
+NATURE = ("river", "tree", "bird", "horse", "stone", "moon", "snow", "rain", "wind", "lake")
+LAYOUT = ("total", "cash", "card", "name", "city", "day", "age", "item", "from", "to")
 
-WORDS: tuple[str, ...] = GOODS + SIGNS + NAMES + CITIES + DAYS + LAYOUT
+CHARTS = ("bar", "line", "pie")
+
+WORDS: tuple[str, ...] = (
+    GOODS + SIGNS + NAMES + CITIES + DAYS + MONTHS + ROOMS + BUTTONS + APPS + NATURE + LAYOUT
+)
+"""All words that can stand in a picture; each belongs to one list."""
 NUMBERS = range(100)
+ANSWERS = frozenset((*WORDS, *map(str, NUMBERS), *COLOURS, *SHAPES, *PLACES, *SIDES, *CHARTS, "yes", "no"))
+"""Every answer to every question."""
 
-KINDS = ("none", *SHAPES, "sign", "bar", "marker", "cell", "box", "tick")
+KINDS = ("none", *SHAPES, "sign", "bar", "marker", "cell", "box", "tick", "slice", "room", "button")
 CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 LABELS: dict[str, int] = {

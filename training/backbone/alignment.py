@@ -25,7 +25,7 @@ _SHARPNESS = 0.5
 which the blocks of the language model can hardly change any more."""
 _BACKGROUND = 0.2
 """Weight of the background's colour beside an object's words, which weigh 1."""
-_NAMED_KINDS = (*SHAPES, "sign", "bar")
+_NAMED_KINDS = (*SHAPES, "sign", "bar", "slice", "room", "button", "box")
 
 
 class PatchWords:

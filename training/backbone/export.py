@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from m3_backbone.checkpoint import save_checkpoint
 from m3_backbone.modules import M3Modules
+from training.backbone import history
 from training.backbone.language import load_language
 from training.backbone.recipe import PREPROCESSOR, SCALES, Recipe
 from training.backbone.tower import load_tower
@@ -30,8 +31,11 @@ def export(run: Path, folder: Path, modules: M3Modules, recipe: Recipe) -> int:
         preprocessor=PREPROCESSOR,
         tokenizer_model=run / "tokenizer.model",
     )
-    parameters = sum(value.numel() for value in modules.parameters())
-    (folder / "README.md").write_text(model_card(recipe, parameters, read_metrics(run)), encoding="utf-8")
+    parameters, metrics = sum(value.numel() for value in modules.parameters()), read_metrics(run)
+    pieces = [*history.read(run, history.BEFORE), history.piece(metrics, recipe)]
+    history.write(folder, pieces)
+    card = model_card(recipe, parameters, metrics, pieces)
+    (folder / "README.md").write_text(card, encoding="utf-8")
     return parameters
 
 
@@ -42,12 +46,18 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
 
 
-def model_card(recipe: Recipe, parameters: int, metrics: list[dict[str, Any]]) -> str:
+def model_card(
+    recipe: Recipe, parameters: int, metrics: list[dict[str, Any]], pieces: Sequence[history.Piece]
+) -> str:
     """Markdown: what it is, what it was trained on, and the last figures of metrics.jsonl."""
+    starts = [row for row in metrics if row["stage"] == "start"]
+    begun = "nothing"
+    if starts:
+        begun = f"the weights of another checkpoint (fingerprint {starts[-1]['fingerprint'][:12]})"
     lines = [
         "# m3-tiny",
         "",
-        f"A Matryoshka multimodal model of {parameters / 1e6:.1f} M parameters, trained from nothing by",
+        f"A Matryoshka multimodal model of {parameters / 1e6:.1f} M parameters, trained from {begun} by",
         "`m3-train backbone` on generated pictures (ScaleBench, split backbone-train) with the loss of M3",
         "(arXiv 2405.17430): the mean of the answer loss over all scales. It answers questions about such",
         "pictures and nothing else.",
@@ -66,9 +76,17 @@ def model_card(recipe: Recipe, parameters: int, metrics: list[dict[str, Any]]) -
             lines.append(f"| {name} | " + " | ".join(f"{table[name][str(s)]:.2f}" for s in SCALES) + " |")
         lines.append("")
     towers = [row for row in metrics if row["stage"] == "tower"]
-    if towers:
+    if towers and recipe.minutes_tower:  # else its heads were never trained
         lines += ["## Patches that the tower's pre-training heads name rightly", ""]
         lines += [f"- {head}: {value:.2f}" for head, value in towers[-1]["accuracy"].items()]
         lines.append("")
-    lines += ["## Recipe", "", "```json", json.dumps(asdict(recipe), indent=1), "```", ""]
+    lines += history.markdown(pieces)
+    lines += [
+        "## Recipe of the last piece",
+        "",
+        "```json",
+        json.dumps(pieces[-1]["recipe"], indent=1),
+        "```",
+        "",
+    ]
     return "\n".join(lines)

@@ -1,9 +1,9 @@
 """Trains projector and language model with M3's objective: the mean over scales of the answer loss.
 
-Phase 1 uses small scales, whose sequences are short: look-ups are learned there, soonest when whole
-pictures are also written out and the visual tokens are tied to words (see `alignment`). Phase 2 uses every
-scale of the ladder. Each step takes one scale, drawn at random. The tower is frozen, its features are read
-from the run folder.
+Phase 1 uses mainly scales whose sequences are short: look-ups are learned there, soonest when whole
+pictures are also written out and the visual tokens are tied to words (see `alignment`). Phase 2 uses all
+scales, most of all the full one. Each step takes one scale, drawn at random. The tower is frozen, its
+features are read from the run folder.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from training.backbone.pictures import PictureStore
 from training.backbone.progress import Clock, Every, Interrupted, Stop, rate_at, record, restore, save
 from training.backbone.recipe import SCALES, Recipe
 from training.backbone.sequences import DESCRIPTION, QUESTION, Batch, Blocks, collate
+from training.backbone.start import start_language
 from training.backbone.tokenizer import load_tokenizer
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,10 @@ class LanguageTraining:
         self._held_out = open_features(run / "val", len(held_out), recipe.tower_width)
         self._blocks = Blocks(load_tokenizer(run / "tokenizer.model"))
         self._exam = Exam.of(held_out, self._blocks, min(recipe.exam_pictures, len(held_out)))
-        start_weights(modules, recipe.embedding_spread)
+        if recipe.start:
+            start_language(modules, recipe, run)
+        else:
+            start_weights(modules, recipe.embedding_spread)
         names = [n for n, _ in modules.named_parameters() if n.startswith(("projector.", "language_model."))]
         self._optimiser = MixedOptimiser(
             modules,
@@ -86,6 +90,10 @@ class LanguageTraining:
     def _path(self) -> Path:
         return self._folder / "language.pt"
 
+    @property
+    def _minutes(self) -> float:
+        return round(self._clock.consumed / 60, 2)
+
     def _checkpoint(self) -> None:
         state = {"step": self.step, "consumed": self._clock.consumed, "done": self.done}
         save(self._path, {"optimiser": self._optimiser.state()} | state)
@@ -96,7 +104,12 @@ class LanguageTraining:
         return start + min(1.0, max(0.0, along)) * (end - start)
 
     def _hint(self) -> float:
-        """How much of the words' embeddings is added to the visual tokens: 1 at first, then 0."""
+        """How much of the words' embeddings is added to the visual tokens: 1 at first, then 0.
+
+        Nothing after a start from a checkpoint, whose visual tokens are tied to words already.
+        """
+        if self._recipe.start:
+            return 0.0
         full, none = self._recipe.hint_full, self._recipe.hint_none
         return min(1.0, max(0.0, (none - self.step) / max(1, none - full)))
 
@@ -130,7 +143,12 @@ class LanguageTraining:
             ((loss + answers) * share).backward()  # type: ignore[no-untyped-call]
             total += float(answers.detach()) * share
             self._optimiser.collect()
-        rate = rate_at(self._clock.share, peak=recipe.rate, warm_up=recipe.warm_up, final=recipe.final_rate)
+        rate = rate_at(
+            self._clock.share,
+            peak=recipe.rate * recipe.rate_share,
+            warm_up=recipe.warm_up,
+            final=recipe.final_rate,
+        )
         self._optimiser.step(rate)
         self.step += 1
         return total, len(chosen)
@@ -153,7 +171,8 @@ class LanguageTraining:
                 phase = 1 if first else 2
                 said = (phase, self.step, mean, speed, clock.left)
                 log.info("phase %d step %d loss %.3f %.1f images/s, %s", *said)
-                record(self._folder, stage="language", phase=phase, step=self.step, loss=round(mean, 4))
+                row = {"step": self.step, "minutes": self._minutes, "loss": round(mean, 4)}
+                record(self._folder, stage="language", phase=phase, **row)
                 seen, since = 0, clock.consumed
             if keep.due():
                 self._checkpoint()
@@ -168,7 +187,7 @@ class LanguageTraining:
         """Held-out accuracy by scale, family and kind; logged and appended to metrics.jsonl."""
         table = self._exam.sit(self._modules, self._decoder, self._held_out, self._blocks.prefix, SCALES)
         log.info("held-out questions after step %d\n%s", self.step, as_text(table, kinds=kinds))
-        record(self._folder, stage="exam", step=self.step, accuracy=table)
+        record(self._folder, stage="exam", step=self.step, minutes=self._minutes, accuracy=table)
         return table
 
 

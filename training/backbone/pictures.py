@@ -72,8 +72,8 @@ def _draw(job: tuple[str, int, int]) -> tuple[NDArray[np.uint8], dict[str, NDArr
     return np.stack([squared(one.image) for one in drawn]), labels, texts
 
 
-def render_pictures(folder: Path, split: str, count: int, recipe: Recipe) -> None:
-    """Draws the first ``count`` pictures of ``split`` into ``folder`` unless they are there already."""
+def render_pictures(folder: Path, split: str, count: int, recipe: Recipe, *, first: int = 0) -> None:
+    """Draws ``count`` pictures of ``split``, from number ``first`` on, unless ``folder`` has some already."""
     done = folder / "pictures.done"
     if done.exists():
         return
@@ -83,12 +83,13 @@ def render_pictures(folder: Path, split: str, count: int, recipe: Recipe) -> Non
     labels = {
         head: create(folder / f"label-{head}.npy", "w+", np.int16, (count, GRID, GRID)) for head in LABELS
     }
-    jobs = [(split, start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
+    rows = [(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
+    jobs = [(split, first + start, first + stop) for start, stop in rows]
     with (
         ProcessPoolExecutor(recipe.workers, mp_context=get_context("spawn")) as pool,
         (folder / "texts.jsonl").open("w", encoding="utf-8") as texts,
     ):
-        for (_, start, stop), (drawn, marks, lines) in zip(jobs, pool.map(_draw, jobs), strict=True):
+        for (start, stop), (drawn, marks, lines) in zip(rows, pool.map(_draw, jobs), strict=True):
             pixels[start:stop] = drawn
             for head, values in marks.items():
                 labels[head][start:stop] = values

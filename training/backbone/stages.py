@@ -63,8 +63,11 @@ class BackboneRun:
             train_tokenizer(corpus(), path, vocabulary=recipe.vocabulary, split_digits=recipe.split_digits)
 
     def _pictures(self) -> None:
-        render_pictures(self._folder / "val", "backbone-val", self._recipe.val_images, self._recipe)
-        render_pictures(self._folder / "train", "backbone-train", self._recipe.images, self._recipe)
+        recipe = self._recipe
+        render_pictures(self._folder / "val", "backbone-val", recipe.val_images, recipe)
+        render_pictures(
+            self._folder / "train", "backbone-train", recipe.images, recipe, first=recipe.first_image
+        )
 
     def _tower(self) -> None:
         train_tower(self._folder, self._modules(1), self._recipe, self._kernels(), self._dtype, self._stop)

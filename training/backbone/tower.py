@@ -23,6 +23,7 @@ from training.backbone.mixed import MixedOptimiser
 from training.backbone.pictures import PictureStore
 from training.backbone.progress import Clock, Every, Interrupted, Stop, rate_at, record, restore, save
 from training.backbone.recipe import GRID, Recipe
+from training.backbone.start import start_tower
 from training.backbone.vision import Vision, cut, places
 
 log = logging.getLogger(__name__)
@@ -156,7 +157,10 @@ def train_tower(
     path = run / "tower.pt"
     store, held_out = PictureStore.open(run / "train"), PictureStore.open(run / "val")
     heads = Heads(recipe.tower_width, LABELS)
-    place_patches(modules)
+    if recipe.start:
+        start_tower(modules, recipe, run)
+    else:
+        place_patches(modules)
     model = TowerAndHeads(modules.tower, heads)
     names = [f"tower.{name}" for name in tower_names(modules)] + ["heads.linear.weight", "heads.linear.bias"]
     optimiser = MixedOptimiser(
@@ -188,10 +192,15 @@ def train_tower(
         whole = clock.share >= recipe.whole_from
         side, count = (GRID, recipe.whole) if whole else (recipe.crop, recipe.crops)
         patches, where, targets = crops.draw(count, side)
-        loss = dense_loss(heads(vision(patches, where)), targets, recipe.none_weight)
+        # New heads would first pull a tower that sees already wherever their random weights point.
+        alone = bool(recipe.start) and clock.share < recipe.heads_alone
+        with torch.set_grad_enabled(not alone):
+            features = vision(patches, where)
+        loss = dense_loss(heads(features), targets, recipe.none_weight)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.collect()
-        rate = rate_at(clock.share, peak=recipe.tower_rate, warm_up=recipe.warm_up, final=recipe.final_rate)
+        peak = recipe.tower_rate * recipe.rate_share
+        rate = rate_at(clock.share, peak=peak, warm_up=recipe.warm_up, final=recipe.final_rate)
         optimiser.step(rate)
         step += 1
         now = float(loss.detach())
@@ -216,7 +225,8 @@ def _tell(
 ) -> None:
     text = " ".join(f"{head} {value:.3f}" for head, value in accuracy.items())
     log.info("tower step %d loss %.3f %.1f steps/s, %s | %d: %s", step, loss, speed, clock.left, side, text)
-    record(run, stage="tower", step=step, loss=round(loss, 4), side=side, accuracy=accuracy)
+    row = {"step": step, "minutes": round(clock.consumed / 60, 2), "loss": round(loss, 4)}
+    record(run, stage="tower", side=side, accuracy=accuracy, **row)
 
 
 def load_tower(run: Path, modules: M3Modules) -> None:

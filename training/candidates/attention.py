@@ -12,8 +12,9 @@ Shapes: n samples, F features, P pooled tokens of D numbers, H width, h heads, C
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,6 +161,10 @@ class Attention:
     dropout: float = 0.2
     answer_weight: float = 0.3
     budget: Budget = field(default_factory=Budget)
+
+    def settled(self, notes: Mapping[str, Any], *, rounds: bool = False) -> Attention:
+        """See `training.candidates.base.Settling`; the epochs are found on folds again."""
+        return replace(self, budget=self.budget.settled(notes))
 
     def fit(self, examples: Examples, *, seed: int, threads: int) -> FittedLogits:
         """Choose a setting on the first fold, the number of epochs on all, then fit on everything."""

@@ -9,17 +9,18 @@ The loss ranks scales by the answer's loss, with margins that grow with differen
 plus cross-entropy towards the scale of least loss.
 
 Departures: of the visual tokens, those that an outcome table stores (random projections of the scales up
-to 9); of the instruction, the question vector and learned embeddings of its tokens, all of them, instead
-of the language model's embeddings of the 32 most similar to the image; the layer is 32 wide; losses are
-those of `answer_losses`. The paper has no knob: here log-probabilities are paid for by a price per visual
-token, and price 0 is the router as published. ``avg_llava_routed`` has one token more, our route inputs.
+to 9); of the instruction, the question vector and learned embeddings of its first 24 tokens, the 512
+commonest of all, instead of the language model's embeddings of the 32 most similar to the image; the layer is
+32 wide; losses are those of `answer_losses`. The paper has no knob: here log-probabilities are paid for by a
+price per visual token, and price 0 is the router as published. ``avg_llava_routed`` has one token
+more, our route inputs.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,10 @@ class AvgLlava:
     name: str = "avg_llava"
     groups: tuple[str, ...] = OWN
     budget: Budget = field(default_factory=Budget)
+
+    def settled(self, notes: Mapping[str, Any], *, rounds: bool = False) -> AvgLlava:
+        """See `training.candidates.base.Settling`; the epochs are found on folds again."""
+        return replace(self, budget=self.budget.settled(notes))
 
     def fit(self, examples: Examples, *, seed: int, threads: int) -> FittedAvgLlava:
         """Train the router on the ranks of the scales' losses."""

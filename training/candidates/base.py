@@ -91,6 +91,24 @@ class Composed(Protocol):
         ...
 
 
+@runtime_checkable
+class Settling(Protocol):
+    """A candidate that searches for settings, and can go on with those that a fit of it has found."""
+
+    def settled(self, notes: Mapping[str, Any], *, rounds: bool = False) -> Candidate:
+        """The candidate with the settings in ``notes`` of a fit of its kind, for which it then does not
+        search; it searches as ever for what is not in there.
+
+        rounds: take the numbers of trees too, where the folds would serve for nothing else.
+        """
+        ...
+
+
+def settled(candidate: Candidate, notes: Mapping[str, Any], *, rounds: bool = False) -> Candidate:
+    """See `Settling`; a candidate that is none is given back as it is."""
+    return candidate.settled(notes, rounds=rounds) if isinstance(candidate, Settling) else candidate
+
+
 class Logits(Protocol):
     """What predictions are made of: logits [n, C] of features, and which of the columns each head reads.
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from router.features import Float32
 from training.candidates.base import FittedLogits, Labels, Logits, image_folds
-from training.candidates.budget import ROUNDS_PATIENCE
+from training.candidates.budget import ROUNDS_PATIENCE, Setting
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +78,7 @@ class Found:
     """What a search found for some targets. setting: of the grid; runs: [fold][target]; start: as given.
 
     held_out: [n, targets] raw predictions of every row by the fit it was held out of, ``start`` included.
+    known: trees per target that were given, not found: there are then no runs, and nothing was held out.
     """
 
     targets: Sequence[Labels]
@@ -85,10 +86,13 @@ class Found:
     setting: dict[str, Any]
     runs: Sequence[Sequence[HeldOut]]
     held_out: Labels
+    known: Sequence[int] = ()
 
     @property
     def trees(self) -> list[int]:
-        """Per target, the mean over the folds."""
+        """Per target, the mean over the folds, or as given."""
+        if self.known:
+            return list(self.known)
         folds = zip(*self.runs, strict=True)
         return [max(1, round(float(np.mean([run.trees for run in column])))) for column in folds]
 
@@ -110,7 +114,7 @@ class Search:
         features: Float32,
         groups: NDArray[np.int64],
         *,
-        grid: Sequence[dict[str, Any]],
+        grid: Sequence[Setting],
         folds: int,
         rounds: int,
         seed: int,
@@ -129,17 +133,28 @@ class Search:
     def __exit__(self, *error: object) -> None:
         self._pool.shutdown(cancel_futures=True)  # after Ctrl-C what has not begun is not waited for
 
-    def choose(self, targets: Sequence[Labels], start: Labels | None = None) -> Found:
+    def choose(
+        self,
+        targets: Sequence[Labels],
+        start: Labels | None = None,
+        *,
+        grid: Sequence[Setting] = (),
+        trees: Sequence[int] = (),
+    ) -> Found:
         """The setting that is best on the first fold, and its fits on all folds.
 
-        targets: labels [n] each. start: raw predictions [n] from which all of them go on.
+        targets: labels [n] each. start: raw predictions [n] from which all of them go on. grid: in place of
+        the search's own. trees: per target, where they are known: nothing is then tried, the first setting is
+        the one.
         """
-        n = len(targets)
-        log.info("tuning: settings to try on the first of %d folds: %d", self._folds, len(self._grid))
-        tried = self._run(self._held_out, [(0, t, s, start) for s in self._grid for t in targets])
-        losses = np.array([run.loss for run in tried]).reshape(len(self._grid), n)
+        n, grid = len(targets), grid or self._grid
+        if trees:
+            return Found(targets, start, dict(grid[0]), (), np.zeros((0, n)), tuple(trees))
+        log.info("tuning: settings to try on the first of %d folds: %d", self._folds, len(grid))
+        tried = self._run(self._held_out, [(0, t, s, start) for s in grid for t in targets])
+        losses = np.array([run.loss for run in tried]).reshape(len(grid), n)
         best = int(losses.mean(axis=1).argmin())
-        setting = self._grid[best]
+        setting = dict(grid[best])
         log.info("tuning: how many trees, on the other folds")
         rest = self._run(
             self._held_out, [(k, t, setting, start) for k in range(1, self._folds) for t in targets]

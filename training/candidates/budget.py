@@ -11,7 +11,7 @@ spaces, in each of which several k cost no more than one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 Setting = Mapping[str, Any]
@@ -28,6 +28,11 @@ GRID: tuple[Setting, ...] = (
 )
 
 
+def chosen(grid: Sequence[Setting], setting: object) -> tuple[Setting, ...]:
+    """``setting`` alone, where it is one of ``grid``; else all of that."""
+    return tuple(one for one in grid if dict(one) == setting)[:1] or tuple(grid)
+
+
 @dataclass(frozen=True)
 class Budget:
     """A network's. grid: settings tried on the first fold; they may hold more, for its builder to read.
@@ -39,3 +44,7 @@ class Budget:
     folds: int = FOLDS
     epochs: int = EPOCHS
     patience: int = EPOCHS_PATIENCE
+
+    def settled(self, notes: Mapping[str, Any]) -> Budget:
+        """With nothing in the grid but the setting in ``notes`` of a fit."""
+        return replace(self, grid=chosen(self.grid, notes.get("setting")))

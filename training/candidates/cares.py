@@ -17,7 +17,7 @@ knob: here the expected resolution is multiplied by a factor, and factor 1 is CA
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,6 +70,10 @@ class Cares:
     name: str = "cares"
     groups: tuple[str, ...] = OWN
     budget: Budget = field(default_factory=Budget)
+
+    def settled(self, notes: Mapping[str, Any], *, rounds: bool = False) -> Cares:
+        """See `training.candidates.base.Settling`; the epochs are found on folds again."""
+        return replace(self, budget=self.budget.settled(notes))
 
     def fit(self, examples: Examples, *, seed: int, threads: int) -> FittedCares:
         """Train the classifier on the smallest scale that is enough."""

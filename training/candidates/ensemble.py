@@ -6,16 +6,16 @@ from: a member that is too sure of itself would otherwise count for more.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
 from router.features import NEEDS, Float32
 from training.calibrate import fit_platt
 from training.candidates.attention import Attention
-from training.candidates.base import Examples, FittedLogits, Labels, Logits, head_labels, log_loss
+from training.candidates.base import Examples, FittedLogits, Labels, Logits, head_labels, log_loss, settled
 from training.candidates.lightgbm_per_scale import LightGBMPerScale
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ class Member(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def groups(self) -> tuple[str, ...]: ...
 
     def fit(self, examples: Examples, *, seed: int, threads: int) -> FittedLogits: ...
 
@@ -81,6 +84,13 @@ class MeanOfMembers:
     name: str = "ensemble"
     groups: tuple[str, ...] = tuple(group for group in NEEDS if group != "products")
     members: tuple[Member, ...] = (LightGBMPerScale(), Attention())
+
+    def settled(self, notes: Mapping[str, Any], *, rounds: bool = False) -> MeanOfMembers:
+        """See `training.candidates.base.Settling`. Members are calibrated on what they said of held-out
+        images, so that they find their trees and epochs on folds in any case."""
+        found = notes.get("members", {})
+        members = [settled(member, found.get(member.name, {})) for member in self.members]
+        return replace(self, members=tuple(cast(Member, member) for member in members))
 
     @property
     def parts(self) -> tuple[Member, ...]:

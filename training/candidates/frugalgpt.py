@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ from router.features import NEEDS, QUESTION_GROUPS, Float32
 from router.predictor import Predictions
 from training.candidates.base import Examples, leaves, no_novelty
 from training.candidates.boosting import GRID, Search
-from training.candidates.budget import FOLDS, ROUNDS
+from training.candidates.budget import FOLDS, ROUNDS, Setting, chosen
 from training.evaluation.passes import as_settings, confidences
 from training.evaluation.plain_cascade import climb, plain_cascade
 from training.evaluation.results import FLOPS, FLOPS_7B
@@ -40,13 +40,20 @@ ANSWERS = 48
 
 @dataclass(frozen=True)
 class FrugalGPT:
-    """The candidate. groups: what the scorers read of the request; grid: settings tried on the first fold."""
+    """The candidate. groups: what the scorers read of the request; grid: settings tried on the first fold;
+    grids: per scale, in its place."""
 
     name: str = "frugalgpt"
     groups: tuple[str, ...] = QUESTION_GROUPS
-    grid: Sequence[dict[str, Any]] = field(default=GRID)
+    grid: Sequence[Setting] = field(default=GRID)
     folds: int = FOLDS
     rounds: int = ROUNDS
+    grids: tuple[tuple[Setting, ...], ...] = ()
+
+    def settled(self, notes: Mapping[str, Any], *, rounds: bool = False) -> FrugalGPT:
+        """See `training.candidates.base.Settling`; the trees are counted on folds again."""
+        found = notes.get("scorers", ())
+        return replace(self, grids=tuple(chosen(self.grid, one.get("setting")) for one in found))
 
     def fit(self, examples: Examples, *, seed: int, threads: int) -> FittedFrugalGPT:
         """A scorer per scale, each with its own setting and number of trees."""
@@ -56,7 +63,7 @@ class FrugalGPT:
             with Search(
                 scorer_features(examples, s, known),
                 examples.groups,
-                grid=self.grid,
+                grid=self.grids[s] if self.grids else self.grid,
                 folds=self.folds,
                 rounds=self.rounds,
                 seed=seed,

@@ -24,6 +24,7 @@ from training.candidates.base import (
     leaves,
 )
 from training.candidates.boosting import fitted_trees
+from training.candidates.budget import Setting
 from training.candidates.lightgbm_per_scale import LightGBMPerScale
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class LightGBMJoint(LightGBMPerScale):
     """The candidate; other fields as in `LightGBMPerScale`. monotone: more tokens never predict less."""
 
     name: str = "lightgbm_joint"
-    grid: Sequence[dict[str, Any]] = field(default=GRID)
+    grid: Sequence[Setting] = field(default=GRID)
     monotone: bool = False
 
     def fit(self, examples: Examples, *, seed: int, threads: int) -> FittedLogits:
@@ -112,7 +113,7 @@ class LightGBMJoint(LightGBMPerScale):
         # Of each head, the scales one below the other: [S n] in the order of the rows.
         targets = [labels[:, h * n_scales : (h + 1) * n_scales].T.ravel() for h in range(n_heads)]
         with self._search(rows, groups, seed, threads, always) as search:
-            found = search.choose(targets)
+            found = search.choose(targets, trees=self.trees[::n_scales])
             boosters = search.fit(found)
         held_out = [found.held_out[:, h].reshape(n_scales, -1).T for h in range(n_heads)]
         logits = OverScales(tuple(boosters), n_scales, *head_columns(n_scales, labels.shape[1]))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,24 +12,34 @@ from numpy.typing import NDArray
 from router.features import NEEDS, Float32
 from training.candidates.base import Ensemble, Examples, FittedLogits, Trees, head_columns, head_labels
 from training.candidates.boosting import GRID, Search, fitted_trees
-from training.candidates.budget import FOLDS, ROUNDS
+from training.candidates.budget import FOLDS, ROUNDS, Setting, chosen
 
 
 @dataclass(frozen=True)
 class LightGBMPerScale:
-    """The candidate. groups: the groups of features it reads; grid: settings tried on the first fold."""
+    """The candidate. groups: the groups of features it reads; grid: settings tried on the first fold.
+
+    trees: per column, where they are known: one fit on everything, with the first setting of the grid. It
+    then keeps no predictions of held-out samples.
+    """
 
     name: str = "lightgbm_per_scale"
     groups: tuple[str, ...] = tuple(group for group in NEEDS if group != "products")
-    grid: Sequence[dict[str, Any]] = field(default=GRID)
+    grid: Sequence[Setting] = field(default=GRID)
     folds: int = FOLDS
     rounds: int = ROUNDS
+    trees: tuple[int, ...] = ()
+
+    def settled(self, notes: Mapping[str, Any], *, rounds: bool = False) -> Self:
+        """See `training.candidates.base.Settling`."""
+        trees = tuple(notes.get("trees", ())) if rounds else ()
+        return replace(self, grid=chosen(self.grid, notes.get("setting")), trees=trees)
 
     def fit(self, examples: Examples, *, seed: int, threads: int) -> FittedLogits:
         """Choose a setting on the first fold, the numbers of trees on all, then fit on everything."""
         labels, shared = head_labels(examples)
         with self._search(examples.features, examples.groups, seed, threads) as search:
-            found = search.choose(list(labels.T))
+            found = search.choose(list(labels.T), trees=self.trees)
             boosters = search.fit(found)
         trees = tuple(Trees(booster, (c,)) for c, booster in enumerate(boosters))
         ensemble = Ensemble(trees, *head_columns(examples.scores.shape[1], labels.shape[1]))

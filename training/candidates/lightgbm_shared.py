@@ -7,24 +7,37 @@ the trunk's predictions on images that it was not fitted on, lest they learn to 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from training.candidates.base import Ensemble, Examples, FittedLogits, Trees, head_columns, head_labels
 from training.candidates.boosting import fitted_trees
+from training.candidates.budget import Setting, chosen
 from training.candidates.lightgbm_per_scale import LightGBMPerScale
 
 
 @dataclass(frozen=True)
 class LightGBMShared(LightGBMPerScale):
-    """The candidate; fields as in `LightGBMPerScale`. Trunk and deviations choose their settings apart."""
+    """The candidate; fields as in `LightGBMPerScale`. Trunk and deviations choose their settings apart.
+
+    trunk_grid: settings tried for the trunk; left empty, those of ``grid``.
+    """
 
     name: str = "lightgbm_shared"
+    trunk_grid: Sequence[Setting] = ()
+
+    def settled(self, notes: Mapping[str, Any], *, rounds: bool = False) -> Self:
+        """See `training.candidates.base.Settling`. The deviations go on from held-out predictions, so that
+        folds are fitted whether the numbers of trees are known or not."""
+        trunk = chosen(self.trunk_grid or self.grid, notes.get("trunk_setting"))
+        return replace(super().settled(notes), trunk_grid=trunk)
 
     def fit(self, examples: Examples, *, seed: int, threads: int) -> FittedLogits:
         """Trunk on the mean over the columns, then a deviation per column, each with its trees by folds."""
         labels, shared = head_labels(examples)
         with self._search(examples.features, examples.groups, seed, threads) as search:
-            common = search.choose([labels.mean(axis=1)])
+            common = search.choose([labels.mean(axis=1)], grid=self.trunk_grid)
             found = search.choose(list(labels.T), common.held_out[:, 0])
             (trunk,) = search.fit(common)
             boosters = search.fit(found)

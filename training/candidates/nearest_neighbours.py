@@ -8,7 +8,7 @@ pays for its distances to the whole training table.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -83,6 +83,12 @@ class NearestNeighbours:
     ks: Sequence[int] = (10, 30, 100, 300)
     question_weights: Sequence[float] = field(default=(1.0, 3.0, 10.0))
     folds: int = FOLDS
+
+    def settled(self, notes: Mapping[str, Any], *, rounds: bool = False) -> NearestNeighbours:
+        """See `training.candidates.base.Settling`."""
+        if notes.get("k") not in self.ks or notes.get("question_weight") not in self.question_weights:
+            return self
+        return replace(self, ks=(notes["k"],), question_weights=(notes["question_weight"],))
 
     def fit(self, examples: Examples, *, seed: int, threads: int = 1) -> FittedNeighbours:
         """Choose k and the question's weight by held-out log loss of the scores. ``threads``: not used."""

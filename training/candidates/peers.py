@@ -27,18 +27,20 @@ CERTAIN = 0.99
 
 
 def answer_losses(table: OutcomeTable) -> Float32:
-    """The reference answer's loss in nats at every scale [n, S], as far as a table knows it.
+    """The reference answer's loss in nats per token at every scale [n, S], as far as a table knows it.
 
     Methods that learn from losses use those of the reference answer, which a table does not store: it has
     the probability p of the answer that was given (``mean_logprob`` over ``answer_tokens``). A right answer
     is the reference (in one of its spellings), so its loss is -log p. A wrong one leaves the reference at
     most 1 - p, and, being the greedy answer, hardly more than p: its loss is taken as -log min(p, 1 - p).
-    Scores between 0 and 1 mix the two.
+    Scores between 0 and 1 mix the two. Per token, as a model's cross-entropy is averaged: of the answer that
+    was given, for the reference's length is not known either.
     """
+    length = np.maximum(table.answer_tokens, 1)
     p = np.exp(table.mean_logprob.astype(np.float64) * table.answer_tokens)
     p = np.clip(p, 1 - CERTAIN, CERTAIN)
     right, wrong = -np.log(p), -np.log(np.minimum(p, 1 - p))
-    losses: Float32 = (table.scores * right + (1 - table.scores) * wrong).astype(np.float32)
+    losses: Float32 = ((table.scores * right + (1 - table.scores) * wrong) / length).astype(np.float32)
     return losses
 
 

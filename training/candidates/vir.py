@@ -17,7 +17,7 @@ the probability of a significant loss from which on a scale is refused, and 0.5 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,6 +49,10 @@ class ViR:
     name: str = "vir"
     groups: tuple[str, ...] = OWN
     budget: Budget = field(default_factory=Budget)
+
+    def settled(self, notes: Mapping[str, Any], *, rounds: bool = False) -> ViR:
+        """See `training.candidates.base.Settling`; the epochs are found on folds again."""
+        return replace(self, budget=self.budget.settled(notes))
 
     def fit(self, examples: Examples, *, seed: int, threads: int) -> FittedViR:
         """Train a classifier per scale below the full one."""

@@ -7,6 +7,7 @@ about one image are not. They are tested on B calibration sets of n images each 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Protocol
@@ -24,6 +25,11 @@ LEVEL = 0.05
 LARGEST_BET = 0.9
 """As a share of the bet that may lose all."""
 
+_CELLS = 32_768  # values of sets that are bet on at once: 256 KB
+
+Test = tuple[float, Sequence[int]]
+"""An epsilon, and the columns of losses in the order in which they are tested for it."""
+
 
 @dataclass(frozen=True)
 class Sets:
@@ -38,7 +44,7 @@ class Sets:
         return cls(np.random.default_rng(0).permutation(images)[None], images)
 
     @classmethod
-    def drawn(cls, images: int, n: int, draws: int, seed: int) -> Sets:
+    def drawn(cls, images: int, n: int, draws: int, seed: int | tuple[int, ...]) -> Sets:
         """``draws`` sets of ``n`` images, with replacement."""
         return cls(np.random.default_rng(seed).integers(images, size=(draws, n)), images)
 
@@ -63,12 +69,35 @@ class PValues(Protocol):
         ...
 
 
+class Along(Protocol):
+    """P-values [B, columns] of each of several tests, for losses [m, K]: what they share is made once."""
+
+    def __call__(
+        self, losses: Floats, tests: Sequence[Test], sets: Sets, /, *, largest: float = 1.0
+    ) -> list[Floats]:
+        """largest: as in `PValues`."""
+        ...
+
+
 @dataclass(frozen=True)
 class Bound:
-    """A test and the least value that a loss may have."""
+    """A test and the least value that a loss may have. shared: p-values of several tests at once; left out,
+    they are made one by one."""
 
     p_values: PValues
     low: float
+    shared: Along | None = None
+
+    def along(
+        self, losses: Floats, tests: Sequence[Test], sets: Sets, *, largest: float = 1.0
+    ) -> list[Floats]:
+        """P-values of each of ``tests``, as `p_values` has them."""
+        if self.shared is not None:
+            return self.shared(losses, tests, sets, largest=largest)
+        return [
+            self.p_values(losses[:, list(places)], epsilon, sets, largest=largest)
+            for epsilon, places in tests
+        ]
 
     def upper(self, losses: Floats, delta: float) -> float:
         """What the mean of ``losses`` [m] stays under with probability 1 - ``delta``: the least epsilon that
@@ -106,10 +135,24 @@ def hoeffding_bentkus(losses: Floats, epsilon: float, sets: Sets, *, largest: fl
     p-value in Angelopoulos, Bates, Candes, Jordan and Lei, "Learn then Test" (2021), section 3. All of them
     cost as much as one: ``largest`` saves nothing.
     """
+    return hoeffding_bentkus_along(losses, [(epsilon, range(losses.shape[1]))], sets)[0]
+
+
+def hoeffding_bentkus_along(
+    losses: Floats, tests: Sequence[Test], sets: Sets, *, largest: float = 1.0
+) -> list[Floats]:
+    """`hoeffding_bentkus` of several tests: the sums over sets are made once."""
     _check(losses, 0.0)
+    used = sorted({place for _, places in tests for place in places})
+    at = {place: column for column, place in enumerate(used)}
+    totals = sets.counts @ losses[:, used]
+    return [_hoeffding_bentkus(totals[:, [at[k] for k in places]], sets.n, eps) for eps, places in tests]
+
+
+def _hoeffding_bentkus(total: Floats, n: int, epsilon: float) -> Floats:
+    """total: [B, K] sums over n losses."""
     if not 0 < epsilon < 1:
-        return np.ones((len(sets.order), losses.shape[1]))
-    n, total = sets.n, sets.counts @ losses
+        return np.ones(total.shape)
     below = np.minimum(total / n, epsilon)
     with np.errstate(divide="ignore", invalid="ignore"):
         kl = np.where(below > 0, below * np.log(below / epsilon), 0.0)
@@ -125,8 +168,14 @@ def betting(losses: Floats, epsilon: float, sets: Sets, *, largest: float = 1.0)
 
     `bet_against` on x = (loss + 1) / 2 and m = (epsilon + 1) / 2.
     """
+    return betting_along(losses, [(epsilon, range(losses.shape[1]))], sets, largest=largest)[0]
+
+
+def betting_along(losses: Floats, tests: Sequence[Test], sets: Sets, *, largest: float = 1.0) -> list[Floats]:
+    """`betting` of several tests."""
     _check(losses, -1.0)
-    return bet_against((losses + 1) / 2, (epsilon + 1) / 2, sets, largest=largest)
+    at = [((epsilon + 1) / 2, places) for epsilon, places in tests]
+    return bet_along((losses + 1) / 2, at, sets, largest=largest)
 
 
 def bet_against(x: Floats, mean: float, sets: Sets, *, largest: float = 1.0) -> Floats:
@@ -137,22 +186,52 @@ def bet_against(x: Floats, mean: float, sets: Sets, *, largest: float = 1.0) -> 
     predictable plug-in of Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting"
     (2024), section 4: sqrt(2 log(1 / `LEVEL`) / (n variance of the images before)), cut at `LARGEST_BET`.
     """
-    p = np.ones((len(sets.order), x.shape[1]))
-    if not 0 < mean < 1:
-        return p
-    going = np.arange(len(sets.order))
-    for k in range(x.shape[1]):
-        if k and np.array_equal(x[:, k], x[:, k - 1]):  # neighbours on a path often choose alike
+    return bet_along(x, [(mean, range(x.shape[1]))], sets, largest=largest)[0]
+
+
+def bet_along(x: Floats, tests: Sequence[Test], sets: Sets, *, largest: float = 1.0) -> list[Floats]:
+    """`bet_against` of several tests, of which ``mean`` is the first part: bets before they are cut are made
+    once. A few sets at a time, whose values and bets are kept."""
+    found = [np.ones((len(sets.order), len(places))) for _, places in tests]
+    first: dict[bytes, int] = {}
+    same = [first.setdefault(x[:, k].tobytes(), k) for k in range(x.shape[1])]
+    step = max(1, _CELLS // sets.n)
+    for start in range(0, len(sets.order), step):
+        order, kept = sets.order[start : start + step], dict[int, tuple[Floats, Floats]]()
+        for p, (mean, places) in zip(found, tests, strict=True):
+            if 0 < mean < 1:
+                columns = [same[k] for k in places]
+                _bet(x, mean, columns, order, kept, p[start : start + step], largest)
+    return found
+
+
+def _bet(
+    x: Floats,
+    mean: float,
+    columns: Sequence[int],
+    order: NDArray[np.int64],
+    kept: dict[int, tuple[Floats, Floats]],
+    p: Floats,
+    largest: float,
+) -> None:
+    """Fill ``p`` [B, columns] for the sets ``order`` [B, n]. kept: column -> its values and bets there."""
+    going = np.arange(len(order))
+    for k, column in enumerate(columns):
+        if k and column == columns[k - 1]:  # neighbours on a path often choose alike
             p[:, k] = p[:, k - 1]
             continue
-        values = x[:, k][sets.order[going]]  # [B, n]
-        bets = np.minimum(_plug_in(values), LARGEST_BET / (1 - mean))
+        if column not in kept:
+            values = x[:, column][order]
+            kept[column] = values, _plug_in(values)
+        values, bets = kept[column]
+        if len(going) < len(order):
+            values, bets = values[going], bets[going]
+        bets = np.minimum(bets, LARGEST_BET / (1 - mean))
         log_wealth = np.cumsum(np.log1p(bets * (mean - values)), axis=1).max(axis=1)
         p[going, k] = np.exp(-np.maximum(log_wealth, 0.0))
         going = going[p[going, k] <= largest]
         if not len(going):
             break
-    return p
 
 
 def _plug_in(values: Floats) -> Floats:
@@ -167,9 +246,9 @@ def _plug_in(values: Floats) -> Floats:
 
 
 BOUNDS: dict[LossName, Bound] = {
-    "regret": Bound(hoeffding_bentkus, 0.0),
-    "net": Bound(betting, -1.0),
-    "agreement": Bound(hoeffding_bentkus, 0.0),
+    "regret": Bound(hoeffding_bentkus, 0.0, hoeffding_bentkus_along),
+    "net": Bound(betting, -1.0, betting_along),
+    "agreement": Bound(hoeffding_bentkus, 0.0, hoeffding_bentkus_along),
 }
 
 

@@ -26,19 +26,22 @@ def certify(
     *,
     tune: OutcomeTable | None = None,
     families: bool = True,
+    any_prompt: bool = False,
     outcomes: str = "",
 ) -> Certificates:
     """Certificates of ``router`` from ``table``, which must be of the split certify and of its backbone.
 
     tune: what the order of settings is learned on; left out, it goes by price. families: each family's own
-    certificates too, where there are several. outcomes: hash of the table, kept. Raises `RecordError`,
-    `router.errors.BundleMismatch`.
+    certificates too, where there are several. any_prompt: the table may have more than `MOST_KINDS` kinds of
+    prompts; then none is recorded, and served ones of every kind count as known. outcomes: hash of the table,
+    kept. Raises `RecordError`, for such a table without ``any_prompt`` too, `router.errors.BundleMismatch`.
     """
     if table.split != SPLIT:
         raise RecordError(
             f"The table holds the split '{table.split}': certificates come from '{SPLIT}', on which nothing "
             "was fitted or chosen. --simulate takes any other."
         )
+    instructions = _instructions(table, any_prompt)
     predictions = predict(router, table)
     found = {False: list[Certificate](), True: list[Certificate]()}
     for policy in policies(router, predictions, table, grid, tune):
@@ -51,17 +54,26 @@ def certify(
         outcomes=outcomes,
         cascade=tuple(found[True]),
         dtype=str(table.manifest.get("dtype", DTYPE)),
-        instructions=_instructions(table),
+        instructions=instructions,
     )
 
 
-def _instructions(table: OutcomeTable) -> tuple[str, ...] | None:
-    """The kinds of prompts in the table, in alphabetical order; None for more than `MOST_KINDS`.
+def _instructions(table: OutcomeTable, any_prompt: bool) -> tuple[str, ...] | None:
+    """The kinds of prompts in the table, in alphabetical order; None for more than `MOST_KINDS`, if allowed.
 
     All of them, the rarest too: what they gained is a part of what was bounded under ``net``.
     """
     kinds = sorted(set(map(instruction_of, table.questions)))
-    return tuple(kinds) if len(kinds) <= MOST_KINDS else None
+    if len(kinds) <= MOST_KINDS:
+        return tuple(kinds)
+    if any_prompt:
+        return None
+    raise RecordError(
+        f"The prompts end with {len(kinds):,} different lines, {kinds[-1][:60]!r} among them; up to "
+        f"{MOST_KINDS} count as kinds of prompts, of which certificates speak while others get the full "
+        "scale. Put what is asked on one line and the instruction on the next, or certify with --any-prompt: "
+        "prompts of every kind then count as known."
+    )
 
 
 def _accuracy(policy: Policy, grid: Grid, *, families: bool) -> list[Certificate]:
@@ -103,5 +115,6 @@ def _of_group(replay: Replay, order: Order, grid: Grid, group: str, groups: int)
 
 
 def _bound(bound: Bound, losses: Floats, epsilon: float, delta: float) -> float:
-    """At most epsilon, which was refused: the search for the bound ends up to 1e-6 above it."""
+    """Of a setting chosen beforehand. At most epsilon, which was refused: the search for the bound
+    ends up to 1e-6 above it."""
     return min(epsilon, bound.upper(losses, delta))

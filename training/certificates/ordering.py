@@ -36,9 +36,9 @@ def learned(policy: Played, grid: Grid) -> Order:
     for loss in grid.losses:
         losses = policy.losses(loss)
         sets = Sets.whole(len(losses))
-        for epsilon in grid.epsilons:
-            p = BOUNDS[loss].p_values(losses, epsilon, sets)[0]
-            found[loss, epsilon] = (0, *pareto(p, spent, float(spent[0])))
+        tests = [(epsilon, range(losses.shape[1])) for epsilon in grid.epsilons]
+        for epsilon, p in zip(grid.epsilons, BOUNDS[loss].along(losses, tests, sets), strict=True):
+            found[loss, epsilon] = (0, *pareto(p[0], spent, float(spent[0])))
     return found
 
 

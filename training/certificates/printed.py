@@ -9,6 +9,7 @@ from rich.table import Table
 
 from router.certificates import Certificate, Certificates
 from router.constraints import DELTA
+from router.instructions import told
 from training.certificates.simulate import Simulated
 from training.certificates.simulation import simulated, verdict
 
@@ -39,6 +40,15 @@ def tell(found: Certificates, console: Console) -> None:
             soft_wrap=True,
             highlight=False,
         )
+    kinds = found.instructions
+    console.print(
+        "No kinds of prompts are recorded: every prompt counts as one that certificates speak of."
+        if kinds is None
+        else f"Certificates speak of {told(kinds)}; prompts of another kind are certified of nothing.",
+        soft_wrap=True,
+        highlight=False,
+        markup=False,
+    )
 
 
 def _tell_families(what: str, certificates: Sequence[Certificate], console: Console) -> None:

@@ -48,8 +48,11 @@ def write_simulation(
         "limit of its 95% interval (Clopper and Pearson). *Tokens* are those of the certified setting, all "
         "passes, averaged over the sets; *if known*, those of the setting that would do if the table were "
         "known: what is above them is the price of proof. *Full only*: the share of sets in which nothing "
-        "cheaper passed. *reversed* is bad on purpose: it is told of the smallest scale what is said of the "
-        "largest.",
+        "cheaper passed. Two are bad on purpose: *reversed* is told of the smallest scale what is said of "
+        "the largest; *just above* has, for each epsilon, a setting whose regret is 0.001 above it.",
+        "*By family*: each family is certified by itself, all at once at delta (Bonferroni); a violation is "
+        "one of any of them. Of *tokens*, epsilon is a budget just below what some price spends on the whole "
+        "table: there a violation is a mean above its upper bound.",
         sheet(simulated(rows)),
         f"{made_by(provenance)}, bundle `{provenance['bundle']}`, seed {provenance['seed']}.",
     ]

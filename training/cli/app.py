@@ -11,13 +11,21 @@ import typer
 from router.cli.verb import Verb, Version, command_line
 
 VERBS: dict[str, tuple[str, str]] = {
-    "backbone": ("training.cli.backbone:command", "Train m3-tiny from nothing."),
+    "scalebench": (
+        "training.cli.scalebench:command",
+        "List ScaleBench's splits, draw contact sheets, keep its hashes.",
+    ),
+    "backbone": ("training.cli.backbone:command", "Train m3-tiny, from nothing or on from a checkpoint."),
     "label": ("training.cli.label:command", "Run a backbone over a data set at every scale."),
     "bench-backbone": (
         "training.cli.bench_backbone:command",
         "Measure the backbone against the reference's way.",
     ),
     "bench-service": ("training.cli.bench_service:command", "Measure the service under load."),
+    "one-scale": (
+        "training.cli.one_scale:command",
+        "Compare M3 with a model per scale and with untrained pooling.",
+    ),
     "merge": ("training.cli.merge:command", "Merge tables of parts or of some scales."),
     "grids": ("training.cli.grids:command", "Encode a table's images once more, for finer tokens."),
     "import": (

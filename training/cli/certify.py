@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from router.constraints import LossName
     from router.router import Router
     from training.certificates.grid import Grid
+    from training.certificates.ordering import Order
+    from training.certificates.played import Played
     from training.certificates.simulate import Simulated
 
 WIDTH = 120
@@ -56,6 +58,13 @@ def command(
     families: Annotated[
         bool, typer.Option(help="Certificates of each family of questions too (Bonferroni).")
     ] = True,
+    any_prompt: Annotated[
+        bool,
+        typer.Option(
+            "--any-prompt",
+            help="Prompts of every kind count as known where the table has too many kinds to list.",
+        ),
+    ] = False,
     simulate: Annotated[
         bool,
         typer.Option(
@@ -107,7 +116,9 @@ def command(
                 "`m3-train label` has made with the torch engine, of all scales at once."
             )
         if simulate:
-            rows = _simulate(router, table, tune, grid, images=images, draws=draws, seed=seed)
+            rows = _simulate(
+                router, table, tune, grid, families=families, images=images, draws=draws, seed=seed
+            )
             tell_simulated(rows, console)
             if out is not None:
                 options = {
@@ -130,7 +141,9 @@ def command(
         if out is not None:
             raise ValueError("--out is of --simulate: certificates are written into the bundle.")
         digest = outcomes_hash(folder)
-        found = certify(router, table, grid, tune=tune, families=families, outcomes=digest)
+        found = certify(
+            router, table, grid, tune=tune, families=families, any_prompt=any_prompt, outcomes=digest
+        )
         tell(found, console)
         if all(certificate.refused for certificate in (*found.accuracy, *found.cascade)):
             needed = min(c.smallest_n for c in (*found.accuracy, *found.cascade))
@@ -198,19 +211,38 @@ def _simulate(
     tune: OutcomeTable | None,
     grid: Grid,
     *,
+    families: bool,
     images: int | None,
     draws: int,
     seed: int,
 ) -> list[Simulated]:
+    from router.certificates import FULL, Setting
+    from training.certificates.ordering import as_given
     from training.certificates.policies import policies, predict
-    from training.certificates.simulate import BAD, reversed_scales, simulate
+    from training.certificates.replay import Replay
+    from training.certificates.simulate import (
+        BAD,
+        EDGE,
+        just_above,
+        reversed_scales,
+        simulate,
+        simulate_budgets,
+        simulate_families,
+    )
     from training.report.places import FINAL
 
     if FINAL in table.split.split("+"):
         raise ValueError(f"The split '{FINAL}' is opened by `m3-train report --final` only.")
     predictions = predict(router, table)
-    found = {}
+    edge = just_above(table, grid.epsilons)
+    found: dict[str, tuple[Played, Order]] = {EDGE: (edge, as_given(edge, grid))}
     for name, said in ((router.bundle.candidate, predictions), (BAD, reversed_scales(predictions))):
         for policy in policies(router, said, table, grid, tune):
             found[f"{name}, cascade" if policy.cascade else name] = policy.replay, policy.order
-    return simulate(found, grid, n_images=images, draws=draws, seed=seed)
+    rows = simulate(found, grid, n_images=images, draws=draws, seed=seed)
+    if families:
+        rows += simulate_families(found, grid, n_images=images, draws=draws, seed=seed)
+    prices = [FULL, *map(Setting, router.bundle.prices.prices)]
+    spent = Replay.of(router, predictions, table, prices)
+    name = router.bundle.candidate
+    return rows + simulate_budgets(name, spent, grid.deltas, n_images=images, draws=draws, seed=seed)

@@ -105,6 +105,12 @@ def command(
         words += [] if value == usual else [option, str(value)]
     try:
         named = tuple(by_name(name, everyone) for name in dict.fromkeys(candidate or ()))
+        for option, name in [("--main", main), *(("--refit", name) for name in refit or ())]:
+            if name is not None and named and by_name(name, everyone) not in named:
+                raise ValueError(
+                    f"{option} {name} is not among those that are compared, which are "
+                    f"{', '.join(one.name for one in named)}: add --candidate {name}, or leave {option} out."
+                )
         tables = load_tables(
             shipped_outcomes() if outcomes is None else outcomes,
             FINAL if final else split,
@@ -112,10 +118,19 @@ def command(
             folds=folds,
             replicate=replicate,
         )
-        if not (named or tables.finer):
-            everyone = tuple(one for one in everyone if "fine" not in one.groups)
-            told("Without candidates that read finer pooled tokens: `m3-train grids` makes those.")
         chosen = named or everyone
+        finer = [one.name for one in chosen if "fine" in one.groups] if tables.without_finer else []
+        if finer:
+            lack = (
+                f"finer pooled tokens, which {', '.join(tables.without_finer)} came without: `make grids` "
+                "makes those of m3-tiny's tables, `m3-train grids` those of others"
+            )
+            if named or main in finer:
+                raise ValueError(
+                    f"{', '.join(finer)} cannot be fitted, for it reads {lack}. Or leave it out."
+                )
+            told(f"Without {', '.join(finer)}, for it reads {lack}.")
+            chosen = tuple(one for one in chosen if one.name not in finer)
         wanted = Wanted(
             candidates=chosen,
             main=by_name(main, chosen).name if main is not None else chosen[0].name,
@@ -144,9 +159,13 @@ def command(
         refuse(error)
     for failure in comparison.failures:
         console.print(f"Not fitted: {failure.label}: {failure.error}", markup=False, soft_wrap=True)
+    fitted = {row.name: row.seeds for row in comparison.standings.rows}
+    lacking = [one.name for one in named if len(fitted.get(one.name, ())) < seeds]
     Console().print(
         f"{headline(comparison)}\n{', '.join(map(str, written))} ({time.monotonic() - start:.0f} s)",
         soft_wrap=True,
         highlight=False,
         markup=False,
     )
+    if lacking:
+        refuse(f"{', '.join(lacking)} was named and could not be fitted with every seed: see above.")

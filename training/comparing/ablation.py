@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 from training.candidates.base import Candidate
 from training.comparing.fits import Fit
@@ -25,11 +25,10 @@ class Ablated:
 
 def ablation_jobs(main: Candidate, seeds: Sequence[int]) -> dict[str, list[Job]]:
     """Group -> a job per seed. Raises ValueError for a candidate whose groups cannot be switched off."""
-    known: list[str] = [f.name for f in dataclasses.fields(main)] if dataclasses.is_dataclass(main) else []
-    if "groups" not in known or len(main.groups) < 2:
+    if not _can_do_without(main):
         raise ValueError(
             f"{main.name} has no groups of features to switch off: take one that has, like "
-            "lightgbm_per_scale, as --main."
+            "lightgbm_per_scale, as --main, or leave --ablate out."
         )
     return {
         group: [Job(without(main, group), seed, f"without {group}") for seed in seeds]
@@ -37,9 +36,23 @@ def ablation_jobs(main: Candidate, seeds: Sequence[int]) -> dict[str, list[Job]]
     }
 
 
+@runtime_checkable
+class Reading(Protocol):
+    """A candidate that reads what one of its parts reads, and can be told what that is to be."""
+
+    def reading(self, groups: tuple[str, ...]) -> Candidate: ...
+
+
+def _can_do_without(main: Candidate) -> bool:
+    known: list[str] = [f.name for f in dataclasses.fields(main)] if dataclasses.is_dataclass(main) else []
+    return len(main.groups) > 1 and ("groups" in known or isinstance(main, Reading))
+
+
 def without(main: Candidate, group: str) -> Candidate:
     """``main``, which may read all its groups but ``group``."""
     rest = tuple(name for name in main.groups if name != group)
+    if isinstance(main, Reading):
+        return main.reading(rest)
     return cast(Candidate, dataclasses.replace(cast(Any, main), groups=rest))
 
 

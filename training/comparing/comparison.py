@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from training.candidates.base import Candidate, by_name
+from training.candidates.base import Candidate, by_name, settled
+from training.comparing import one_search
 from training.comparing.ablation import Ablated, ablated, ablation_jobs
 from training.comparing.fits import Fit
 from training.comparing.fitting import Failure, Fitter, Told
@@ -79,24 +80,29 @@ def compare(
     """
     main = by_name(wanted.main, wanted.candidates)
     seeds = range(wanted.seeds)
-    without = ablation_jobs(main, seeds) if wanted.ablate else {}
+    order = {candidate.name: place for place, candidate in enumerate(wanted.candidates)}
+    if wanted.ablate:
+        ablation_jobs(main, seeds)  # one without groups is refused before anything is fitted
     fractions = learning_jobs(main, seeds) if wanted.learning else {}
-    fits = _by_name(fitter.run([Job(c, s) for c in wanted.candidates for s in seeds], told, wanted.again))
+    jobs = [Job(c, s) for c in wanted.candidates for s in seeds]
+    fits = _by_name(one_search.run(fitter, jobs, told, wanted.again))
     if main.name not in fits:
         why = next(failure.error for failure in fitter.failures if failure.name == main.name)
         raise ComparisonError(
             f"{main.name} could not be fitted ({why}), and differences are to it: mend it, or name another "
             "with --main."
         )
-    fits_without = _grouped(fitter, without, told, wanted.again)
-    fits_of_fractions = _grouped(fitter, fractions, told, wanted.again)
+    found = settled(main, fits[main.name][0].about.notes, rounds=True)
+    without = ablation_jobs(found, seeds) if wanted.ablate else {}
+    fits_without = _grouped(without, lambda jobs: fitter.run(jobs, told, wanted.again))
+    fits_of_fractions = _grouped(fractions, lambda jobs: one_search.run(fitter, jobs, told, wanted.again))
     told("comparing")
     scorer = Scorer(fitter.tables, tolerance=fitter.tolerance, draws=draws, seed=seed)
     return Comparison(
         tables=fitter.tables,
         wanted=wanted,
         standings=standings(scorer, fits, main.name),
-        failures=tuple(fitter.failures),
+        failures=tuple(sorted(fitter.failures, key=lambda failure: order[failure.name])),
         ablation=ablated(scorer, fits[main.name], fits_without),
         learning=learning_curve(scorer, fitter.tables, fits_of_fractions),
         proofs=_proofs(fits, fitter.tables, wanted, main.name, told),
@@ -124,10 +130,10 @@ def _by_name(fits: Sequence[Fit]) -> dict[str, list[Fit]]:
 
 
 def _grouped(
-    fitter: Fitter, jobs: Mapping[Key, Sequence[Job]], told: Told, again: Sequence[str]
+    jobs: Mapping[Key, Sequence[Job]], run: Callable[[Sequence[Job]], list[Fit]]
 ) -> dict[Key, list[Fit]]:
     """The fits of every group of jobs, each of a variant of its own; a group of which none could be made is
     left out."""
-    fits = fitter.run([job for some in jobs.values() for job in some], told, again)
+    fits = run([job for some in jobs.values() for job in some])
     found = {key: [fit for fit in fits if fit.about.variant == some[0].variant] for key, some in jobs.items()}
     return {key: ones for key, ones in found.items() if ones}

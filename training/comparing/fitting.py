@@ -143,7 +143,18 @@ _maker: Maker  # of a process that fits; the one that asks has none
 def _begin(tables: Tables, tolerance: float) -> None:
     global _maker
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    _take_one_core()
     _maker = Maker(tables, tolerance)
+
+
+def _take_one_core() -> None:
+    """Products of matrices in numpy, scipy and torch would take a thread per core, in every process; LightGBM
+    has one anyway (`training.candidates.boosting`)."""
+    import torch
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it comes with scikit-learn
+
+    torch.set_num_threads(1)
+    threadpool_limits(1)
 
 
 def _end_with_parent() -> None:

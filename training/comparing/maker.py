@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -56,7 +56,7 @@ class Maker:
             notes=_plain(getattr(runs[0].fitted, "notes", {})),
         )
         if runs[0].own is not None:
-            tune_path, path = (_named(own, about) for own in runs[0].own)
+            tune_path, path = (_named(own, about) for own in self._own(runs))
             return Fit(about, path, tune_path)
         score = np.zeros(tables.table.scores.shape, np.float32)
         for run in runs:
@@ -77,8 +77,6 @@ class Maker:
         fitted, spent = self._fit(candidate, examples, job.seed)
         start = time.process_time() - spent
         if isinstance(fitted, Frontier):
-            if self.tables.folds:
-                raise ValueError("it makes settings of its own, which folds cannot share: compare on a split")
             own = fitted.frontier(tune, other)
             seconds = time.process_time() - start
             charge = charge_of(own[1].charge, candidate.groups, self.tables.table)
@@ -90,6 +88,26 @@ class Maker:
         alone = fitted.charge if isinstance(fitted, Charged) else {}
         charge = charge_of(alone, candidate.groups, self.tables.table)
         return _Run(rows, asked, fitted, seconds, charge, score, calibrated(maps, raw).score)
+
+    def _own(self, runs: Sequence[_Run]) -> tuple[Settings, Settings]:
+        """The runs' own settings on tune and on the compared table, as one path.
+
+        Every fold has settings of its own: to each of the first fold's belong those of the others that spend
+        the most nearly as much on tune. No label of the compared table is looked at.
+        """
+        owns = [run.own for run in runs if run.own is not None]
+        if len(owns) == 1:
+            return owns[0]
+        tokens = self.tables.tune.visual_tokens.astype(np.float64)
+        spent = [np.log(_spent(tune_path, tokens)) for tune_path, _ in owns]
+        nearest = [np.abs(each[None] - spent[0][:, None]).argmin(axis=1) for each in spent]
+        n = len(self.tables.tune)
+        on_tune = [
+            (own[0], at, np.arange(k * n, (k + 1) * n))
+            for k, (own, at) in enumerate(zip(owns, nearest, strict=True))
+        ]
+        compared = [(own[1], at, run.asked) for own, at, run in zip(owns, nearest, runs, strict=True)]
+        return _joined(on_tune), _joined(compared)
 
     def _fit(self, candidate: Candidate, examples: Examples, seed: int) -> tuple[Fitted, float]:
         """(the candidate on the examples that are kept, CPU seconds that it took with all its parts)."""
@@ -133,6 +151,30 @@ class _Run:
     score: Float32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     tune_score: Float32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     own: tuple[Settings, Settings] | None = None
+
+
+def _spent(path: Settings, tokens: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[K] mean visual tokens of all passes. tokens: [n, S]."""
+    rows = np.arange(len(tokens))
+    spent = [tokens[rows, choice].mean() for choice in path.choices]
+    if path.tried is not None:
+        before = [np.where(tried, tokens, 0.0).sum(axis=1).mean() for tried in path.tried]
+        spent = [last + more for last, more in zip(spent, before, strict=True)]
+    return np.array(spent, np.float64)
+
+
+def _joined(parts: Sequence[tuple[Settings, Rows, Rows]]) -> Settings:
+    """One path whose rows are from different ones: (path, its settings in order, the rows that are its)."""
+    first, order, _ = parts[0]
+    n = sum(len(rows) for _, _, rows in parts)
+    choices = np.zeros((len(order), n), np.int8)
+    tried = None if first.tried is None else np.zeros((len(order), n, first.tried.shape[2]), np.bool_)
+    for path, at, rows in parts:
+        choices[:, rows] = path.choices[at]
+        if tried is not None and path.tried is not None:
+            tried[:, rows] = path.tried[at]
+    targets = tuple(first.targets[k] for k in order)
+    return Settings(first.name, first.target_is, targets, choices, first.charge, tried)
 
 
 def _named(path: Settings, about: About) -> Settings:

@@ -116,10 +116,19 @@ DEFINITIONS: list[tuple[str, Cell]] = [
         "place of its own.",
     ),
     (
+        "calibration",
+        "Predictions become frequencies on tune, by one monotone map per scale. AVG-LLaVA, CARES, ViR and "
+        "FrugalGPT, with our route inputs too, have no such map: they choose by a published rule that reads "
+        "their raw outputs, and with a map under it they would be other methods. What tune sets for them is "
+        "the knob of that rule, as it sets prices for the rest, and FrugalGPT's scales and thresholds. Both "
+        "looks of the hybrid are calibrated.",
+    ),
+    (
         "search budget",
         f"The same for all: at most {SETTINGS} settings on the first of {FOLDS} folds by image, the best one "
         f"on all of them, then everything; at most {ROUNDS} trees or {EPOCHS} passes over router-train, "
-        "fewer where held-out images say so.",
+        "fewer where held-out images say so. The first training seed searches; the others take the settings "
+        "that it found.",
     ),
     (
         "mean accuracy over log tokens",

@@ -17,7 +17,7 @@ from router.constraints import LossName
 from training.certificates.grid import Grid
 from training.certificates.ordering import as_given
 from training.certificates.played import Played
-from training.certificates.simulate import BAD, Simulated, simulate
+from training.certificates.simulate import BAD, EDGE, Simulated, just_above, simulate
 from training.comparing.fits import Fit
 from training.evaluation.passes import Passes
 
@@ -51,10 +51,15 @@ class Proof:
 def proofs(
     fits: Mapping[str, Sequence[Fit]], table: OutcomeTable, main: str, draws: int, seed: int = 0
 ) -> tuple[Proof, ...]:
-    """fits: name -> one per seed, of which the first is taken. A policy that is bad on purpose is added: what
-    ``main`` gives the smallest scale it gives the full one, and the other way round."""
+    """fits: name -> one per seed, of which the first is taken.
+
+    Two that are bad on purpose are added: one whose risk is just above what is certified (`just_above`), and
+    one that is wrong throughout: what ``main`` gives the smallest scale it gives the full one, and the other
+    way round.
+    """
     policies = {name: played(ones[0], table) for name, ones in fits.items()}
     policies[BAD] = reverse(policies[main])
+    policies[EDGE] = just_above(table, GRID.epsilons)
     ordered = {name: (policy, as_given(policy, GRID)) for name, policy in policies.items()}
     cells = simulate(ordered, GRID, draws=draws, seed=seed)
     return tuple(Proof(name, tuple(c for c in cells if c.policy == name)) for name in policies)

@@ -142,7 +142,7 @@ def costs(c: Comparison) -> Sheet:
     head = ("candidate", "FLOPs", "FLOPs at 7B", "of the full scale's", "CPU seconds to fit")
     caption = (
         "Routing itself, per question: the route inputs that are read, and the candidate's own work; and "
-        "what one seed's search, fit and calibration took."
+        "what the first seed's search, fit and calibration took."
     )
     return Sheet(caption, head, tuple(rows), _main(c, charged=True))
 
@@ -153,7 +153,11 @@ def ablation(c: Comparison) -> Sheet:
         (Value(row.group), _percent(row.area), _difference(row.over), Value(words.verdict(row.over)))
         for row in c.ablation
     ]
-    caption = f"{c.standings.main} without one group of route inputs; differences to it with all, in points."
+    caption = (
+        f"{c.standings.main} without one group of route inputs; differences to it with all, in points. The "
+        "settings are those that the first seed found with all groups: without one nothing is searched for "
+        "again. Numbers of trees are kept too, unless the fit needs folds for more than to count them."
+    )
     return Sheet(caption, ("without", "mean accuracy", "− with all", "verdict"), tuple(rows))
 
 

@@ -35,9 +35,10 @@ class Tables:
         return self.inputs.table
 
     @property
-    def finer(self) -> bool:
-        """Whether all three have the finer pooled tokens of their images."""
-        return all(table.fine.shape[1] for table in (self.train, self.tune, self.table))
+    def without_finer(self) -> tuple[str, ...]:
+        """Splits whose table came without the finer pooled tokens of its images."""
+        tables = (self.train, self.tune, self.table)
+        return tuple(dict.fromkeys(table.split for table in tables if not table.fine.shape[1]))
 
     @property
     def fingerprint(self) -> str:
@@ -64,6 +65,12 @@ def load_tables(
     fitted or calibrated on, and for the test split without ``final``."""
     if folds == 1:
         raise RecordError("One fold has nothing to fit on: take 2 or more, or 0 to compare on a split.")
+    if not outcomes.is_dir():
+        raise RecordError(
+            f"There is no folder {outcomes}: --outcomes takes one with a table per split ({TRAIN}, tune"
+            f"{'' if folds else f' and {split}'}), as `m3-train label` makes them. Without that option it is "
+            "m3-tiny's."
+        )
     if not folds and split in (TRAIN, "tune"):
         raise RecordError(
             f"Candidates are fitted on {TRAIN} and calibrated on tune: compare them on dev, or on folds of "

@@ -44,12 +44,18 @@ def sentences(c: Comparison) -> list[str]:
     n = s.evaluation.n
     where = f"{c.tables.folds} folds of router-train" if c.tables.folds else f"split {c.tables.table.split}"
     found = [
-        f"Every candidate was fitted with {_seeds(c)} on router-train, calibrated on tune, and replayed over "
-        f"{n:,} questions about {s.evaluation.n_images:,} images ({where}). Intervals are 95% and cover the "
+        f"Every candidate was fitted with {_seeds(c)} on router-train, calibrated on tune (published methods "
+        f"that choose by a rule of their own have its knob set there instead), and replayed over {n:,} "
+        f"questions about {s.evaluation.n_images:,} images ({where}). Intervals are 95% and cover the "
         "draw of the images and of the seeds; differences are paired by image. Routing's own FLOPs are "
         "charged.",
         area(s.of(s.main)),
     ]
+    if c.wanted.seeds > 1:
+        found.append(
+            "Settings were searched for with the first seed alone, and the other seeds take them: what seeds "
+            "differ by leaves out the search."
+        )
     better = [
         f"{row.name} at {_listed([number(level) for level in above])}"
         for row in s.rows

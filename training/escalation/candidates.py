@@ -9,8 +9,8 @@ learned). Every pass is charged.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import numpy as np
 
@@ -18,10 +18,10 @@ from router.cascade import MEAN_LOGPROB, MOST_PASSES
 from router.features import Float32
 from router.predictor import Predictions
 from training.calibrate import calibrated, fit_calibration
-from training.candidates.base import Candidate, Examples, Logits, no_novelty
-from training.candidates.lightgbm_shared import LightGBMShared
+from training.candidates.base import Candidate, Examples, Logits, no_novelty, settled
+from training.candidates.lightgbm_per_scale import LightGBMPerScale
 from training.escalation.attempts import held_out
-from training.escalation.fit import FittedEscalation, fit_escalation, learner, replay
+from training.escalation.fit import LibraryLook, fit_look, learner, replay
 from training.evaluation.hybrid import Hybrid
 from training.evaluation.passes import as_settings, confidences
 from training.evaluation.plain_cascade import climb, plain_cascade
@@ -33,19 +33,30 @@ CHEAPEST_FIRST = "mean visual tokens on tune"
 
 @dataclass(frozen=True)
 class HybridCascade:
-    """Predict, answer, look at the answer, and answer again where that pays.
+    """Predict, answer, look at the answer, and answer again where that pays: `m3-train fit --escalation`,
+    but for the fallback of novel requests, which no candidate has here.
 
     first: predicts before the language model, and must keep what it said of held-out samples. second: learns
     the second look.
     """
 
     name: str = "hybrid"
-    first: Candidate = field(default_factory=LightGBMShared)
+    first: Candidate = field(default_factory=LightGBMPerScale)
     second: Candidate = field(default_factory=learner)
 
     @property
     def groups(self) -> tuple[str, ...]:
         return self.first.groups
+
+    def reading(self, groups: tuple[str, ...]) -> HybridCascade:
+        """The hybrid whose first look reads ``groups`` alone; the second one reads its predictions."""
+        return replace(self, first=replace(cast(Any, self.first), groups=groups))
+
+    def settled(self, notes: Mapping[str, Any], *, rounds: bool = False) -> HybridCascade:
+        """See `training.candidates.base.Settling`. The second look is learned from what the first said of
+        held-out images, so that its trees are counted on folds in any case."""
+        second = settled(self.second, notes.get("second", {}))
+        return replace(self, first=settled(self.first, notes), second=second)
 
     def fit(self, examples: Examples, *, seed: int, threads: int) -> FittedCascade:
         """Fits the first look; the second one needs it calibrated, which is done with ``tune``."""
@@ -68,7 +79,7 @@ class HybridCascade:
 class FittedCascade:
     """The first look fitted on ``examples``, from which the second is fitted when ``tune`` is there.
 
-    unseen: what it said of them while they were held out.
+    unseen: what it said of them while they were held out. found: notes of the second look, once there is one.
     """
 
     candidate: HybridCascade
@@ -77,6 +88,7 @@ class FittedCascade:
     unseen: Predictions
     seed: int
     threads: int
+    found: dict[str, Any] = field(default_factory=dict)
 
     @property
     def logits(self) -> Logits:
@@ -86,38 +98,42 @@ class FittedCascade:
 
     @property
     def notes(self) -> Mapping[str, Any]:
-        return dict(getattr(self.first, "notes", {}))
+        return {**getattr(self.first, "notes", {}), **({"second": self.found} if self.found else {})}
 
     def predict(self, examples: Examples) -> Predictions:
         """The first look's."""
         found: Predictions = self.first.predict(examples)
         return found
 
-    def looks(self, tune: Examples, examples: Examples) -> tuple[FittedEscalation, Hybrid]:
-        """The second look, and its replay on ``examples``, whose scores are not looked at."""
+    def looks(self, tune: Examples, examples: Examples) -> tuple[LibraryLook, Hybrid, Hybrid]:
+        """The second look, and its replays on ``tune`` and ``examples``, whose scores are not looked at."""
         raw = self.predict(tune)
         maps = fit_calibration(raw, tune.sufficient, tune.scores, tune.groups, self.seed)
-        fitted = fit_escalation(
+        first = calibrated(maps, raw)
+        look = fit_look(
             self.examples,
             calibrated(maps, self.unseen),
             tune,
-            calibrated(maps, raw),
-            np.zeros(len(tune), np.bool_),
+            first,
             seed=self.seed,
             threads=self.threads,
             candidate=self.candidate.second,
         )
+        self.found.update(look.notes)
+        on_tune = replay(look, tune.table, first, np.zeros(len(tune), np.bool_))
+        if examples is tune:
+            return look, on_tune, on_tune
         other = calibrated(maps, self.predict(examples))
-        return fitted, replay(fitted.look, examples.table, other, np.zeros(len(examples), np.bool_))
+        return look, on_tune, replay(look, examples.table, other, np.zeros(len(examples), np.bool_))
 
     def frontier(self, tune: Examples, examples: Examples) -> tuple[Settings, Settings]:
         """See `training.candidates.base.Frontier`. Charged for as many second looks as there may be."""
-        fitted, hybrid = self.looks(tune, examples)
-        flops = self.logits.flops + (MOST_PASSES - 1) * fitted.logits.flops
+        look, on_tune, hybrid = self.looks(tune, examples)
+        flops = self.logits.flops + (MOST_PASSES - 1) * look.logits.flops
         charge = dict.fromkeys((FLOPS, FLOPS_7B), flops)
-        setting = (fitted.escalation.optimism, fitted.escalation.threshold)
+        setting = on_tune.tuned(tune.scores)
         path = hybrid.sweep(self.candidate.name, *setting, charge)
-        return fitted.hybrid.at_prices(path.name, path.targets, *setting, charge), path
+        return on_tune.at_prices(path.name, path.targets, *setting, charge), path
 
 
 @dataclass(frozen=True)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from data.records import OutcomeTable
-from router.cascade import evidence_width
+from router.calibration import ScaleMap, apply
+from router.cascade import Index, evidence, evidence_width
 from router.escalation import Escalation, SecondLook
+from router.features import Float32
 from router.policy import Mask
 from router.predictor import OnnxPredictor, Predictions
 from router.prices import Prices
 from training.calibrate import GIVE, Labels, fit_calibration
-from training.candidates.base import Candidate, Examples, Exportable, Logits, predictions
+from training.candidates.base import Candidate, Examples, Exportable, Logits, heads, predictions
 from training.candidates.lightgbm_shared import LightGBMShared
 from training.edge_rows import edge_rows
 from training.escalation.attempts import attempts
@@ -29,6 +31,47 @@ def learner() -> Candidate:
     """What learns the second look: few features, many rows, and gains that are differences between scales."""
     grid = ({"num_leaves": 7, "min_data_in_leaf": 200}, {"num_leaves": 15, "min_data_in_leaf": 200})
     return LightGBMShared(name="escalation", grid=grid)
+
+
+class Looks(Protocol):
+    """A second look that is ready to run: `router.escalation.SecondLook`, or `LibraryLook`."""
+
+    def expected(self, predictions: Predictions, tried: Index, confidence: Float32) -> Float32: ...
+
+
+@dataclass(frozen=True)
+class LibraryLook:
+    """The second look as the library that fitted it computes it: for comparisons, which need no graph.
+
+    What `fit_escalation` exports, checks and calibrates says the same within the tolerance of that check.
+    """
+
+    logits: Logits
+    calibration: tuple[ScaleMap, ...]
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def expected(self, predictions: Predictions, tried: Index, confidence: Float32) -> Float32:
+        """See `SecondLook.expected`."""
+        raw = heads(self.logits, self.logits.raw(evidence(predictions, tried, confidence)))
+        return apply(self.calibration, raw.score)
+
+
+def fit_look(
+    train: Examples,
+    held_out: Predictions,
+    tune: Examples,
+    first: Predictions,
+    *,
+    seed: int = 0,
+    threads: int = 2,
+    candidate: Candidate | None = None,
+) -> LibraryLook:
+    """As `fit_escalation` up to the calibration, without the export."""
+    fitted = _fitted(train, held_out, seed, threads, candidate)
+    rows = attempts(tune, first)
+    raw = predictions(fitted.logits, rows.features)
+    maps = fit_calibration(raw, rows.sufficient, rows.scores, rows.groups, seed)
+    return LibraryLook(fitted.logits, maps.score, dict(fitted.notes))
 
 
 @dataclass(frozen=True)
@@ -59,10 +102,7 @@ def fit_escalation(
     held_out: the router's calibrated predictions on ``train``, each by a fit that had not seen the image.
     first: those on ``tune``; fallback: [n] its samples that take the full scale. Raises `ExportError`.
     """
-    chosen = learner() if candidate is None else candidate
-    fitted = chosen.fit(attempts(train, held_out), seed=seed, threads=threads)
-    if not isinstance(fitted, Exportable):
-        raise ExportError(f"Candidate {chosen.name!r} serves comparison only and makes no graph.")
+    fitted = _fitted(train, held_out, seed, threads, candidate)
     rows = attempts(tune, first)
     width, n_scales = evidence_width(len(tune.table.scales)), len(tune.table.scales)
     onnx = export(fitted.logits, None, width)
@@ -87,7 +127,18 @@ def fit_escalation(
     return FittedEscalation(escalation, SecondLook(escalation, n_scales), fitted.logits, hybrid, worst, notes)
 
 
-def replay(look: SecondLook, table: OutcomeTable, first: Predictions, fallback: Mask) -> Hybrid:
+def _fitted(
+    train: Examples, held_out: Predictions, seed: int, threads: int, candidate: Candidate | None
+) -> Exportable:
+    """The model of the second look, raw. Raises `ExportError` for a candidate without logits."""
+    chosen = learner() if candidate is None else candidate
+    fitted = chosen.fit(attempts(train, held_out), seed=seed, threads=threads)
+    if not isinstance(fitted, Exportable):
+        raise ExportError(f"Candidate {chosen.name!r} serves comparison only and makes no graph.")
+    return fitted
+
+
+def replay(look: Looks, table: OutcomeTable, first: Predictions, fallback: Mask) -> Hybrid:
     """The hybrid over ``table``; first: the router's calibrated predictions; fallback: [n]."""
     confidence = confidences(table)
     n, n_scales = first.score.shape

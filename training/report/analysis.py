@@ -27,7 +27,7 @@ from training.report.inputs import Inputs
 from training.report.own_cost import OwnCost, own_cost
 from training.report.paper import Reweighted, reweighted
 from training.report.peers import Peers
-from training.report.shifts import Shift, shift_rows
+from training.report.shifted import Shift, shift_rows
 from training.report.timing import Times
 
 UNNAMED = "(all)"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from data.scalebench import MEASURES
+from data.scalebench import MEASURES, NOVELTY_SPLITS
 from training.report import data_tables, stacks, tables, words
 from training.report.analysis import Report
 from training.report.markup import Cell, figure, paragraph, section, table, with_range
@@ -101,9 +101,12 @@ def shifts(report: Report) -> str:
     return section(
         "On data unlike training's",
         sheet(data_tables.shifts(report)),
+        sheet(data_tables.shifted_policies(report)) if report.operating is not None else "",
+        paragraph(words.judged(report)) if report.operating is not None else "",
         paragraph(
-            "Nothing was fitted, calibrated or chosen on these splits. What holds here was found here: it is "
-            "no promise about another shift.",
+            "Nothing was fitted, calibrated or chosen on the judged splits; novelty may be tuned on "
+            f"{' and '.join(NOVELTY_SPLITS)}. What holds here was found here: it is no promise about another "
+            "shift.",
             "soft",
         ),
     )

@@ -9,6 +9,7 @@ from training.evaluation.comparison import Estimate
 from training.evaluation.oracle import ZONES
 from training.report.analysis import Report
 from training.report.paper import Reweighted
+from training.report.shifted import LEAST, MOST_TOKENS, Routed
 from training.report.stacks import bin_name
 from training.report.tables import Sheet, Value
 from training.report.words import clipped, number, percent, percent_range, points, points_range
@@ -57,41 +58,54 @@ def difficulty(report: Report) -> Sheet:
 
 
 def shifts(report: Report) -> Sheet:
-    """The split reported on and every shifted one: fixed scales, and the router where there is one."""
-    scales = report.evaluation.scales
-    routed = report.operating is not None
-    head = ["split", "questions", *(f"at {s}" for s in scales)]
-    head += (
-        ["router", "its tokens", f"router − {scales[-1]}", f"of {scales[-1]}'s tokens", "novel"]
-        if routed
-        else []
-    )
-    rows = []
-    for shift in report.shifts:
-        row = [
+    """The split reported on and every shifted one: the fixed scales."""
+    rows = [
+        tuple(
+            map(
+                Value,
+                (
+                    clipped(shift.split, 60),
+                    f"{shift.n:,}",
+                    *map(percent, (*shift.accuracy, shift.oracle_accuracy)),
+                ),
+            )
+        )
+        for shift in report.shifts
+    ]
+    head = ("split", "questions", *(f"at {s}" for s in report.evaluation.scales), "oracle")
+    return Sheet("Accuracy by split; the first is the one reported on.", head, tuple(rows))
+
+
+def shifted_policies(report: Report) -> Sheet:
+    """Router and hybrid on every split, with a verdict where one is judged; without rows for no router."""
+    full = report.evaluation.scales[-1]
+    rows = tuple(
+        (
             Value(clipped(shift.split, 60)),
-            Value(f"{shift.n:,}"),
-            *(Value(percent(a)) for a in shift.accuracy),
-        ]
-        if (
-            shift.router
-            and shift.router_tokens
-            and shift.versus_full
-            and shift.share
-            and shift.novel is not None
-        ):
-            row += [
-                _share(shift.router),
-                Value(number(shift.router_tokens.value)),
-                Value(points(shift.versus_full.value), points_range(shift.versus_full)),
-                _share(shift.share),
-                Value(percent(shift.novel)),
-            ]
-        rows.append((*row, Value(percent(shift.oracle_accuracy))))
-    caption = "Accuracy by split; the first is the one reported on."
-    if routed:
-        caption += " Router at its operating point; novel: sent to the full scale as unlike training."
-    return Sheet(caption, (*head, "oracle"), tuple(rows))
+            Value(name),
+            _share(routed.accuracy),
+            Value(number(routed.visual_tokens.value)),
+            Value(points(routed.versus_full.value), points_range(routed.versus_full)),
+            _share(routed.share),
+            Value("–" if shift.novel is None else percent(shift.novel)),
+            _verdict(routed) if shift.judged else Value("–"),
+        )
+        for shift in report.shifts
+        for name, routed in shift.routed.items()
+    )
+    head = (
+        *("split", "policy", "accuracy", "tokens", f"minus {full}'s", f"of {full}'s tokens", "novel"),
+        f"within {-100 * LEAST:g} points at ≤ {MOST_TOKENS:.0%}",
+    )
+    caption = (
+        "At the operating point, with fallback, all passes. Novel: sent to the full scale. "
+        "The verdict on each judged split is empirical; clear: its 95% intervals by image say the same."
+    )
+    return Sheet(caption, head, rows)
+
+
+def _verdict(routed: Routed) -> Value:
+    return Value("yes" if routed.good else "no", "clear" if routed.clear else "not clear")
 
 
 def profiles(report: Report) -> Sheet:

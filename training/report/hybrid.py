@@ -56,7 +56,7 @@ def with_hybrid(
     escalation = router.second_look.escalation
     looks = (MOST_PASSES - 1) * graph_flops(escalation.onnx)
     charged = {cost: flops + looks for cost, flops in charge.items()}
-    hybrid = _hybrid(router, router.second_look, predictions, table)
+    hybrid = played(router, router.second_look, predictions, table)
     path = _path(hybrid, router.second_look, charged)
     default = _at(hybrid, router.second_look, (escalation.prices.default,), charged)
     once = {FLOPS: encoding_flops(table), FLOPS_7B: encoding_flops(table, Architecture.llava_7b())}
@@ -74,7 +74,7 @@ def with_hybrid(
     policies = [judge.result(of_default, 0, "default", "bundle")]
     chosen_on, found = "this split", roles(measured, table)
     if inputs.tune is not None:
-        on_tune = _hybrid(router, router.second_look, predict(router, inputs.tune), inputs.tune)
+        on_tune = played(router, router.second_look, predict(router, inputs.tune), inputs.tune)
         settings = _at(on_tune, router.second_look, path.targets, {})
         tokens = {TOKENS: inputs.tune.visual_tokens.astype(np.float64)}
         spent = measure([settings], inputs.tune.scores, tokens, inputs.tune.image_index, draws=0)[0]
@@ -113,7 +113,8 @@ def _yardsticks(e: Evaluation) -> tuple[Yardsticks, Yardsticks]:
     return Yardsticks(*found), plain
 
 
-def _hybrid(router: Router, look: SecondLook, predictions: Predictions, table: OutcomeTable) -> Hybrid:
+def played(router: Router, look: SecondLook, predictions: Predictions, table: OutcomeTable) -> Hybrid:
+    """The hybrid over ``table``, which has confidences; predictions: on it."""
     confidence = confidences(table)
     n, n_scales = predictions.score.shape
     given = [

@@ -39,6 +39,8 @@ def markdown(report: Report) -> str:
     parts += [words.granularity(report)]
     if report.shifts:
         parts += ["## Shifted splits", sheet(data_tables.shifts(report))]
+        if report.operating is not None:
+            parts += [sheet(data_tables.shifted_policies(report)), words.judged(report)]
     if report.reweighted:
         parts += ["## Weighted like the paper's benchmarks", sheet(data_tables.profiles(report))]
         parts += [sheet(data_tables.reweighted(report))] if report.operating is not None else []

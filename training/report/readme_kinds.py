@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.records import OutcomeTable
+from data.scalebench.families.paint import CHOICE
 from data.scoring import METRICS
 from training.report.readme import ReadmeError
 from training.report.readme_markdown import paragraph, table
@@ -50,9 +51,10 @@ class Kind:
 def found_kinds(shown: OutcomeTable, learned: OutcomeTable) -> list[Kind]:
     """Every (family, kind) of ``shown``, sorted. Raises `ReadmeError` for one that ``learned`` does not have.
 
-    shown, learned: tables of the same questions' kinds, on different images.
+    shown, learned: tables of the same questions' kinds, on different images. Questions that name options
+    count with those that do not.
     """
-    keys = sorted({*zip(shown.families.tolist(), shown.kinds.tolist(), strict=True)})
+    keys = sorted({*zip(shown.families.tolist(), _plain(shown), strict=True)})
     return [_kind(shown, learned, family, kind) for family, kind in keys]
 
 
@@ -71,7 +73,8 @@ def kinds(shown: OutcomeTable, learned: OutcomeTable) -> str:
     rule = (
         f"Kinds of questions, each at the scale that is best for it. *Hardly*: less than {100 * ABOVE:.0f} "
         f"points above guessing, which is to give the kind's commonest answer on `{learned.split}`. "
-        f"*Mostly*: at least {100 * MOSTLY:.0f}% right, and not hardly. *In part*: what is between."
+        f"*Mostly*: at least {100 * MOSTLY:.0f}% right, and not hardly. *In part*: what is between. "
+        "Questions that name four options count with those that do not."
     )
     return f"{paragraph(rule)}\n\n{table(head, rows)}\n\n{_folded(found, shown.scales)}"
 
@@ -94,8 +97,14 @@ def _folded(found: Sequence[Kind], scales: Sequence[int]) -> str:
     )
 
 
+def _plain(of: OutcomeTable) -> list[str]:
+    return [str(kind).removesuffix(CHOICE) for kind in of.kinds]
+
+
 def _kind(shown: OutcomeTable, learned: OutcomeTable, family: str, kind: str) -> Kind:
-    rows, known = (np.flatnonzero((of.families == family) & (of.kinds == kind)) for of in (shown, learned))
+    rows, known = (
+        np.flatnonzero((of.families == family) & (np.array(_plain(of)) == kind)) for of in (shown, learned)
+    )
     if not len(known):
         raise ReadmeError(
             f"The table '{learned.split}' has no question of {family}/{kind}: nothing tells how to guess."

@@ -51,8 +51,9 @@ def certificates(report: Report) -> Sheet:
     caption = (
         f"Certified on {first.n_images:,} images of certify, each by itself with probability "
         f"{percent(1 - first.delta, 0)}: the mean loss against scale {report.evaluation.scales[-1]}, in "
-        "points, by image. Regret counts what is lost alone, net what is gained too. Beside it the same "
-        "setting on this split; tokens saved are against that scale."
+        "points, by image. Regret counts what is lost alone, net what is gained too. *Bound* is what the "
+        "setting would have been bounded by, had it been chosen beforehand. Beside it the same setting on "
+        "this split; tokens saved are against that scale."
     )
     if broken:
         caption += (

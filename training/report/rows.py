@@ -13,9 +13,10 @@ from training.evaluation.resampling import interval
 from training.evaluation.results import TOKENS, PolicyResult
 from training.report.analysis import Family, Report
 from training.report.difficulty import Measure
+from training.report.hybrid import HYBRID
 from training.report.paper import Reweighted
 from training.report.router_rows import router_json
-from training.report.shifts import Shift
+from training.report.shifted import ROUTER, Shift
 from training.report.values import estimate_json, finite
 from training.report.words import headline, sentences
 
@@ -208,15 +209,25 @@ def _shift(report: Report, shift: Shift) -> dict[str, Any]:
         "n_images": shift.n_images,
         "fixed": {scale: {"accuracy": a, "visual_tokens": t} for scale, a, t in fixed},
         "oracle_accuracy": shift.oracle_accuracy,
-        "router": None
-        if shift.router is None
-        else {
-            "accuracy": estimate_json(shift.router),
-            "visual_tokens": estimate_json(shift.router_tokens),
-            "versus_full": estimate_json(shift.versus_full),
-            "share_of_full_tokens": estimate_json(shift.share),
-            "novel": shift.novel,
-        },
+        "judged": shift.judged,
+        "router": _routed(shift, ROUTER),
+        "hybrid": _routed(shift, HYBRID),
+    }
+
+
+def _routed(shift: Shift, policy: str) -> dict[str, Any] | None:
+    found = shift.routed.get(policy)
+    if found is None:
+        return None
+    return {
+        "accuracy": estimate_json(found.accuracy),
+        "visual_tokens": estimate_json(found.visual_tokens),
+        "versus_full": estimate_json(found.versus_full),
+        "share_of_full_tokens": estimate_json(found.share),
+        "novel": shift.novel,
+        # Within 2 points of the largest scale at no more than half its tokens; empirical.
+        "good": found.good if shift.judged else None,
+        "clear": found.clear if shift.judged else None,
     }
 
 

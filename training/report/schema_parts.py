@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from training.report.schema_policies import Interval, Number, Scale, Spread, Strict, Value
 
@@ -73,6 +73,11 @@ class ShiftRouter(Strict):
     versus_full: Value
     share_of_full_tokens: Value
     novel: Number
+    good: Annotated[
+        bool | None,
+        Field(description="Within 2 points of the largest scale at no more than half its tokens: empirical."),
+    ]
+    clear: Annotated[bool | None, Field(description="Whether the 95% intervals by image say the same.")]
 
 
 class Shift(Strict):
@@ -81,7 +86,11 @@ class Shift(Strict):
     n_images: int
     fixed: dict[Scale, ShiftFixed]
     oracle_accuracy: Number
+    judged: Annotated[
+        bool, Field(description="Neither the split reported on nor one on which novelty may be tuned.")
+    ]
     router: ShiftRouter | None
+    hybrid: ShiftRouter | None
 
 
 class ReweightedRouter(Strict):

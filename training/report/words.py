@@ -18,6 +18,7 @@ from training.report.formats import (
     points_range,
 )
 from training.report.promises import certificate, in_points, loss_name
+from training.report.shifted import LEAST, MOST_TOKENS
 
 __all__ = [
     "COSTS",
@@ -212,6 +213,23 @@ def reachable(report: Report) -> str:
         f"{points(above.value)} points ({points_range(above)}). {percent(r.smaller_in_both.value)} of the "
         f"questions ({percent_range(r.smaller_in_both)}) are missed at scale {report.evaluation.scales[-1]} "
         "and answered at a smaller one in both replicates."
+    )
+
+
+def judged(report: Report) -> str:
+    """On how many of the judged shifted splits each policy is good enough; empty without one."""
+    full, told = report.evaluation.scales[-1], []
+    splits = [shift for shift in report.shifts if shift.judged]
+    for name in dict.fromkeys(name for shift in splits for name in shift.routed):
+        found = [shift.routed[name] for shift in splits if name in shift.routed]
+        good = [routed for routed in found if routed.good]
+        clear = sum(routed.clear for routed in good)
+        told.append(f"the {name} on {len(good)} of {len(found)} ({clear} with its whole 95% intervals)")
+    if not told:
+        return ""
+    return (
+        f"Within {-100 * LEAST:g} points of scale {full} at no more than {MOST_TOKENS:.0%} of its tokens on "
+        f"the judged splits: {', '.join(told)}. This is empirical, not certified."
     )
 
 

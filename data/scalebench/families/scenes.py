@@ -1,15 +1,29 @@
-"""Scenes of shapes: background, colour, place, count, existence. The size of a shape decides the scale."""
+"""Scenes of shapes: background, colour, shape, place, existence. The size of a shape decides the scale."""
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from dataclasses import dataclass
 
-from data.scalebench.families.paint import Painting, fresh, log_uniform, yes_no
+from data.scalebench.families import wordings
+from data.scalebench.families.paint import REACH, SMALLEST, Painting, fresh, log_uniform, yes_no
+from data.scalebench.style import Style
 from data.scalebench.vocabulary import COLOURS, SHAPES
 
+KINDS = {"background": 0.2, "colour": 0.13, "shape": 0.2, "place": 0.13, "exists": 0.52, "largest": 0.13}
+ASKED = {"colour": 3.0, "shape": 3.0, "place": 0.2}
 _BACKGROUNDS = ("white", "grey", "black", "yellow", "blue", "green")
+_COVERS = {
+    "circle": (3.14, 4.0), "ring": (3.14, 4.0), "square": (3.1, 3.1), "cross": (2.15, 4.0),
+    "triangle": (1.3, 2.6), "star": (1.23, 3.44),
+}  # fmt: skip
+"""Area of a shape and of the box around it, in squares of its radius."""
+_CLEARLY = 1.25
+"""By what factor the largest shape leads, in both."""
+_CROWDED = 0.55
+"""Share of the pictures whose things are small and lie close to each other."""
 
 
 @dataclass(frozen=True)
@@ -20,153 +34,136 @@ class _Thing:
     y: float
     radius: float
 
+    @property
+    def name(self) -> str:
+        return f"{self.colour} {self.shape}"
 
-def paint(rng: random.Random) -> Painting:
-    painting = fresh(rng, _BACKGROUNDS)
-    things = _scatter(rng, painting)
+    @property
+    def reach(self) -> float:
+        """Distance of its furthest point from its centre."""
+        return self.radius * REACH[self.shape]
+
+    @property
+    def covers(self) -> tuple[float, float]:
+        """Its area and that of the box around it."""
+        area, box = _COVERS[self.shape]
+        return area * self.radius**2, box * self.radius**2
+
+
+def paint(rng: random.Random, style: Style) -> Painting:
+    painting = fresh(rng, style, _BACKGROUNDS)
+    canvas = painting.canvas
+    if rng.random() < 0.3:
+        strongest = 0.15 if canvas.background == "white" else 0.3  # or it would be another colour
+        canvas.gradient(rng, rng.uniform(0.1, strongest))
+    things = _rows(rng, painting) if style.unseen_layout else _scatter(rng, painting)
     for thing in things:
-        painting.canvas.shape(thing.shape, thing.colour, thing.x, thing.y, thing.radius)
-    _ask_about_all(rng, painting, things)
-    _ask_about_one(rng, painting, things)
-    _ask_about_place(rng, painting, things)
+        canvas.shape(thing.shape, thing.colour, thing.x, thing.y, thing.radius)
+    _ask(rng, painting, things)
     ordered = sorted(things, key=lambda t: (t.y, t.x))
-    listed = ", ".join(f"{t.colour} {t.shape} {painting.canvas.place(t.x, t.y)}" for t in ordered)
-    painting.describe("Describe the picture.", f"{painting.canvas.background} background: {listed}")
+    listed = ", ".join(f"{t.name} {canvas.place(t.x, t.y)}" for t in ordered)
+    painting.describe(f"{canvas.background} background: {listed}")
     _look_ups(painting, things)
     return painting
 
 
+def _thing(
+    rng: random.Random, painting: Painting, x: float, y: float, radius: float, things: list[_Thing]
+) -> _Thing:
+    """The second of the ``things`` differs from the first, so that there is enough to ask."""
+    taken = things if len(things) == 1 else []
+    away = {painting.canvas.background, *(t.colour for t in taken)}
+    shape = rng.choice([s for s in SHAPES if s not in {t.shape for t in taken}])
+    return _Thing(shape, rng.choice([c for c in COLOURS if c not in away]), x, y, radius)
+
+
 def _scatter(rng: random.Random, painting: Painting) -> list[_Thing]:
     canvas = painting.canvas
-    colours = [c for c in COLOURS if c != canvas.background]
-    largest = rng.choice((18, 40, 75))
+    largest = min(rng.choice((16, 34, 70)), canvas.width / 2.5, canvas.height / 2.5)
+    crowded = rng.random() < _CROWDED
     things: list[_Thing] = []
-    for _ in range(rng.randint(1, 9)):
+    for _ in range(rng.randint(4, 14) if crowded else rng.randint(2, 9)):
         for _attempt in range(20):
-            radius = log_uniform(rng, 6, largest)
+            radius = log_uniform(rng, SMALLEST, min(largest, 9.0) if crowded else largest)
             x = rng.uniform(radius, canvas.width - radius)
             y = rng.uniform(radius, canvas.height - radius)
-            if all((x - t.x) ** 2 + (y - t.y) ** 2 > (radius + t.radius + 3) ** 2 for t in things):
-                things.append(_Thing(rng.choice(SHAPES), rng.choice(colours), x, y, radius))
+            if crowded and things:
+                near, angle = rng.choice(things), rng.uniform(0, 2 * math.pi)
+                reach = near.radius + radius + rng.uniform(3.2, 6)
+                x, y = near.x + reach * math.cos(angle), near.y + reach * math.sin(angle)
+                if not (radius < x < canvas.width - radius and radius < y < canvas.height - radius):
+                    continue
+            thing = _thing(rng, painting, x, y, radius, things)
+            if all(math.dist((x, y), (t.x, t.y)) > thing.reach + t.reach + 3 for t in things):
+                things.append(thing)
                 break
     return things
 
 
+def _rows(rng: random.Random, painting: Painting) -> list[_Thing]:
+    """The layout that is kept back: shapes in rows and columns."""
+    canvas = painting.canvas
+    rows, columns = rng.randint(1, 3), rng.randint(2, 4)
+    wide, tall = canvas.width / columns, canvas.height / rows
+    reach = min(wide, tall) / 2 - 2
+    things: list[_Thing] = []
+    for r in range(rows):
+        for c in range(columns):
+            x, y = wide * (c + 0.5), tall * (r + 0.5)
+            things.append(_thing(rng, painting, x, y, log_uniform(rng, SMALLEST, reach), things))
+    return things
+
+
+def _ask(rng: random.Random, painting: Painting, things: list[_Thing]) -> None:
+    canvas, n = painting.canvas, len(things)
+    painting.ask("background", wordings.background(), canvas.background, _BACKGROUNDS, n=n)
+    shapes, colours = Counter(t.shape for t in things), Counter(t.colour for t in things)
+    names = Counter(t.name for t in things)
+    others = [t.colour for t in things]
+    for thing in _some(rng, [t for t in things if shapes[t.shape] == 1], 2):
+        asked = wordings.colour_of(f"the {thing.shape}")
+        painting.ask("colour", asked, thing.colour, others, size=thing.radius * 2, n=n)
+    for thing in _some(rng, [t for t in things if colours[t.colour] == 1], 2):
+        asked = wordings.shape_of(f"the {thing.colour} one")
+        painting.ask("shape", asked, thing.shape, SHAPES, size=thing.radius * 2, n=n)
+    clear = [t for t in things if names[t.name] == 1 and canvas.clearance(t.x, t.y) > 5]
+    for thing in _some(rng, clear, 1):
+        clearance = canvas.clearance(thing.x, thing.y)
+        asked = wordings.where(f"the {thing.name}")
+        place = canvas.place(thing.x, thing.y)
+        painting.ask("place", asked, place, size=thing.radius * 2, n=n, distance=clearance)
+    for truth in (True, False):
+        thing = rng.choice(things)
+        name = thing.name if truth else _near_miss(rng, painting, thing, names)
+        painting.ask("exists", wordings.exists(wordings.a(name)), yes_no(truth), size=thing.radius * 2, n=n)
+    first, second = sorted(things, key=lambda t: -t.covers[0])[:2]
+    next_box = max(t.covers[1] for t in things if t is not first)
+    if first.covers[0] > _CLEARLY * second.covers[0] and first.covers[1] > _CLEARLY * next_box:
+        asked = wordings.colour_of("the largest shape")
+        apart = 2 * (math.sqrt(first.covers[1]) - math.sqrt(next_box))
+        painting.ask("largest", asked, first.colour, others, size=first.radius * 2, n=n, gap=apart)
+
+
+def _near_miss(rng: random.Random, painting: Painting, thing: _Thing, names: Counter[str]) -> str:
+    """A name with the thing's shape or colour that nothing in the picture has."""
+    colours = [c for c in COLOURS if c != painting.canvas.background]
+    near = [f"{c} {thing.shape}" for c in colours] + [f"{thing.colour} {s}" for s in SHAPES]
+    return rng.choice([name for name in near if name not in names])
+
+
+def _some(rng: random.Random, things: list[_Thing], count: int) -> list[_Thing]:
+    return rng.sample(things, min(count, len(things)))
+
+
 def _look_ups(painting: Painting, things: list[_Thing]) -> None:
     shapes, colours = Counter(t.shape for t in things), Counter(t.colour for t in things)
-    pairs = Counter((t.colour, t.shape) for t in things)
+    names = Counter(t.name for t in things)
     for thing in things:
         if shapes[thing.shape] == 1:
             painting.look_up(f"{thing.shape} colour", thing.colour)
         if colours[thing.colour] == 1:
             painting.look_up(f"{thing.colour} shape", thing.shape)
-        if pairs[thing.colour, thing.shape] == 1:
-            place = painting.canvas.place(thing.x, thing.y)
-            painting.look_up(f"{thing.colour} {thing.shape} place", place)
+        if names[thing.name] == 1:
+            painting.look_up(f"{thing.name} place", painting.canvas.place(thing.x, thing.y))
     for shape in SHAPES:
-        painting.look_up(f"{shape} count", shapes[shape])
-    for colour in COLOURS:
-        if colour != painting.canvas.background:
-            painting.look_up(f"{colour} count", colours[colour])
-
-
-def _ask_about_all(rng: random.Random, painting: Painting, things: list[_Thing]) -> None:
-    smallest = min(t.radius for t in things) * 2
-    text = rng.choice(
-        (
-            "What colour is the background?",
-            "Which colour is behind the shapes?",
-            "What is the background colour?",
-        )
-    )
-    painting.ask("background", text, painting.canvas.background)
-    text = rng.choice(
-        ("How many shapes are there?", "How many shapes are in the picture?", "Count all the shapes.")
-    )
-    painting.ask("count", text, len(things), size=smallest, n=len(things))
-    name = rng.choice(things).shape if rng.random() < 0.8 else rng.choice(SHAPES)
-    count = sum(t.shape == name for t in things)
-    text = rng.choice(
-        (f"How many {name} shapes are there?", f"Count the {name} shapes.", f"Number of {name} shapes?")
-    )
-    painting.ask("count-shape", text, count, size=smallest, n=len(things))
-    colour = rng.choice(things).colour if rng.random() < 0.8 else rng.choice(list(COLOURS))
-    count = sum(t.colour == colour for t in things)
-    text = rng.choice((f"How many {colour} shapes are there?", f"Count the {colour} shapes."))
-    painting.ask("count-colour", text, count, size=smallest, n=len(things))
-
-
-def _ask_about_one(rng: random.Random, painting: Painting, things: list[_Thing]) -> None:
-    shapes = Counter(t.shape for t in things)
-    colours = Counter(t.colour for t in things)
-    thing = rng.choice(things)
-    if rng.random() < 0.5:
-        shape, colour = thing.shape, thing.colour
-    else:  # a near miss: right shape or right colour, as the picture allows
-        shape, colour = thing.shape, rng.choice(list(COLOURS))
-    there = any(t.shape == shape and t.colour == colour for t in things)
-    text = rng.choice(
-        (
-            f"Is there a {colour} {shape}?",
-            f"Can you see a {colour} {shape}?",
-            f"Does the picture show a {colour} {shape}?",
-        )
-    )
-    painting.ask("exists", text, yes_no(there), size=thing.radius * 2, n=len(things))
-    single = [t for t in things if shapes[t.shape] == 1]
-    if single:
-        thing = rng.choice(single)
-        text = rng.choice(
-            (
-                f"What colour is the {thing.shape}?",
-                f"Which colour does the {thing.shape} have?",
-                f"The {thing.shape} is of what colour?",
-            )
-        )
-        painting.ask("colour", text, thing.colour, size=thing.radius * 2, n=len(things))
-    single = [t for t in things if colours[t.colour] == 1]
-    if single:
-        thing = rng.choice(single)
-        text = rng.choice(
-            (
-                f"Which shape is {thing.colour}?",
-                f"What shape is the {thing.colour} one?",
-                f"What is the {thing.colour} thing?",
-            )
-        )
-        painting.ask("shape", text, thing.shape, size=thing.radius * 2, n=len(things))
-
-
-def _ask_about_place(rng: random.Random, painting: Painting, things: list[_Thing]) -> None:
-    pairs = Counter((t.colour, t.shape) for t in things)
-    single = [t for t in things if pairs[t.colour, t.shape] == 1]
-    if single:
-        thing = rng.choice(single)
-        name = f"{thing.colour} {thing.shape}"
-        text = rng.choice(
-            (
-                f"Where is the {name}?",
-                f"In which part of the picture is the {name}?",
-                f"Where can I find the {name}?",
-            )
-        )
-        painting.ask(
-            "place", text, painting.canvas.place(thing.x, thing.y), size=thing.radius * 2, n=len(things)
-        )
-    if len(single) >= 2:
-        one, two = rng.sample(single, 2)
-        relation, truth = rng.choice(
-            (
-                ("left of", one.x < two.x),
-                ("right of", one.x > two.x),
-                ("above", one.y < two.y),
-                ("below", one.y > two.y),
-            )
-        )
-        a, b = f"{one.colour} {one.shape}", f"{two.colour} {two.shape}"
-        text = rng.choice((f"Is the {a} {relation} the {b}?", f"Does the {a} lie {relation} the {b}?"))
-        apart = abs(one.x - two.x) if "of" in relation else abs(one.y - two.y)
-        painting.ask("relation", text, yes_no(truth), size=min(one.radius, two.radius) * 2, distance=apart)
-    biggest = max(things, key=lambda t: t.radius)
-    text = rng.choice(("What colour is the largest shape?", "Which colour has the biggest shape?"))
-    painting.ask("largest", text, biggest.colour, size=biggest.radius * 2, n=len(things))
+        painting.look_up(f"{shape} there", yes_no(shape in shapes))

@@ -1,0 +1,56 @@
+"""The splits: how many pictures, how many questions about each, of which families and in which style.
+
+The seeds follow from the edition and the split's name; no two splits share a picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from data.scalebench.families import FAMILIES, HELD_OUT
+from data.scalebench.style import UNSEEN_FONTS, UNSEEN_SIZES, Style
+
+EDITION = "scalebench-2"
+USUAL = Style()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """``questions``: least and most about one picture; None: all that its family asks.
+
+    replica_of: the split whose pictures it draws again, each perturbed. finish: what is done to the pixels at
+    last, a function of `data.scalebench.finishes`.
+    """
+
+    images: int
+    questions: tuple[int, int] | None
+    families: tuple[str, ...] = FAMILIES
+    style: Style = USUAL
+    replica_of: str = ""
+    finish: str = ""
+
+
+_SHIFT = 750
+"""Images of a shifted set, with four questions each."""
+
+PLANS: Mapping[str, Plan] = {
+    "backbone-train": Plan(1_000_000, None),  # as many as wanted
+    "backbone-val": Plan(500, (4, 4)),
+    "router-train": Plan(12_500, (5, 5)),
+    "dev": Plan(1_250, (4, 4)),
+    "dev+1": Plan(1_250, (4, 4), replica_of="dev", finish="harmless"),
+    "tune": Plan(1_250, (4, 4)),
+    "certify": Plan(20_000, (1, 3)),
+    "test": Plan(2_500, (4, 4)),
+    "test+1": Plan(2_500, (4, 4), replica_of="test", finish="harmless"),
+    "shift-fonts": Plan(_SHIFT, (4, 4), style=Style(fonts=UNSEEN_FONTS)),
+    "shift-colours": Plan(_SHIFT, (4, 4), style=Style(unseen_shades=True, unseen_layout=True)),
+    "shift-wording": Plan(_SHIFT, (4, 4), style=Style(unseen_wording=True)),
+    "shift-jpeg": Plan(_SHIFT, (4, 4), finish="artefacts"),
+    "shift-aspect": Plan(_SHIFT, (4, 4), style=Style(sizes=UNSEEN_SIZES, square=0.0)),
+    "shift-families": Plan(_SHIFT, (4, 4), families=HELD_OUT),
+}
+NOVELTY_SPLITS = ("shift-fonts", "shift-colours")
+"""Shifted sets on which novelty may be tuned; the others are for judging alone."""
+SPLIT_IMAGES = {split: plan.images for split, plan in PLANS.items()}

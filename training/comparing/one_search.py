@@ -1,0 +1,34 @@
+"""One search for all training seeds: fits with the first seed search, and the others take what they found.
+
+A search is a good part of a fit's time, and seeds seldom disagree about it by more than noise. What seeds
+differ by therefore leaves the search out, which the page says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from training.candidates.base import settled
+from training.comparing.fits import Fit
+from training.comparing.fitting import Fitter, Told
+from training.comparing.jobs import Job
+
+
+def run(fitter: Fitter, jobs: Sequence[Job], told: Told, again: Sequence[str] = ()) -> list[Fit]:
+    """The fits of ``jobs`` as of `Fitter.run`, those with the lowest seed first.
+
+    The others' jobs hold the settings that were found, so that the fits that are kept are theirs alone, and
+    an interrupted run comes to the same jobs again. Where the first fit failed, they search for themselves.
+    """
+    if not jobs:
+        return []
+    first = min(job.seed for job in jobs)
+    fits = fitter.run([job for job in jobs if job.seed == first], told, again)
+    found = {(fit.about.name, fit.about.variant): fit.about.notes for fit in fits}
+    rest = [
+        replace(job, candidate=settled(job.candidate, found.get((job.candidate.name, job.variant), {})))
+        for job in jobs
+        if job.seed != first
+    ]
+    return [*fits, *fitter.run(rest, told, again)]
