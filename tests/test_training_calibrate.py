@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from router.calibration import Isotonic, Platt
 from router.policy import utility
 from router.predictor import Predictions
-from training.calibrate import GIVE, fit_calibration, fit_isotonic, fit_platt, fit_prices
+from training.calibrate import GIVE, default_price, fit_calibration, fit_isotonic, fit_platt, fit_prices
 from training.candidates.base import image_folds, log_loss
 
 TOKENS = np.array([1, 9, 36, 144, 576])
@@ -114,6 +114,13 @@ def test_the_default_price_gives_up_no_more_than_it_may_on_tune() -> None:
     index = utility(predictions.score, tokens.astype(np.float64), price)[:, None]
     assert np.take_along_axis(scores, index, axis=1).mean() >= scores.mean(axis=0).max() - GIVE
     assert np.take_along_axis(tokens, index, axis=1).mean() < 0.7 * 576
+
+
+def test_the_default_price_is_the_highest_that_is_accurate_enough() -> None:
+    prices = (0.0, 0.1, 0.2, 0.3)
+    assert default_price(prices, (0.80, 0.798, 0.796, 0.70), best_fixed=0.80) == 0.2
+    # None is within half a point of the best fixed scale: the most accurate ones, and of those the highest.
+    assert default_price(prices, (0.78, 0.77, 0.78, 0.70), best_fixed=0.80) == 0.2
 
 
 def test_predictions_that_know_nothing_still_make_a_table() -> None:

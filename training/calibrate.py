@@ -5,7 +5,7 @@ Kept apart from fitting, on other images: a predictor is always too sure of what
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -92,7 +92,7 @@ def fit_prices(
     predictions: calibrated, [n, S]; visual_tokens, scores: [n, S]; fallback: [n] samples that take the
     full scale whatever the price. For each of `BUDGETS` budgets between the cheapest and the dearest the
     table has the lowest price that keeps the mean within it. The default is the highest price in the table
-    whose mean score is at most `GIVE` below the best fixed scale's, else the price of the highest score.
+    whose mean score is at most `GIVE` below the best fixed scale's, else the highest one of the highest score.
     """
     tokens = visual_tokens.astype(np.float64)
 
@@ -113,14 +113,20 @@ def fit_prices(
         prices.add(_lowest(partial(within, budget), cheapest))
     ordered = sorted(prices)
     accuracy = [mean(scores, price) for price in ordered]
-    enough = [p for p, a in zip(ordered, accuracy, strict=True) if a >= scores.mean(axis=0).max() - GIVE]
     # Descending but for rounding in ties: where it matters, the higher mean is the safe one.
     means = np.maximum.accumulate([mean(tokens, price) for price in reversed(ordered)])[::-1]
     return Prices(
-        default=enough[-1] if enough else ordered[int(np.argmax(accuracy))],
+        default=default_price(ordered, accuracy, float(scores.mean(axis=0).max())),
         prices=tuple(ordered),
         mean_tokens=tuple(means.tolist()),
     )
+
+
+def default_price(prices: Sequence[float], accuracy: Sequence[float], best_fixed: float) -> float:
+    """Of ``prices``, the lowest first, the highest with an accuracy at most `GIVE` below ``best_fixed``; where
+    none has, the highest of those that are most accurate: a lower one would spend more for nothing."""
+    least = min(best_fixed - GIVE, max(accuracy))
+    return [price for price, reached in zip(prices, accuracy, strict=True) if reached >= least][-1]
 
 
 def _lowest(holds: Callable[[float], Any], start: float) -> float:

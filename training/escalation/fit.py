@@ -15,7 +15,7 @@ from router.features import Float32
 from router.policy import Mask
 from router.predictor import OnnxPredictor, Predictions
 from router.prices import Prices
-from training.calibrate import GIVE, Labels, fit_calibration
+from training.calibrate import Labels, default_price, fit_calibration
 from training.candidates.base import Candidate, Examples, Exportable, Logits, heads, predictions
 from training.candidates.lightgbm_shared import LightGBMShared
 from training.edge_rows import edge_rows
@@ -156,11 +156,10 @@ def fit_hybrid_prices(hybrid: Hybrid, scores: Labels, optimism: float, threshold
     passes = [hybrid.passes(price, optimism, threshold) for price in prices]
     spent = [float(run.tokens(hybrid.visual_tokens).mean()) for run in passes]
     accuracy = [float(scores[rows, run.choice].mean()) for run in passes]
-    enough = [p for p, a in zip(prices, accuracy, strict=True) if a >= scores.mean(axis=0).max() - GIVE]
     # A dearer token may lead to more passes now and then: where it matters, the higher mean is the safe one.
     means = np.maximum.accumulate(spent[::-1])[::-1]
     return Prices(
-        default=enough[-1] if enough else prices[int(np.argmax(accuracy))],
+        default=default_price(prices, accuracy, float(scores.mean(axis=0).max())),
         prices=tuple(prices),
         mean_tokens=tuple(means.tolist()),
     )
