@@ -91,8 +91,7 @@ def fit_prices(
 
     predictions: calibrated, [n, S]; visual_tokens, scores: [n, S]; fallback: [n] samples that take the
     full scale whatever the price. For each of `BUDGETS` budgets between the cheapest and the dearest the
-    table has the lowest price that keeps the mean within it. The default is the highest price in the table
-    whose mean score is at most `GIVE` below the best fixed scale's, else the highest one of the highest score.
+    table has the lowest price that keeps the mean within it. The default is that of `default_price`.
     """
     tokens = visual_tokens.astype(np.float64)
 
@@ -123,8 +122,10 @@ def fit_prices(
 
 
 def default_price(prices: Sequence[float], accuracy: Sequence[float], best_fixed: float) -> float:
-    """Of ``prices``, the lowest first, the highest with an accuracy at most `GIVE` below ``best_fixed``; where
-    none has, the highest of those that are most accurate: a lower one would spend more for nothing."""
+    """Of ``prices``, the lowest first, the highest with an accuracy at most `GIVE` below ``best_fixed``.
+
+    Where none has, the highest of those that are most accurate: a lower one would spend more for nothing.
+    """
     least = min(best_fixed - GIVE, max(accuracy))
     return [price for price, reached in zip(prices, accuracy, strict=True) if reached >= least][-1]
 

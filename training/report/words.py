@@ -128,8 +128,8 @@ def hybrid(report: Report) -> list[str]:
 
 
 _SETTINGS = {
-    "default": "at its default price (the highest that cost at most 0.5 points on tune, or else the highest of "
-    "the most accurate)",
+    "default": "at its default price (the highest that cost at most 0.5 points on tune, or else the highest "
+    "of the most accurate)",
     "thrifty": "at the cheapest setting within 0.5 points of the best fixed scale",
     "accurate": "at its most accurate affordable setting",
 }
