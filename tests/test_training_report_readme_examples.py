@@ -53,7 +53,7 @@ def test_answers_are_those_of_the_running_service(tmp_path: Path, monkeypatch: p
     assert len(rows) == 12
     asked = "Which colour does the background have?"
     assert rows[2] == f"| scenes | {asked} | yellow | {reply['answer']} | 576 |"
-    assert rows[3].startswith("| scenes | What is the shape of the purple one? | square | ")
+    assert rows[3].startswith("| scenes | Which shape does the black one have? | square | ")
 
 
 def test_the_command_line_is_shown_with_what_it_prints(tmp_path: Path) -> None:
