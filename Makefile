@@ -64,7 +64,7 @@ table-%: dev
 		$(BIN)/m3-train label --dataset scalebench:$* --out data/outcomes/tiny/$*
 
 grids: $(addprefix grids-,$(SPLITS)) ## finer pooled tokens beside the tables, which a clone comes without; interrupted, it goes on
-grids-%: dev
+grids-%: table-%
 	$(BIN)/m3-train grids --dataset scalebench:$* --table data/outcomes/tiny/$*
 
 check: dev ## lint and types
