@@ -16,7 +16,8 @@ from router.errors import M3Error
 from router.features import Float32
 from router.predictor import OnnxPredictor, Predictions
 from training import export as module
-from training.candidates.base import Ensemble, Trees, no_novelty
+from training.candidates.base import no_novelty
+from training.candidates.trees import Ensemble, Trees
 from training.export import ExportError, check_parity, export
 from training.novelty import fit_novelty, threshold
 from training.tree_graph import ZERO, around_zero, round_down, single_precision

@@ -19,7 +19,7 @@ from onnxmltools import convert_lightgbm
 from onnxmltools.convert.common.data_types import FloatTensorType
 
 from router.features import Float32
-from training.candidates.base import Trees
+from training.candidates.trees import Trees
 from training.graph import ExportError
 
 ZERO = np.float32(1e-35)

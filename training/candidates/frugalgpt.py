@@ -26,9 +26,10 @@ from data.records import OutcomeTable
 from router.cascade import MOST_PASSES
 from router.features import NEEDS, QUESTION_GROUPS, Float32
 from router.predictor import Predictions
-from training.candidates.base import Examples, leaves, no_novelty
+from training.candidates.base import Examples, no_novelty
 from training.candidates.boosting import GRID, Search
 from training.candidates.budget import FOLDS, ROUNDS, Setting, chosen
+from training.candidates.trees import leaves
 from training.evaluation.passes import as_settings, confidences
 from training.evaluation.plain_cascade import climb, plain_cascade
 from training.evaluation.results import FLOPS, FLOPS_7B

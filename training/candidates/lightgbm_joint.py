@@ -14,18 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from router.features import Float32
-from training.candidates.base import (
-    Examples,
-    FittedLogits,
-    Labels,
-    Trees,
-    head_columns,
-    head_labels,
-    leaves,
-)
+from training.candidates.base import Examples, FittedLogits, Labels, head_columns, head_labels
 from training.candidates.boosting import fitted_trees
 from training.candidates.budget import Setting
 from training.candidates.lightgbm_per_scale import LightGBMPerScale
+from training.candidates.trees import Trees, leaves
 
 if TYPE_CHECKING:
     from training.graph import GraphPart

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.features import NEEDS, Float32
-from training.candidates.base import Ensemble, Examples, FittedLogits, Trees, head_columns, head_labels
+from training.candidates.base import Examples, FittedLogits, head_columns, head_labels
 from training.candidates.boosting import GRID, Search, fitted_trees
 from training.candidates.budget import FOLDS, ROUNDS, Setting, chosen
+from training.candidates.trees import Ensemble, Trees
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from training.candidates.base import Ensemble, Examples, FittedLogits, Trees, head_columns, head_labels
+from training.candidates.base import Examples, FittedLogits, head_columns, head_labels
 from training.candidates.boosting import fitted_trees
 from training.candidates.budget import Setting, chosen
 from training.candidates.lightgbm_per_scale import LightGBMPerScale
+from training.candidates.trees import Ensemble, Trees
 
 
 @dataclass(frozen=True)

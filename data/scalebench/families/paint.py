@@ -4,8 +4,8 @@ A family is a module of this package with
 
 - ``paint(rng, style) -> Painting``: draws one picture and asks about it, at least five questions;
 - ``KINDS``: kind of question -> share that someone who sees the question alone can get right at best;
-- ``ASKED``: kind of question -> how often it is asked, next to 1 for the kinds that are not named. People ask
-  about what is small more often than about what the whole picture shows at a glance. Training asks them all.
+- ``ASKED``: kind of question -> how often it is asked, next to 1 for the kinds that are not named. Set
+  on dev, so that every scale is some questions' smallest right one (docs/log.md). Training asks them all.
 """
 
 from __future__ import annotations
