@@ -56,8 +56,8 @@ serve: install ## http://HOST:PORT with m3-tiny and its router
 	$(BIN)/m3-router serve --host $(HOST) --port $(PORT)
 
 # dev first, for what is wrong shows there; certify last, for nothing but certificates waits for it.
-SPLITS ?= dev dev+1 tune router-train shift-fonts shift-colours shift-wording shift-jpeg shift-aspect shift-families \
-	test test+1 certify
+SPLITS ?= dev dev+1 dev+2 tune router-train shift-fonts shift-colours shift-wording shift-jpeg shift-aspect shift-families \
+	test test+1 test+2 certify
 tables: $(addprefix table-,$(SPLITS)) ## every outcome table of m3-tiny that is not there yet; interrupted, the same command goes on; -j2 makes two at once
 table-%: dev
 	test -e data/outcomes/tiny/$*/manifest.json || \

@@ -53,6 +53,15 @@ def long_texts(values: Any) -> Texts:
     return texts
 
 
+def sufficient_scales(scores: NDArray[np.float64], tolerance: float = 0.0) -> NDArray[np.bool_]:
+    """bool [n, S] of ``scores`` [n, S]: score >= best over the scales - tolerance, and that best > 0."""
+    if not 0.0 <= tolerance < 1.0:
+        raise RecordError(f"The tolerance must be at least 0 and below 1, got {tolerance}.")
+    best = scores.max(axis=1, keepdims=True)
+    near: NDArray[np.bool_] = (scores >= best - tolerance - _EPS) & (best > 0)
+    return near
+
+
 class ImageSource(Protocol):
     """Opens the upright RGB image of a sample; samples hold no pixels themselves."""
 
@@ -164,12 +173,8 @@ class OutcomeTable:
         return str(self.manifest.get("split", ""))
 
     def sufficient(self, tolerance: float = 0.0) -> NDArray[np.bool_]:
-        """bool [n, S]: score >= best score over the scales - tolerance, and best score > 0."""
-        if not 0.0 <= tolerance < 1.0:
-            raise RecordError(f"The tolerance must be at least 0 and below 1, got {tolerance}.")
-        best = self.scores.max(axis=1, keepdims=True)
-        near: NDArray[np.bool_] = (self.scores >= best - tolerance - _EPS) & (best > 0)
-        return near
+        """bool [n, S]: see `sufficient_scales`."""
+        return sufficient_scales(self.scores, tolerance)
 
     def route_inputs(self, i: int) -> RouteInputs:
         """What the router sees of sample ``i``: equal, bit for bit, to what the backbone gave."""

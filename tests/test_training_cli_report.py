@@ -96,7 +96,7 @@ def test_the_command_takes_a_replicate_and_shifts_and_names_them_in_its_provenan
     assert got["oracle_kind"] == "reachable"
     assert "--replicate again --shifts shift-b --shifts shift-a" in got["provenance"]["command"]
     assert [shift["split"] for shift in got["shifts"]] == ["dev", "shift-b", "shift-a"]
-    known = {"dev", "dev (replicate)", "tune", "router-train", "shift-a", "shift-b"}
+    known = {"dev", "dev+1", "tune", "router-train", "shift-a", "shift-b"}
     assert set(got["provenance"]["outcomes"]) == known
 
 

@@ -13,10 +13,10 @@ from training.evaluation.reachable import Reachable
 from training.evaluation.results import TOKENS
 
 
-def reach(first: list[list[int]], second: list[list[int]], best: int, draws: int = 20) -> Reachable:
-    a, b = np.array(first, np.float64), np.array(second, np.float64)
-    tokens = np.tile(np.array([1.0, 9.0, 36.0])[: a.shape[1]], (len(a), 1))
-    return Reachable.of((a, b), (a > 0, b > 0), {TOKENS: tokens}, np.arange(len(a)), best, draws=draws)
+def reach(*replicates: list[list[int]], best: int, draws: int = 20) -> Reachable:
+    scores = [np.array(one, np.float64) for one in replicates]
+    tokens = np.tile(np.array([1.0, 9.0, 36.0]), (len(scores[0]), 1))
+    return Reachable.of(scores, {TOKENS: tokens}, np.arange(len(tokens)), best, draws=draws)
 
 
 def test_the_scale_is_chosen_on_one_replicate_and_scored_on_the_other_both_ways() -> None:
@@ -36,6 +36,34 @@ def test_the_scale_is_chosen_on_one_replicate_and_scored_on_the_other_both_ways(
     assert got.best_fixed.value == pytest.approx((3 / 4 + 1) / 2)
     assert got.luck.value == pytest.approx(7 / 8 - 6 / 8)
     assert got.above_best.value == pytest.approx(6 / 8 - 7 / 8)
+
+
+def test_of_three_replicates_two_choose_and_the_third_is_scored_in_turn() -> None:
+    first, second, third = [[1, 0, 1], [0, 0, 0]], [[0, 1, 1], [0, 0, 0]], [[0, 0, 1], [0, 1, 0]]
+    got = reach(first, second, third, best=1)
+    # Without the first: 36 (right twice), 9; without the second: 36, 9; without the third: 36, none.
+    # Scored on the one left out: 1, 0; 1, 0; 1, and 0 at scale 1 or at 36.
+    assert got.accuracy[got.rule].value == pytest.approx(1 / 2)
+    assert got.cost[TOKENS]["smallest"] == pytest.approx(((36 + 9) + (36 + 9) + (36 + 1)) / 6)
+    assert got.cost[TOKENS]["excluded"] == pytest.approx((36 + 9 + 36 + 9 + 36) / 5)
+    assert got.best_fixed.value == pytest.approx((0 + 1 + 0 + 1) / 6)
+    assert got.above_best.value == pytest.approx(1 / 2 - 1 / 3)
+    # Alone the first chooses 1 (wrong in both others), the second 9 (wrong in both), the third 36 (right in
+    # both); for the second question the third 9 (wrong in both), the others none (the largest: wrong).
+    assert got.chosen_on_one.value == pytest.approx(2 / 12 - 1 / 3)
+    assert got.replicates == 3
+
+
+def test_more_replicates_tell_more_of_what_is_there_and_never_too_much() -> None:
+    rng = np.random.default_rng(2)
+    n = 6000
+    right = np.array([0.4, 0.6, 0.7])[rng.permuted(np.tile(np.arange(3), (n, 1)), axis=1)]
+    drawn = [(rng.random((n, 3)) < right).astype(int).tolist() for _ in range(6)]
+    two, three, six = (reach(*drawn[:k], best=0, draws=100) for k in (2, 3, 6))
+    assert two.accuracy[two.rule].value < three.accuracy[three.rule].value < six.accuracy[six.rule].value
+    assert six.accuracy[six.rule].value < 0.7 < two.plain.value
+    assert two.above_best == two.chosen_on_one
+    assert abs(six.chosen_on_one.value - two.above_best.value) < 0.02
 
 
 def test_equal_replicates_have_no_luck() -> None:
@@ -80,7 +108,7 @@ def test_an_evaluation_with_a_replicate_measures_headroom_against_the_reachable_
     second = Table(table.scores.copy(), table.image_index)
     second.scores[6, 1] = 0.0  # the sample that only scale 9 answered was luck
     plain = evaluate(table, [perfect(table)], draws=50)
-    result = evaluate(table, [perfect(table)], replicate=second, draws=50)
+    result = evaluate(table, [perfect(table)], replicates=[second], draws=50)
     r = result.reachable
     assert plain.reachable is None
     assert r is not None
@@ -99,8 +127,12 @@ def test_an_evaluation_with_a_replicate_measures_headroom_against_the_reachable_
 
 
 def test_replicates_of_different_shape_are_refused() -> None:
-    with pytest.raises(ValueError, match="differ in shape"):
+    with pytest.raises(ValueError, match=r"of one shape are needed, not \(1, 3\), \(2, 3\)"):
         reach([[1, 1, 1]], [[1, 1, 1], [0, 0, 0]], best=0)
+    with pytest.raises(ValueError, match="Two replicates or more"):
+        reach([[1, 1, 1]], best=0)
+    with pytest.raises(ValueError, match="take fewer"):
+        reach(*([[1, 1, 1]] for _ in range(43)), best=0)
 
 
 def test_where_nothing_is_ever_right_there_is_nothing_to_exclude() -> None:

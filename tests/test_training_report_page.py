@@ -94,7 +94,7 @@ def test_the_page_says_when_pictures_could_not_be_made_again() -> None:
 
 def test_the_page_names_the_denominator_and_where_its_settings_come_from() -> None:
     assert "plain oracle" in page()
-    assert "reachable oracle needs a second replicate" in page()
+    assert "reachable oracle needs another replicate" in page()
     assert "m3-train report --out out" in page()
 
 

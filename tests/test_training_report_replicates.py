@@ -1,4 +1,4 @@
-"""A second replicate of the outcomes in a report: found, held to its table, and said on the page."""
+"""Replicates of the outcomes in a report: found, held to its table, and said on the page."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from training.report.analysis import Report
 from training.report.inputs import load_inputs
 from training.report.markdown import markdown
 from training.report.page import html_page
+from training.report.places import original
 from training.report.replicates import align
 from training.report.rows import as_json
 from training.report.write import make_report
@@ -30,39 +31,58 @@ def perturbed(table: OutcomeTable, seed: int = 9, **changes: Any) -> OutcomeTabl
     other = dataclasses.replace(
         table,
         scores=np.where(flips, 1 - table.scores, table.scores),
-        mean_logprob=table.mean_logprob + np.float32(0.01),
+        mean_logprob=table.mean_logprob + np.float32(0.01 * (1 + seed)),
         **changes,
     )
     return other.take(np.arange(len(table))[::-1])
 
 
 @functools.cache
-def with_replicate(*, router: bool = True) -> Report:
+def with_replicate(*, router: bool = True, replicates: int = 1) -> Report:
     inputs = report(router=router).inputs
-    second = align(perturbed(inputs.table), inputs.table, Path("dev+1"))
+    again = tuple(align(perturbed(inputs.table, k), inputs.table, Path("dev+1")) for k in range(replicates))
     return make_report(
-        dataclasses.replace(inputs, replicate=second), report(router=router).provenance, draws=100
+        dataclasses.replace(inputs, replicates=again), report(router=router).provenance, draws=100
     )
 
 
-def test_the_replicate_beside_the_table_is_found_and_put_in_order(tmp_path: Path) -> None:
+def test_replicates_beside_the_table_are_found_and_put_in_order(tmp_path: Path) -> None:
     dev = make_table("dev", 8, 3)
     write_outcomes(tmp_path / "dev", dev)
-    assert load_inputs(tmp_path, None).replicate is None
-    write_outcomes(tmp_path / "dev+1", perturbed(dev, manifest={**dev.manifest, "split": "dev+1"}))
+    assert load_inputs(tmp_path, None).replicates == ()
+    for k in (1, 2, 4):  # the fourth is not looked for: there is no third
+        manifest = {**dev.manifest, "split": f"dev+{k}"}
+        write_outcomes(tmp_path / f"dev+{k}", perturbed(dev, k, manifest=manifest))
     inputs = load_inputs(tmp_path, None)
-    assert inputs.replicate is not None
-    assert inputs.replicate.sample_ids == inputs.table.sample_ids
-    assert set(inputs.folders) == {"dev", "dev (replicate)"}
+    assert [again.split for again in inputs.replicates] == ["dev+1", "dev+2"]
+    assert all(again.sample_ids == inputs.table.sample_ids for again in inputs.replicates)
+    assert set(inputs.folders) == {"dev", "dev+1", "dev+2"}
+
+
+def test_a_replicate_counts_once(tmp_path: Path) -> None:
+    dev = make_table("dev", 8, 3)
+    write_outcomes(tmp_path / "dev", dev)
+    for k in (1, 2):
+        manifest = {**dev.manifest, "split": f"dev+{k}"}
+        write_outcomes(tmp_path / f"dev+{k}", perturbed(dev, manifest=manifest))
+    with pytest.raises(RecordError, match=r"dev\+2 is the replicate in .*dev\+1, or a copy"):
+        load_inputs(tmp_path, None)
+
+
+@pytest.mark.parametrize(
+    ("split", "of"), [("dev+1", "dev"), ("dev+12", "dev"), ("dev", "dev"), ("a+b", "a+b"), ("dev+0", "dev+0")]
+)
+def test_a_replicate_is_known_by_its_name(split: str, of: str) -> None:
+    assert original(split) == of
 
 
 def test_a_replicate_may_lie_anywhere(tmp_path: Path) -> None:
     dev = make_table("dev", 8, 3)
     write_outcomes(tmp_path / "a" / "dev", dev)
     write_outcomes(tmp_path / "b", perturbed(dev))
-    assert load_inputs(tmp_path / "a", None, replicate=tmp_path / "b").replicate is not None
+    assert len(load_inputs(tmp_path / "a", None, replicates=[tmp_path / "b"]).replicates) == 1
     with pytest.raises(RecordError, match=r"no outcome table in .*nowhere"):
-        load_inputs(tmp_path / "a", None, replicate=tmp_path / "nowhere")
+        load_inputs(tmp_path / "a", None, replicates=[tmp_path / "nowhere"])
 
 
 def test_the_replicate_of_the_test_split_stays_closed_without_final(tmp_path: Path) -> None:
@@ -109,7 +129,7 @@ def test_the_json_has_the_reachable_oracle_beside_the_plain_one() -> None:
     got = json.loads(json.dumps(as_json(with_replicate()), allow_nan=False))
     assert got["oracle_kind"] == "reachable"
     r = got["reachable_oracle"]
-    assert r["luck"]["value"] == pytest.approx(r["plain_of_both"]["value"] - r["accuracy"]["value"])
+    assert r["luck"]["value"] == pytest.approx(r["plain_of_all"]["value"] - r["accuracy"]["value"])
     assert r["luck"]["ci"][0] > 0
     assert set(r["none_sufficient"]) == {"smallest", "largest", "excluded"}
     assert got["oracle"] == json.loads(
@@ -129,8 +149,21 @@ def test_the_page_says_how_much_of_the_oracle_is_luck() -> None:
         assert "The denominator is the reachable oracle" in whole
         assert "tokens, plain oracle" in whole
         assert "reachable oracle, hopeless left out" in whole
-        assert "needs a second replicate" not in whole
+        assert "needs another replicate" not in whole
     assert "oracle (reachable)" in html_page(r, [])
+
+
+def test_what_a_single_replicate_would_choose_is_said_where_there_are_more() -> None:
+    two, three = with_replicate(), with_replicate(replicates=2)
+    assert "single one" not in words.reachable(two)
+    assert "chosen on 2 replicates and scored on the one left out; chosen on a single one" in words.reachable(
+        three
+    )
+    got = as_json(three)["reachable_oracle"]
+    assert got["replicates"] == 3
+    assert got["above_best_fixed"]["value"] > got["above_best_fixed_chosen_on_one"]["value"]
+    pair = as_json(two)["reachable_oracle"]
+    assert pair["above_best_fixed"] == pair["above_best_fixed_chosen_on_one"]
 
 
 def test_a_report_without_a_router_still_has_the_reachable_oracle() -> None:

@@ -70,7 +70,7 @@ class Contender:
 class Evaluation:
     """All that a report says about one table. ``oracle_smallest``: the oracle as one measured setting.
 
-    reachable: None without a second replicate of the outcomes; headroom is then up to the plain oracle.
+    reachable: None without further replicates of the outcomes; headroom is then up to the plain oracle.
     """
 
     n: int
@@ -107,7 +107,7 @@ def evaluate(
     *,
     flops_7b: NDArray[np.integer] | None = None,
     tune: Outcomes | None = None,
-    replicate: Outcomes | None = None,
+    replicates: Sequence[Outcomes] = (),
     tolerance: float = 0.0,
     draws: int = 1000,
     seed: int = 0,
@@ -116,7 +116,7 @@ def evaluate(
     """Replay everything on ``table`` with ``draws`` resamples by image.
 
     flops_7b: [n, S] from `training.evaluation.pricing`; left out, that cost is not given. main: the
-    contender that the others are compared with. replicate: the same samples, in the same order, with other
+    contender that the others are compared with. replicates: the same samples, in the same order, with other
     pixels. Raises `ValueError` for an empty table.
     """
     costs: dict[str, Floats] = {
@@ -149,13 +149,13 @@ def evaluate(
     rivals = [c for name, c in curves.items() if name != main]
     plain = Yardsticks(*(Yardstick.of(fixed, best, oracle_m, draws=d) for d in (False, True)))
     reachable, yardsticks = None, plain
-    if replicate is not None:
+    if replicates:
         reachable = Reachable.of(
-            (table.scores, replicate.scores),
-            (table.sufficient(tolerance), replicate.sufficient(tolerance)),
+            [table.scores, *(replicate.scores for replicate in replicates)],
             costs,
             table.image_index,
             best,
+            tolerance=tolerance,
             draws=draws,
             seed=seed,
         )

@@ -9,12 +9,26 @@ from collections.abc import Callable, Mapping
 from PIL import Image
 
 
-def harmless(image: Image.Image, rng: random.Random) -> Image.Image:
-    """Moved by one pixel, its edge repeated, and stored as a JPEG of good quality: nobody would notice."""
-    dx, dy = rng.choice([(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1) if x or y])
+def harmless(image: Image.Image, rng: random.Random, *before: random.Random) -> Image.Image:
+    """Moved by one pixel, its edge repeated, and stored as a JPEG of good quality: nobody would notice.
+
+    before: what earlier replicates of the picture were drawn with; no two are perturbed alike.
+    """
+    drawn: list[tuple[int, int, int]] = []
+    for each in (*before, rng):
+        one = _perturbation(each)
+        while one in drawn:
+            one = _perturbation(each)
+        drawn.append(one)
+    dx, dy, quality = drawn[-1]
     moved = image.copy()
     moved.paste(image, (dx, dy))  # what is not covered keeps the pixels that were at the edge
-    return _jpeg(moved, rng.randint(88, 95))
+    return _jpeg(moved, quality)
+
+
+def _perturbation(rng: random.Random) -> tuple[int, int, int]:
+    dx, dy = rng.choice([(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1) if x or y])
+    return dx, dy, rng.randint(88, 95)
 
 
 def artefacts(image: Image.Image, rng: random.Random) -> Image.Image:
@@ -26,7 +40,7 @@ def artefacts(image: Image.Image, rng: random.Random) -> Image.Image:
     return _jpeg(image, rng.randint(15, 50))
 
 
-FINISHES: Mapping[str, Callable[[Image.Image, random.Random], Image.Image]] = {
+FINISHES: Mapping[str, Callable[..., Image.Image]] = {
     "harmless": harmless,
     "artefacts": artefacts,
 }

@@ -41,7 +41,8 @@ def picture(split: str, index: int) -> Picture:
         rng.shuffle(questions)
     image = painting.canvas.finished()
     if plan.finish:
-        image = FINISHES[plan.finish](image, _seeded(f"{split}/{plan.finish}", index))
+        seeded = [_seeded(f"{name}/{plan.finish}", index) for name in (split, *_earlier(split))]
+        image = FINISHES[plan.finish](image, *seeded)
     canvas, told = painting.canvas, painting.descriptions
     return Picture(
         image=image,
@@ -52,6 +53,12 @@ def picture(split: str, index: int) -> Picture:
         describe=lambda: (*told, *scans(canvas.regions), *rows(canvas.regions, 6)),
         paint_labels=canvas.labels,
     )
+
+
+def _earlier(split: str) -> list[str]:
+    """Replicates of the same split before this one: of "dev+3" "dev+1" and "dev+2"."""
+    original, _, number = split.partition("+")
+    return [f"{original}+{k}" for k in range(1, int(number or 1))]
 
 
 def _some(

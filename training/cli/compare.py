@@ -26,9 +26,10 @@ def command(
         bool, typer.Option("--final", help="Open the test split; the opening is logged for good.")
     ] = False,
     replicate: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
-            help="Table of the same samples, other pixels. Default: SPLIT+1 beside the table, if there."
+            help="Table of the same samples, other pixels; may be given several times. "
+            "Default: SPLIT+1, SPLIT+2 and so on beside the table, as far as they are there."
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Training seeds per candidate, from 0 on.")] = 5,
@@ -89,8 +90,9 @@ def command(
 
     everyone = candidates()
     words = ["m3-train", "compare"]
-    for option, path in (("--outcomes", outcomes), ("--replicate", replicate), ("--fits", fits)):
+    for option, path in (("--outcomes", outcomes), ("--fits", fits)):
         words += [] if path is None else [option, shown(path)]
+    words += [word for one in replicate or () for word in ("--replicate", shown(one))]
     words += ["--final"] if final else [] if split == "dev" else ["--split", split]
     words += [word for name in candidate or () for word in ("--candidate", name)]
     words += [] if main is None else ["--main", main]
@@ -116,7 +118,7 @@ def command(
             FINAL if final else split,
             final=final,
             folds=folds,
-            replicate=replicate,
+            replicates=replicate or (),
         )
         chosen = named or everyone
         finer = [one.name for one in chosen if "fine" in one.groups] if tables.without_finer else []

@@ -39,9 +39,10 @@ def command(
         bool, typer.Option("--final", help="Open the test split; the opening is logged for good.")
     ] = False,
     replicate: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
-            help="Table of the same samples, other pixels. Default: SPLIT+1 beside the table, if there."
+            help="Table of the same samples, other pixels; may be given several times. "
+            "Default: SPLIT+1, SPLIT+2 and so on beside the table, as far as they are there."
         ),
     ] = None,
     shifts: Annotated[
@@ -108,11 +109,11 @@ def command(
             router,
             FINAL if final else split,
             final=final,
-            replicate=replicate,
+            replicates=replicate or (),
             shifts=shifts or (),
             asked=_asked(accuracy_drop, delta, loss),
         )
-        more = [("--replicate", shown(replicate))] if replicate is not None else []
+        more = [("--replicate", shown(one)) for one in replicate or ()]
         more += [("--shifts", shown(shift)) for shift in shifts or ()]
         more += [] if compare is None else [("--compare", shown(compare))]
         more += [] if times is None else [("--times", _shown_times(times))]

@@ -149,6 +149,6 @@ DEFINITIONS: list[tuple[str, Cell]] = [
         "headroom captured",
         "Tokens: how much of the way from the best fixed scale's to the oracle's, at no more than 0.5 points "
         "below it. Accuracy: how much of the way up to the oracle's, at no more than the best fixed scale's "
-        "tokens. The reachable oracle is without luck; it needs a second replicate of the split.",
+        "tokens. The reachable oracle is without luck; it needs another replicate of the split.",
     ),
 ]

@@ -53,7 +53,7 @@ class Scorer:
             table,
             (),
             flops_7b=flops_7b,
-            replicate=tables.inputs.replicate,
+            replicates=tables.inputs.replicates,
             tolerance=tolerance,
             draws=draws,
             seed=seed,

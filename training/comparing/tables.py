@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +59,12 @@ class Tables:
 
 
 def load_tables(
-    outcomes: Path, split: str = "dev", *, final: bool = False, folds: int = 0, replicate: Path | None = None
+    outcomes: Path,
+    split: str = "dev",
+    *,
+    final: bool = False,
+    folds: int = 0,
+    replicates: Sequence[Path] = (),
 ) -> Tables:
     """Read the tables under ``outcomes``, a folder of splits. Raises `RecordError`, also for a split that was
     fitted or calibrated on, and for the test split without ``final``."""
@@ -76,7 +81,7 @@ def load_tables(
             f"Candidates are fitted on {TRAIN} and calibrated on tune: compare them on dev, or on folds of "
             f"{TRAIN} with --folds."
         )
-    inputs = load_inputs(outcomes, None, TRAIN if folds else split, final=final, replicate=replicate)
+    inputs = load_inputs(outcomes, None, TRAIN if folds else split, final=final, replicates=replicates)
     train = inputs.table if folds else inputs.train
     if train is None or inputs.tune is None:
         raise RecordError(

@@ -4,7 +4,7 @@
 the best fixed scale's. *Token headroom captured* = (T_best - T_policy) / (T_best - T_oracle), at an
 accuracy of at least best fixed - 0.5 points. Both are NaN where their condition fails or there is no
 headroom. T_oracle lets samples without a sufficient scale spend the smallest one: the strictest reading.
-The oracle is the reachable one where a second replicate of the outcomes exists, else the plain one.
+The oracle is the reachable one where there are replicates of the outcomes, else the plain one.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ mean best score. What it spends where no scale is sufficient is a convention, so
 is given under all three: the smallest scale, the largest scale, or those samples left out.
 
 This is the plain oracle, made of one replicate of the outcomes: a lucky guess counts as a sufficient
-scale. `training.evaluation.reachable` chooses on one replicate and scores on another.
+scale. `training.evaluation.reachable` scores on another replicate than those it chooses on.
 """
 
 from __future__ import annotations

@@ -41,15 +41,17 @@ DEFINITIONS = (
     (
         "Oracle (reachable), luck",
         "A replicate asks the same questions about harmlessly perturbed pictures. The reachable oracle's "
-        "scale is chosen on one replicate and scored on the other, both ways, averaged. Luck: plain "
-        "oracle minus reachable oracle, both over both replicates. Where no scale is sufficient in the "
-        "choosing replicate, its accuracy counts the largest or the smallest scale, whichever is better.",
+        "scale is the smallest sufficient one of the mean score over all replicates but one, scored on the "
+        "one left out, in turn, averaged. Luck: plain oracle minus reachable oracle, both over all "
+        "replicates. Where no scale is sufficient in those that choose, its accuracy counts the largest or "
+        "the smallest scale, whichever is better. A single replicate that chooses takes luck for need; what "
+        "it reaches is told apart where there are more than two.",
     ),
     (
         "Accuracy headroom captured",
         "(policy - best fixed) / (oracle - best fixed), where the policy's mean tokens are at most "
-        "the best fixed scale's. The oracle is the reachable one where there are two replicates "
-        "(its distance from the best fixed scale then taken over both), else the plain one.",
+        "the best fixed scale's. The oracle is the reachable one where there are replicates "
+        "(its distance from the best fixed scale then taken over all), else the plain one.",
     ),
     (
         "Token headroom captured",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from training.evaluate import Evaluation, Outcomes
 from training.evaluation.comparison import HULL, Curve, Estimate, at_accuracy
 from training.evaluation.frontier import Floats
-from training.evaluation.oracle import NoneSufficient, Oracle
+from training.evaluation.reachable import mean_cost
 from training.evaluation.resampling import Measured, measure
 from training.evaluation.results import PolicyResult
 from training.evaluation.settings import Settings
@@ -23,11 +22,10 @@ def with_cost(
     table: Outcomes,
     name: str,
     cost: Floats,
-    replicate: Outcomes | None = None,
     *,
     main: str = "router",
 ) -> Evaluation:
-    """Everything in ``e`` that has costs has this one too. e: of ``table`` and ``replicate``.
+    """Everything in ``e``, an evaluation of ``table``, that has costs has this one too.
 
     cost: [n, S] per sample and scale; a policy's own charge is not known for it.
     """
@@ -67,9 +65,8 @@ def with_cost(
     if main in curves:
         equal[name] = tuple(at_accuracy(curves[main], rivals, fixed, e.best, name))
     reachable = e.reachable
-    if reachable is not None and replicate is not None:
-        second = Oracle.of(replicate.scores, replicate.sufficient())
-        reachable = replace(reachable, cost={**reachable.cost, name: _both(cost, e.oracle, second)})
+    if reachable is not None:
+        reachable = replace(reachable, cost={**reachable.cost, name: mean_cost(reachable.oracles, cost)})
     return replace(
         e,
         fixed=fixed,
@@ -88,15 +85,3 @@ def _joined(m: Measured, more: Measured, name: str) -> Measured:
         cost={**m.cost, name: more.accuracy},
         cost_draws={**m.cost_draws, name: more.accuracy_draws},
     )
-
-
-def _both(cost: Floats, first: Oracle, second: Oracle) -> Mapping[NoneSufficient, float]:
-    """What the reachable oracle spends: the mean over both replicates' choices."""
-    counted = [int((oracle.choice >= 0).sum()) for oracle in (first, second)]
-    means = [oracle.mean_cost(cost) for oracle in (first, second)]
-    some = [(m["excluded"], n) for m, n in zip(means, counted, strict=True) if n]
-    return {
-        "smallest": (means[0]["smallest"] + means[1]["smallest"]) / 2,
-        "largest": (means[0]["largest"] + means[1]["largest"]) / 2,
-        "excluded": sum(m * n for m, n in some) / sum(counted) if some else float("nan"),
-    }

@@ -25,7 +25,7 @@ from training.evaluation.settings import Index, Replay, Settings, at_prices, by_
 from training.report.certified import ASKED, covering
 from training.report.own_cost import own_flops
 from training.report.places import FINAL, MANIFEST
-from training.report.replicates import find_replicate
+from training.report.replicates import find_replicates
 from training.report.shifts import read_shifts
 
 
@@ -34,7 +34,7 @@ class Inputs:
     """The evaluated table; ``tune`` and ``train`` where the folder has them; the router where there is one.
 
     predictions: the router's on ``table``. folders: split -> folder of its table, for provenance.
-    replicate: the samples of ``table`` with perturbed pixels, in its order. shifts: tables of other splits.
+    replicates: the samples of ``table`` with perturbed pixels, in its order. shifts: tables of other splits.
     asked: the accuracy drop that the report's operating point has to keep; None: the bundle's default price.
     """
 
@@ -44,7 +44,7 @@ class Inputs:
     router: Router | None
     predictions: Predictions | None
     folders: dict[str, Path]
-    replicate: OutcomeTable | None = None
+    replicates: tuple[OutcomeTable, ...] = ()
     shifts: tuple[OutcomeTable, ...] = ()
     asked: Constraints | None = None
 
@@ -65,19 +65,18 @@ def load_inputs(
     split: str = "dev",
     *,
     final: bool = False,
-    replicate: Path | None = None,
+    replicates: Sequence[Path] = (),
     shifts: Sequence[Path] = (),
     asked: Constraints | None = None,
 ) -> Inputs:
     """Read the tables under ``outcomes`` and the bundle, and predict.
 
     outcomes: a folder of splits (``DIR/dev``, ``DIR/tune``, ...), or the folder of one table, whose
-    neighbours are then looked for beside it. bundle: None makes a report without a router. replicate:
-    folder of the table's second replicate; left out, ``SPLIT+1`` beside it where that exists. shifts: folders
-    for `training.report.shifts.read_shifts`. asked: an accuracy drop for the operating point. Raises
-    `RecordError` for what is wrong with the tables, among it a test split without ``final``,
-    `router.errors.BundleError` and its family for the bundle, and ValueError for a drop that it has no
-    certificate of.
+    neighbours are then looked for beside it. bundle: None makes a report without a router. replicates and
+    shifts: folders for `training.report.replicates.find_replicates` and `training.report.shifts.read_shifts`.
+    asked: an accuracy drop for the operating point. Raises `RecordError` for what is wrong with the tables,
+    among it a test split without ``final``, `router.errors.BundleError` and its family for the bundle, and
+    ValueError for a drop that it has no certificate of.
     """
     single = (outcomes / MANIFEST).is_file()
     home = outcomes if single else outcomes / split
@@ -103,9 +102,8 @@ def load_inputs(
             others[name] = _neighbour(beside, name, table)
             if others[name] is not None:
                 folders[name] = beside
-    second = find_replicate(home, table, replicate)
-    if second is not None:
-        folders[f"{table.split} (replicate)"] = second[1]
+    perturbed = find_replicates(home, table, replicates)
+    folders |= {name: folder for name, (_, folder) in perturbed.items()}
     shifted = read_shifts(shifts, table, final=final)
     folders |= {name: folder for name, (_, folder) in shifted.items()}
     router = None if bundle is None else Router.load(bundle, table.backbone_fingerprint)
@@ -121,7 +119,7 @@ def load_inputs(
         router,
         predictions,
         folders,
-        None if second is None else second[0],
+        tuple(other for other, _ in perturbed.values()),
         tuple(other for other, _ in shifted.values()),
         asked,
     )

@@ -1,40 +1,53 @@
-"""Finding the second replicate of an outcome table: the same samples, their pictures harmlessly perturbed."""
+"""Finding the replicates of an outcome table: the same samples, their pictures harmlessly perturbed."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import count, takewhile
 from pathlib import Path
 
 import numpy as np
 
 from data.records import IDENTITY, OutcomeTable, RecordError, read_outcomes
-from training.report.places import MANIFEST, SUFFIX
+from training.report.places import MANIFEST, original
 
 
-def find_replicate(home: Path, table: OutcomeTable, given: Path | None) -> tuple[OutcomeTable, Path] | None:
-    """The replicate of ``table`` (read from ``home``), its samples in the table's order, and its folder.
+def find_replicates(
+    home: Path, table: OutcomeTable, given: Sequence[Path] = ()
+) -> dict[str, tuple[OutcomeTable, Path]]:
+    """Name -> (replicate of ``table``, its samples in the table's order; its folder).
 
-    given: folder of the replicate's table; left out, ``SPLIT+1`` beside ``home`` where it exists. Raises
-    `RecordError` for a folder without a table, and for a table that is no replicate of this one.
+    home: where ``table`` was read from. given: folders of the replicates' tables; left out, ``SPLIT+1``,
+    ``SPLIT+2`` and so on beside ``home``, as far as they exist. Raises `RecordError` for a folder without a
+    table, for a table that is no replicate of this one, and for two that are the same.
     """
-    folder = home.parent / f"{table.split}{SUFFIX}" if given is None else given
-    if not (folder / MANIFEST).is_file():
-        if given is None:
-            return None
-        raise RecordError(f"There is no outcome table in {folder}: --replicate wants the folder of one.")
-    return align(read_outcomes(folder), table, folder), folder
+    beside = (home.parent / f"{table.split}+{k}" for k in count(1))
+    folders = list(given) or list(takewhile(lambda folder: (folder / MANIFEST).is_file(), beside))
+    found: dict[str, tuple[OutcomeTable, Path]] = {}
+    for k, folder in enumerate(folders, 1):
+        if not (folder / MANIFEST).is_file():
+            raise RecordError(f"There is no outcome table in {folder}: --replicate wants the folder of one.")
+        other = align(read_outcomes(folder), table, folder)
+        for earlier, place in found.values():
+            if _same_run(earlier, other):
+                raise RecordError(
+                    f"{folder} is the replicate in {place}, or a copy: each has other pictures."
+                )
+        found[f"{table.split}+{k}"] = (other, folder)
+    return found
 
 
 def align(other: OutcomeTable, table: OutcomeTable, folder: Path) -> OutcomeTable:
     """``other`` in the order of ``table``. Raises `RecordError` unless it is another run of its samples."""
-    if other.split not in (table.split, f"{table.split}{SUFFIX}"):
+    if table.split not in (other.split, original(other.split)):
         raise RecordError(
             f"{folder} holds the split '{other.split}': a replicate of '{table.split}' holds the same one, "
-            f"or '{table.split}{SUFFIX}'."
+            f"or '{table.split}+1', '{table.split}+2' and so on."
         )
     keys = ("dataset", *IDENTITY)
     for key in keys:
         mine, its = table.manifest.get(key), other.manifest.get(key)
-        if mine != its and (key != "dataset" or not _same_dataset(mine, its)):
+        if mine != its and (key != "dataset" or original(str(mine)) != original(str(its))):
             raise RecordError(
                 f"{folder} has {key} {its!r} and the table reported on {mine!r}: a replicate differs in "
                 "the pixels alone."
@@ -62,11 +75,6 @@ def align(other: OutcomeTable, table: OutcomeTable, folder: Path) -> OutcomeTabl
             "a trace in the answers' confidence."
         )
     return aligned
-
-
-def _same_dataset(ours: object, theirs: object) -> bool:
-    """``scalebench:dev`` and ``scalebench:dev+1`` are one data set."""
-    return str(ours).removesuffix(SUFFIX) == str(theirs).removesuffix(SUFFIX)
 
 
 def _same_run(table: OutcomeTable, other: OutcomeTable) -> bool:

@@ -122,9 +122,11 @@ def reachable_json(r: Reachable) -> dict[str, Any]:
             rule: {"accuracy": r.accuracy[rule].value, **{cost: by[rule] for cost, by in r.cost.items()}}
             for rule in NONE_SUFFICIENT
         },
-        "best_fixed_of_both": estimate_json(r.best_fixed),
+        "replicates": r.replicates,
+        "best_fixed_of_all": estimate_json(r.best_fixed),
         "above_best_fixed": estimate_json(r.above_best),
-        "plain_of_both": estimate_json(r.plain),
+        "above_best_fixed_chosen_on_one": estimate_json(r.chosen_on_one),
+        "plain_of_all": estimate_json(r.plain),
         "luck": estimate_json(r.luck),
         "smaller_in_both": estimate_json(r.smaller_in_both),
     }

@@ -63,14 +63,19 @@ class ReachableRule(Costs):
 
 
 class ReachableOracle(Strict):
-    """Of two replicates; null without a second one."""
+    """Of two replicates or more, which the table reported on counts among; null without a second one.
+
+    ..._of_all: a mean over all of them. ..._chosen_on_one: had one alone chosen, not all but one.
+    """
 
     accuracy: Value
     accuracy_rule: Literal["smallest", "largest"]
     none_sufficient: dict[Literal["smallest", "largest", "excluded"], ReachableRule]
-    best_fixed_of_both: Value
+    replicates: int
+    best_fixed_of_all: Value
     above_best_fixed: Value
-    plain_of_both: Value
+    above_best_fixed_chosen_on_one: Value
+    plain_of_all: Value
     luck: Value
     smaller_in_both: Value
 

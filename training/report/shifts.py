@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data.records import IDENTITY, OutcomeTable, RecordError, read_outcomes
-from training.report.places import FINAL, MANIFEST, SUFFIX
+from training.report.places import FINAL, MANIFEST, original
 
 PREFIX = "shift-"
 
@@ -24,7 +24,7 @@ def read_shifts(
     for folder in folders:
         named = (folder / MANIFEST).is_file()
         inside = (p.parent for p in folder.glob(f"{PREFIX}*/{MANIFEST}"))
-        homes = [folder] if named else sorted(home for home in inside if not home.name.endswith(SUFFIX))
+        homes = [folder] if named else sorted(home for home in inside if home.name == original(home.name))
         if not homes:
             raise RecordError(
                 f"{folder} is no outcome table and holds none named {PREFIX}*: give --shifts the folder of "

@@ -130,7 +130,7 @@ _RULES = {"smallest": "at the smallest", "largest": "at the largest", "excluded"
 
 
 def _reachable_rows(r: Reachable | None, costs: Sequence[str]) -> list[list[Value]]:
-    """The reachable oracle under every rule; against the best fixed scale over both replicates."""
+    """The reachable oracle under every rule; against the best fixed scale over all replicates."""
     if r is None:
         return []
     return [

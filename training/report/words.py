@@ -196,25 +196,36 @@ def headroom(report: Report) -> str:
         return f"{'; '.join(parts)}. The denominator is the reachable oracle. {reachable(report)}"
     return (
         f"{'; '.join(parts)}. The denominator is the plain oracle, lucky guesses included: a reachable "
-        "oracle needs a second replicate of the outcomes, which this report was not given."
+        "oracle needs another replicate of the outcomes, which this report was not given."
     )
 
 
 def reachable(report: Report) -> str:
-    """What is left of the oracle without luck; empty without a second replicate."""
+    """What is left of the oracle without luck; empty without further replicates."""
     r = report.evaluation.reachable
     if r is None:
         return ""
     above, luck = r.above_best, r.luck
-    where = {1: "above", 0: "within noise of", -1: "below"}[above.sign]
+    best = f"scale {report.evaluation.best_scale}, the best fixed one"
+    alone = ""
+    if r.replicates > 2:
+        alone = (
+            f", its scale chosen on {r.replicates - 1} replicates and scored on the one left out; chosen on "
+            f"a single one, which takes more luck for need, it is {_where(r.chosen_on_one)} it by "
+            f"{points(r.chosen_on_one.value)} points ({points_range(r.chosen_on_one)})"
+        )
     return (
-        f"Over two replicates the plain oracle reaches {percent(r.plain.value)} and the reachable one "
-        f"{percent(r.accuracy[r.rule].value)}: {points(luck.value)} points ({points_range(luck)}) are luck. "
-        f"The reachable oracle is {where} scale {report.evaluation.best_scale}, the best fixed one, by "
-        f"{points(above.value)} points ({points_range(above)}). {percent(r.smaller_in_both.value)} of the "
-        f"questions ({percent_range(r.smaller_in_both)}) are missed at scale {report.evaluation.scales[-1]} "
-        "and answered at a smaller one in both replicates."
+        f"Over {r.replicates} replicates the plain oracle reaches {percent(r.plain.value)} and the "
+        f"reachable one {percent(r.accuracy[r.rule].value)}: {points(luck.value)} points "
+        f"({points_range(luck)}) are luck. The reachable oracle is {_where(above)} {best}, by "
+        f"{points(above.value)} points ({points_range(above)}){alone}. "
+        f"{percent(r.smaller_in_both.value)} of the questions ({percent_range(r.smaller_in_both)}) are "
+        f"missed at scale {report.evaluation.scales[-1]} and answered at a smaller one in both of two replicates."
     )
+
+
+def _where(e: Estimate) -> str:
+    return {1: "above", 0: "within noise of", -1: "below"}[e.sign]
 
 
 def judged(report: Report) -> str:

@@ -67,7 +67,7 @@ def _report(
         found,
         flops_7b=flops_7b,
         tune=inputs.tune,
-        replicate=inputs.replicate,
+        replicates=inputs.replicates,
         draws=draws,
         seed=seed,
     )
@@ -75,7 +75,7 @@ def _report(
     named = (replace(p, role=ASKED) if p.name == ASKED else p for p in evaluation.policies)
     evaluation = replace(evaluation, policies=tuple(named))
     ms = clock.request_ms(table)
-    evaluation = with_cost(evaluation, table, MS_7B, ms, inputs.replicate)
+    evaluation = with_cost(evaluation, table, MS_7B, ms)
     if inputs.router is not None and inputs.router.second_look is not None:
         from training.report.hybrid import with_hybrid
 
