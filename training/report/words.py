@@ -220,7 +220,8 @@ def reachable(report: Report) -> str:
         f"({points_range(luck)}) are luck. The reachable oracle is {_where(above)} {best}, by "
         f"{points(above.value)} points ({points_range(above)}){alone}. "
         f"{percent(r.smaller_in_both.value)} of the questions ({percent_range(r.smaller_in_both)}) are "
-        f"missed at scale {report.evaluation.scales[-1]} and answered at a smaller one in both of two replicates."
+        f"missed at scale {report.evaluation.scales[-1]} and answered at a smaller one in both of two "
+        "replicates."
     )
 
 
