@@ -39,8 +39,8 @@ def command(
         str,
         typer.Option(
             help="Kind of predictor; those that make bundles: lightgbm_per_scale, lightgbm_lean, "
-            "lightgbm_shared, lightgbm_joint, lightgbm_monotone, attention, attention_fine, ensemble, question_only, "
-            "question_text, image_only."
+            "lightgbm_shared, lightgbm_joint, lightgbm_monotone, attention, attention_fine, ensemble, "
+            "question_only, question_text, image_only."
         ),
     ] = "lightgbm_per_scale",
     tolerance: Annotated[
