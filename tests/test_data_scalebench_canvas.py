@@ -146,3 +146,11 @@ def test_harmless_means_hardly_visible_and_artefacts_do_not() -> None:
     assert moved < 1.0
     assert np.abs(before - level(other)).mean() > 2 * moved
     assert one.tobytes() == harmless(image, random.Random(1)).tobytes()
+
+
+def test_no_two_replicates_are_perturbed_alike_though_they_draw_alike() -> None:
+    canvas = Canvas(200, 150, "white", BOLD)
+    canvas.text("hotel", 100, 75, 24, "black", "mm")
+    image = canvas.finished()
+    kept = [harmless(image, *(random.Random(1) for _ in range(k))).tobytes() for k in range(1, 5)]
+    assert len(set(kept)) == 4

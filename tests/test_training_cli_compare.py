@@ -11,7 +11,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from data.records import read_outcomes, write_outcomes
 from tests.comparing import Failing, Noisy, world
+from tests.test_training_report_replicates import perturbed
 from training.candidates.lookup import Lookup
 from training.cli.compare import command
 
@@ -43,6 +45,19 @@ def test_the_command_writes_three_files_and_says_who_failed(tmp_path: Path) -> N
     said = json.loads((tmp_path / "compare.json").read_text())["provenance"]["command"]
     assert said.startswith("m3-train compare --outcomes ")
     assert "--seeds 2 --draws 100" in said
+
+
+def test_several_replicates_are_taken_and_named_in_the_provenance(tmp_path: Path) -> None:
+    dev = read_outcomes(world() / "dev")
+    for k in (1, 2):
+        write_outcomes(tmp_path / f"again-{k}", perturbed(dev, k))
+    given = ("--replicate", tmp_path / "again-1", "--replicate", tmp_path / "again-2")
+    done = run(tmp_path / "out", "--candidate", "lookup", "--seeds", "1", *given)
+    assert done.exit_code == 0, done.output
+    content = json.loads((tmp_path / "out" / "compare.json").read_text())
+    assert content["reachable_oracle"]["replicates"] == 3
+    assert "--replicate again-1 --replicate again-2" in content["provenance"]["command"]
+    assert {"dev", "dev+1", "dev+2"} <= set(content["provenance"]["outcomes"])
 
 
 def test_some_candidates_another_main_one_and_fits_elsewhere(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,25 @@ def test_the_command_takes_a_replicate_and_shifts_and_names_them_in_its_provenan
     assert [shift["split"] for shift in got["shifts"]] == ["dev", "shift-b", "shift-a"]
     known = {"dev", "dev+1", "tune", "router-train", "shift-a", "shift-b"}
     assert set(got["provenance"]["outcomes"]) == known
+
+
+def test_several_replicates_are_taken_and_named_in_the_provenance(tmp_path: Path) -> None:
+    dev = report().inputs.table
+    for k in (2, 1):
+        again = perturbed(dev, k, manifest={**dev.manifest, "split": f"dev+{k}"})
+        write_outcomes(tmp_path / f"again-{k}", again)
+    done = run(
+        *("--outcomes", world() / "outcomes", "--bundle", "none", "--out", tmp_path / "out", "--draws", 100),
+        *("--replicate", tmp_path / "again-2", "--replicate", tmp_path / "again-1"),
+    )
+    assert done.exit_code == 0, done.output
+    got = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert got["reachable_oracle"]["replicates"] == 3
+    assert "--replicate again-2 --replicate again-1" in got["provenance"]["command"]
+    made_of = got["provenance"]["outcomes"]
+    for k in (1, 2):
+        manifest = (tmp_path / f"again-{k}" / "manifest.json").read_bytes()
+        assert made_of[f"dev+{k}"]["manifest_sha256"] == hashlib.sha256(manifest).hexdigest()
 
 
 def test_times_and_drops_and_candidates_are_options_named_in_the_provenance(tmp_path: Path) -> None:

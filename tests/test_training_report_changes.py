@@ -15,10 +15,12 @@ import typer
 from typer.testing import CliRunner
 
 from tests.reporting import changed, report
+from tests.test_training_report_replicates import with_replicate
 from training.cli.compare_reports import command
 from training.report.analysis import Report
 from training.report.changes import Change, Comparison, ReportError, compare, comparison_json, read_report
 from training.report.paired import per_image
+from training.report.rows import as_json
 from training.report.write import write_report
 
 
@@ -49,8 +51,6 @@ def better(flips: int, seed: int = 0) -> dict[str, Any]:
 
 
 def _with_sums(r: Report) -> dict[str, Any]:
-    from training.report.rows import as_json
-
     return {**as_json(r), "per_image": per_image(r)}
 
 
@@ -138,6 +138,14 @@ def test_a_report_without_a_router_is_compared_in_the_rest() -> None:
     c = compare(content(), without, draws=100)
     assert not any(change.name.startswith("router, acc") for change in c.changes)
     assert ("router", report().provenance["bundle"]["version"], "–") in c.facts
+
+
+def test_how_many_replicates_the_reachable_oracles_are_of_is_told() -> None:
+    one, other = (json.loads(json.dumps(as_json(with_replicate(replicates=k)))) for k in (1, 2))
+    c = compare(one, other)
+    assert "reachable oracle, accuracy" in by_name(c)
+    assert ("replicates", "2", "3") in c.facts
+    assert ("replicates", "–", "2") in compare(content(), one).facts
 
 
 def app() -> typer.Typer:

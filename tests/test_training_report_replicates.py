@@ -85,13 +85,33 @@ def test_a_replicate_may_lie_anywhere(tmp_path: Path) -> None:
         load_inputs(tmp_path / "a", None, replicates=[tmp_path / "nowhere"])
 
 
-def test_the_replicate_of_the_test_split_stays_closed_without_final(tmp_path: Path) -> None:
+def test_replicates_that_are_given_keep_their_names(tmp_path: Path) -> None:
+    dev = make_table("dev", 8, 3)
+    write_outcomes(tmp_path / "dev", dev)
+    given = []
+    for k, split in enumerate(("dev", "dev+2", "dev+1", "dev+1")):
+        given.append(tmp_path / f"given-{k}")
+        write_outcomes(given[-1], perturbed(dev, k, manifest={**dev.manifest, "split": split}))
+    inputs = load_inputs(tmp_path, None, replicates=given)
+    folders = [inputs.folders[name] for name in ("dev+3", "dev+2", "dev+1", "dev+4")]
+    assert folders == given  # the first and the last have no name that is theirs alone
+    alone = load_inputs(tmp_path, None, replicates=given[1:2])
+    assert set(alone.folders) == {"dev", "dev+2"}
+
+
+@pytest.mark.parametrize("split", ["test+1", "test+2"])
+def test_a_replicate_of_the_test_split_stays_closed_without_final(tmp_path: Path, split: str) -> None:
     table = make_table("test", 4, 3)
     write_outcomes(
-        tmp_path / "test+1", dataclasses.replace(table, manifest={**table.manifest, "split": "test+1"})
+        tmp_path / split, dataclasses.replace(table, manifest={**table.manifest, "split": split})
     )
+    write_outcomes(tmp_path / "dev", make_table("dev", 4, 3))
     with pytest.raises(RecordError, match="--final only"):
-        load_inputs(tmp_path, None, "test+1")
+        load_inputs(tmp_path, None, split)
+    with pytest.raises(RecordError, match="--final only"):
+        load_inputs(tmp_path / split, None)
+    with pytest.raises(RecordError, match=r"holds the split 'test\+[12]'"):
+        load_inputs(tmp_path, None, replicates=[tmp_path / split])
 
 
 @pytest.mark.parametrize(

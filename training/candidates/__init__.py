@@ -17,8 +17,8 @@ def candidates() -> tuple[Candidate, ...]:
     from training.candidates.frugalgpt import FrugalGPT, frugalgpt_routed
     from training.candidates.image_entropy import ImageEntropy
     from training.candidates.image_only import image_only
+    from training.candidates.lightgbm_embeddings import lightgbm_embeddings
     from training.candidates.lightgbm_joint import LightGBMJoint, lightgbm_monotone
-    from training.candidates.lightgbm_lean import lightgbm_lean
     from training.candidates.lightgbm_per_scale import LightGBMPerScale
     from training.candidates.lightgbm_shared import LightGBMShared
     from training.candidates.lookup import Lookup
@@ -30,7 +30,7 @@ def candidates() -> tuple[Candidate, ...]:
 
     return (
         LightGBMPerScale(),
-        lightgbm_lean(),
+        lightgbm_embeddings(),
         LightGBMShared(),
         LightGBMJoint(),
         lightgbm_monotone(),

@@ -17,7 +17,7 @@ import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
-from router.features import Float32
+from router.features import NEEDS, Float32
 from training.candidates.base import FittedLogits, Labels, Logits, image_folds
 from training.candidates.budget import ROUNDS_PATIENCE, Setting
 
@@ -44,6 +44,14 @@ GRID: tuple[dict[str, Any], ...] = (
     {"num_leaves": 15, "min_data_in_leaf": 40},
     {"num_leaves": 31, "min_data_in_leaf": 80},
 )
+
+EMBEDDINGS = ("pooled", "question", "products")
+"""Groups whose single columns mean nothing by themselves: projected tokens, the question's vector."""
+
+GROUPS = tuple(group for group in NEEDS if group not in EMBEDDINGS)
+"""What trees read, which split on single columns. Those of an embedding tell how often a question is answered
+at all more than which scale it needs: they lower the log loss and blur what scales differ by, which alone a
+policy goes by (docs/log.md)."""
 
 
 class Bins:

@@ -9,9 +9,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from router.features import NEEDS, Float32
+from router.features import Float32
 from training.candidates.base import Examples, FittedLogits, head_columns, head_labels
-from training.candidates.boosting import GRID, Search, fitted_trees
+from training.candidates.boosting import GRID, GROUPS, Search, fitted_trees
 from training.candidates.budget import FOLDS, ROUNDS, Setting, chosen
 from training.candidates.trees import Ensemble, Trees
 
@@ -25,7 +25,7 @@ class LightGBMPerScale:
     """
 
     name: str = "lightgbm_per_scale"
-    groups: tuple[str, ...] = tuple(group for group in NEEDS if group != "products")
+    groups: tuple[str, ...] = GROUPS
     grid: Sequence[Setting] = field(default=GRID)
     folds: int = FOLDS
     rounds: int = ROUNDS

@@ -38,7 +38,7 @@ def command(
     candidate: Annotated[
         str,
         typer.Option(
-            help="Kind of predictor; those that make bundles: lightgbm_per_scale, lightgbm_lean, "
+            help="Kind of predictor; those that make bundles: lightgbm_per_scale, lightgbm_embeddings, "
             "lightgbm_shared, lightgbm_joint, lightgbm_monotone, attention, attention_fine, ensemble, "
             "question_only, question_text, image_only."
         ),
