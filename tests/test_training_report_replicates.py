@@ -102,9 +102,7 @@ def test_replicates_that_are_given_keep_their_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize("split", ["test+1", "test+2"])
 def test_a_replicate_of_the_test_split_stays_closed_without_final(tmp_path: Path, split: str) -> None:
     table = make_table("test", 4, 3)
-    write_outcomes(
-        tmp_path / split, dataclasses.replace(table, manifest={**table.manifest, "split": split})
-    )
+    write_outcomes(tmp_path / split, dataclasses.replace(table, manifest={**table.manifest, "split": split}))
     write_outcomes(tmp_path / "dev", make_table("dev", 4, 3))
     with pytest.raises(RecordError, match="--final only"):
         load_inputs(tmp_path, None, split)
@@ -170,6 +168,7 @@ def test_the_page_says_how_much_of_the_oracle_is_luck() -> None:
         assert "tokens, plain oracle" in whole
         assert "reachable oracle, hopeless left out" in whole
         assert "needs another replicate" not in whole
+    assert "the table itself counts as one" in html_page(r, [])
     assert "oracle (reachable)" in html_page(r, [])
 
 

@@ -63,7 +63,7 @@ def test_a_folder_gives_all_its_shifted_splits_and_a_table_itself() -> None:
 
 
 def test_replicates_and_the_split_reported_on_are_not_taken_from_a_folder(tmp_path: Path) -> None:
-    for name in ("shift-a", "shift-a+1", "shift-b"):
+    for name in ("shift-a", "shift-a+1", "shift-a+2", "shift-b"):
         write_outcomes(tmp_path / name, make_table(name, 3, 1))
     assert list(read_shifts([tmp_path], make_table("shift-b", 3, 1))) == ["shift-a"]
 

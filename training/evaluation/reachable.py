@@ -1,10 +1,10 @@
 """The reachable oracle: what is left of the oracle without luck, measured on replicates of the outcomes.
 
-A replicate is the same questions about harmlessly perturbed pixels. A lucky answer at a small scale makes
-that scale sufficient in one replicate and is not there in another; so the oracle's scale is chosen on all
-replicates but one and scored on the one left out, in turn, and averaged. *Luck* = plain oracle - reachable
-oracle. Whatever the reachable oracle is compared with here is a mean over all replicates too, so that what
-the perturbation itself costs drops out.
+A replicate is the same questions about harmlessly perturbed pixels; the table itself counts as one. A lucky
+answer at a small scale makes that scale sufficient in one replicate and is not there in another; so the
+oracle's scale is chosen on all replicates but one and scored on the one left out, in turn, and averaged.
+*Luck* = plain oracle - reachable oracle. Whatever the reachable oracle is compared with here is a mean over
+all replicates too, so that what the perturbation itself costs drops out.
 
 With K replicates the smallest sufficient scale of the mean score over K - 1 is chosen. With two that is one
 replicate's own choice, which luck can still lead astray: a scale that was right by chance is chosen, and is

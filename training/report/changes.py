@@ -144,6 +144,7 @@ _FACTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("questions", ("n",)),
     ("best fixed scale", ("best_fixed_scale",)),
     ("headroom up to", ("oracle_kind",)),
+    ("replicates", ("reachable_oracle", "replicates")),
     ("commit", ("provenance", "commit")),
     ("backbone", ("provenance", "backbone_fingerprint")),
     ("router", ("provenance", "bundle", "version")),

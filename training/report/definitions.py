@@ -40,12 +40,12 @@ DEFINITIONS = (
     ),
     (
         "Oracle (reachable), luck",
-        "A replicate asks the same questions about harmlessly perturbed pictures. The reachable oracle's "
-        "scale is the smallest sufficient one of the mean score over all replicates but one, scored on the "
-        "one left out, in turn, averaged. Luck: plain oracle minus reachable oracle, both over all "
-        "replicates. Where no scale is sufficient in those that choose, its accuracy counts the largest or "
-        "the smallest scale, whichever is better. A single replicate that chooses takes luck for need; what "
-        "it reaches is told apart where there are more than two.",
+        "A replicate asks the same questions about harmlessly perturbed pictures; the table itself counts as "
+        "one. The reachable oracle's scale is the smallest sufficient one of the mean score over all "
+        "replicates but one, scored on the one left out, in turn, averaged. Luck: plain oracle minus "
+        "reachable oracle, both over all replicates. Where no scale is sufficient in those that choose, "
+        "its accuracy counts the largest or the smallest scale, whichever is better. A single replicate that "
+        "chooses takes luck for need; what it reaches is told apart where there are more than two.",
     ),
     (
         "Accuracy headroom captured",

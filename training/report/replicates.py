@@ -17,24 +17,29 @@ def find_replicates(
 ) -> dict[str, tuple[OutcomeTable, Path]]:
     """Name -> (replicate of ``table``, its samples in the table's order; its folder).
 
-    home: where ``table`` was read from. given: folders of the replicates' tables; left out, ``SPLIT+1``,
-    ``SPLIT+2`` and so on beside ``home``, as far as they exist. Raises `RecordError` for a folder without a
-    table, for a table that is no replicate of this one, and for two that are the same.
+    The name is the replicate's split, or the first free one of ``SPLIT+1``, ``SPLIT+2`` and so on where that
+    is the table's own, or another's too. home: where ``table`` was read from. given: folders of the
+    replicates' tables; left out, ``SPLIT+1``, ``SPLIT+2`` and so on beside ``home``, as far as they exist.
+    Raises `RecordError` for a folder without a table, for a table that is no replicate of this one, and for
+    two that are the same.
     """
     beside = (home.parent / f"{table.split}+{k}" for k in count(1))
     folders = list(given) or list(takewhile(lambda folder: (folder / MANIFEST).is_file(), beside))
-    found: dict[str, tuple[OutcomeTable, Path]] = {}
-    for k, folder in enumerate(folders, 1):
+    found: list[tuple[OutcomeTable, Path]] = []
+    for folder in folders:
         if not (folder / MANIFEST).is_file():
             raise RecordError(f"There is no outcome table in {folder}: --replicate wants the folder of one.")
         other = align(read_outcomes(folder), table, folder)
-        for earlier, place in found.values():
+        for earlier, place in found:
             if _same_run(earlier, other):
                 raise RecordError(
                     f"{folder} is the replicate in {place}, or a copy: each has other pictures."
                 )
-        found[f"{table.split}+{k}"] = (other, folder)
-    return found
+        found.append((other, folder))
+    own = [other.split for other, _ in found]
+    free = (name for k in count(1) if (name := f"{table.split}+{k}") not in own)
+    names = [next(free) if split == table.split or split in own[:i] else split for i, split in enumerate(own)]
+    return dict(zip(names, found, strict=True))
 
 
 def align(other: OutcomeTable, table: OutcomeTable, folder: Path) -> OutcomeTable:
