@@ -25,6 +25,17 @@ def drawn(slope: float, offset: float, n: int = 20_000) -> tuple[NDArray[np.floa
     return sigmoid(logit).astype(np.float32), y
 
 
+@pytest.mark.parametrize("spread", [1e-12, 1e-4, 0.01, 0.3, 1.5, 5.0])
+@pytest.mark.parametrize("middle", [-3.0, 0.0, 4.0])
+@pytest.mark.parametrize("slope", [-0.5, 0.01, 1.2])
+def test_platt_keeps_the_mean_whatever_the_predictor_said(spread: float, middle: float, slope: float) -> None:
+    rng = np.random.default_rng(3)
+    logit = rng.normal(middle, spread, 1500)
+    y = (rng.random(1500) < 1 / (1 + np.exp(-(slope * logit + 0.5)))).astype(np.float64)
+    found = fit_platt(1 / (1 + np.exp(-logit)), y)
+    assert found(1 / (1 + np.exp(-logit))).mean() == pytest.approx(y.mean(), abs=1e-3)
+
+
 def test_platt_finds_the_map_that_made_the_data() -> None:
     found = fit_platt(*drawn(0.5, -0.7))
     assert found.slope == pytest.approx(0.5, abs=0.03)

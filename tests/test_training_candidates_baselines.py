@@ -31,7 +31,7 @@ def test_the_baselines_are_candidates() -> None:
 
 def test_image_only_reads_nothing_of_the_question() -> None:
     spec = build_spec(outcomes(20), image_only().groups)
-    assert {name.partition(":")[0] for name in spec.names} == {"grid_stats", "pooled", "image"}
+    assert {name.partition(":")[0] for name in spec.names} == {"grid_stats", "image"}
 
 
 def with_entropy(table: OutcomeTable) -> OutcomeTable:

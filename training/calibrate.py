@@ -56,22 +56,38 @@ def calibrated(maps: Calibration, raw: Predictions) -> Predictions:
 
 
 def fit_platt(p: NDArray[np.floating], y: Labels) -> Platt:
-    """Maximum likelihood by Newton's method, targets drawn in a little as in Platt (1999); y may be soft."""
+    """Maximum likelihood by Newton's method, targets drawn in a little as in Platt (1999); y may be soft.
+
+    The logits are standardised, and steps halved until the likelihood rises: a predictor that says nearly
+    the same of everyone would else send slope and offset to and fro.
+    """
     clipped = np.clip(p.astype(np.float64), EPSILON, 1 - EPSILON)
-    x = np.stack([np.log(clipped / (1 - clipped)), np.ones(len(p))], axis=1)  # [n, 2]
+    logit = np.log(clipped / (1 - clipped))
     y = (y * len(y) + 0.5) / (len(y) + 1)  # keeps the offset finite when y is all 0 or all 1
-    w = np.array([1.0, 0.0])
+    mean, spread = float(logit.mean()), float(logit.std())
+    average = Platt(0.0, float(np.log(y.mean() / (1 - y.mean()))))
+    if spread < 1e-9:
+        return average
+    x = np.stack([(logit - mean) / spread, np.ones(len(p))], axis=1)  # [n, 2]
+
+    def loss(w: NDArray[np.float64]) -> float:
+        said = x @ w
+        return float((np.logaddexp(0.0, said) - y * said).sum())
+
+    w = np.array([spread, mean])  # which leaves predictions as they are
     for _ in range(50):
         q = 1 / (1 + np.exp(-np.clip(x @ w, -30, 30)))
-        hessian = (x * (q * (1 - q))[:, None]).T @ x + 1e-6 * np.eye(2)
-        step = np.linalg.solve(hessian, x.T @ (y - q) - 1e-6 * (w - [1.0, 0.0]))
-        w = w + np.clip(step, -2.0, 2.0)
+        hessian = (x * (q * (1 - q))[:, None]).T @ x + 1e-9 * np.eye(2)
+        step = np.linalg.solve(hessian, x.T @ (y - q))
+        before = loss(w)
+        while loss(w + step) > before and np.abs(step).max() >= 1e-9:
+            step = step / 2
+        w = w + step
         if np.abs(step).max() < 1e-9:
             break
-    if w[0] < 0:  # the predictor is worse than none: all that is left is the mean
-        mean = float(np.clip(y.mean(), EPSILON, 1 - EPSILON))
-        return Platt(0.0, float(np.log(mean / (1 - mean))))
-    return Platt(float(w[0]), float(w[1]))
+    slope = float(w[0]) / spread
+    # A predictor that is worse than none: all that is left is the mean.
+    return average if slope < 0 else Platt(slope, float(w[1]) - slope * mean)
 
 
 def fit_isotonic(p: NDArray[np.floating], y: Labels) -> Isotonic:
