@@ -68,7 +68,7 @@ def test_a_ladder_of_one_scale_keeps_to_it() -> None:
     "change",
     [
         {"n": "750"},
-        {"format_version": 2},
+        {"format_version": 1},
         {"oracle_kind": "real"},
         {"fixed": {"nine": {}}},
         {"unknown": 1},

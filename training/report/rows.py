@@ -30,7 +30,7 @@ __all__ = [
     "reachable_json",
 ]
 
-FORMAT, FORMAT_VERSION = "m3-router-report", 1
+FORMAT, FORMAT_VERSION = "m3-router-report", 2
 """What `training.report.schema` describes."""
 
 

@@ -48,7 +48,7 @@ class ReportJson(Strict):
     """report.json of `m3-train report`."""
 
     format: Literal["m3-router-report"]
-    format_version: Literal[1]
+    format_version: Literal[2]
     n: int
     n_images: int
     split: str
