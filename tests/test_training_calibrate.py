@@ -130,8 +130,9 @@ def test_the_default_price_gives_up_no_more_than_it_may_on_tune() -> None:
 def test_the_default_price_is_the_highest_that_is_accurate_enough() -> None:
     prices = (0.0, 0.1, 0.2, 0.3)
     assert default_price(prices, (0.80, 0.798, 0.796, 0.70), best_fixed=0.80) == 0.2
-    # None is within half a point of the best fixed scale: the most accurate ones, and of those the highest.
+    # None is within half a point of the best fixed scale: nearly the most accurate, of those the highest.
     assert default_price(prices, (0.78, 0.77, 0.78, 0.70), best_fixed=0.80) == 0.2
+    assert default_price(prices, (0.78, 0.7795, 0.7785, 0.70), best_fixed=0.80) == 0.1
 
 
 def test_predictions_that_know_nothing_still_make_a_table() -> None:

@@ -31,6 +31,9 @@ BUDGETS = 96
 GIVE = 0.005
 """The default price may cost this much mean score against the best fixed scale on ``tune``."""
 
+NEARLY = 0.001
+"""Where no price keeps to that, it may cost this much against the most accurate: which one that is, is noise."""
+
 
 def fit_calibration(
     raw: Predictions, sufficient: NDArray[np.bool_], scores: Labels, groups: NDArray[np.int64], seed: int = 0
@@ -140,9 +143,9 @@ def fit_prices(
 def default_price(prices: Sequence[float], accuracy: Sequence[float], best_fixed: float) -> float:
     """Of ``prices``, the lowest first, the highest with an accuracy at most `GIVE` below ``best_fixed``.
 
-    Where none has, the highest of those that are most accurate: a lower one would spend more for nothing.
+    Where none has, the highest that is `NEARLY` as accurate as any: a lower one would spend more for nothing.
     """
-    least = min(best_fixed - GIVE, max(accuracy))
+    least = min(best_fixed - GIVE, max(accuracy) - NEARLY)
     return [price for price, reached in zip(prices, accuracy, strict=True) if reached >= least][-1]
 
 

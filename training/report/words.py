@@ -129,7 +129,7 @@ def hybrid(report: Report) -> list[str]:
 
 _SETTINGS = {
     "default": "at its default price (the highest that cost at most 0.5 points on tune, or else the highest "
-    "of the most accurate)",
+    "within 0.1 points of the most accurate)",
     "thrifty": "at the cheapest setting within 0.5 points of the best fixed scale",
     "accurate": "at its most accurate affordable setting",
 }
