@@ -32,7 +32,7 @@ GIVE = 0.005
 """The default price may cost this much mean score against the best fixed scale on ``tune``."""
 
 NEARLY = 0.001
-"""Where no price keeps to that, it may cost this much against the most accurate: which one that is, is noise."""
+"""Where no price does, it may cost this much against the most accurate: which one that is, is noise."""
 
 
 def fit_calibration(

@@ -89,8 +89,9 @@ class Routing:
             (
                 "# What routing takes on one core\n",
                 f"Microseconds of one request on one thread, over {self.rounds} rounds, {BLOCK} of one grid "
-                "and then of the other. The vision tower is not in it: it runs whatever is decided. A further "
-                "question about the same picture finds the picture's part of the summary made. Grids of 7B are random.\n",
+                "and then of the other. The vision tower is not in it: it runs whatever is decided. A "
+                "further question about the same picture finds the picture's part of the summary made. "
+                "Grids of 7B are random.\n",
                 "| grid | part | median | 95% |",
                 "| --- | --- | ---: | ---: |",
                 *rows,
