@@ -52,6 +52,15 @@ def test_platt_survives_labels_that_are_all_the_same_and_predictions_that_are() 
     assert np.isfinite(fit_platt(certain, np.tile([0.0, 1.0], 250))(certain)).all()
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_rounding_of_predictions_that_are_all_the_same_gets_no_slope(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    p = np.float32(0.7) + np.float32(6e-8) * rng.integers(-1, 2, 1000).astype(np.float32)
+    y = (rng.random(1000) < 0.6).astype(np.float64)
+    elsewhere = fit_platt(p, y)(np.array([0.69, 0.71], np.float32))
+    assert elsewhere == pytest.approx(y.mean(), abs=0.01)
+
+
 def test_a_predictor_worse_than_none_is_flattened_not_turned_round() -> None:
     p, y = drawn(-1.0, 0.0)
     found = fit_platt(p, y)
@@ -133,6 +142,8 @@ def test_the_default_price_is_the_highest_that_is_accurate_enough() -> None:
     # None is within half a point of the best fixed scale: nearly the most accurate, of those the highest.
     assert default_price(prices, (0.78, 0.77, 0.78, 0.70), best_fixed=0.80) == 0.2
     assert default_price(prices, (0.78, 0.7795, 0.7785, 0.70), best_fixed=0.80) == 0.1
+    # One is, if only just: the others are not.
+    assert default_price(prices, (0.7955, 0.7948, 0.7946, 0.70), best_fixed=0.80) == 0.0
 
 
 def test_predictions_that_know_nothing_still_make_a_table() -> None:

@@ -9,6 +9,7 @@ import pytest
 from router import Router
 from tests.routing import SCALES, outcomes
 from tests.test_training_candidates_attention import quick as network
+from training.candidates import candidates
 from training.candidates.base import Examples, FittedLogits, log_loss, predictions
 from training.candidates.ensemble import MeanOfMembers
 from training.candidates.lightgbm_per_scale import LightGBMPerScale
@@ -45,6 +46,13 @@ def test_its_logits_are_the_mean_of_its_members_calibrated_ones() -> None:
         said = members[candidate.name]
         wanted += (alone.logits.raw(dev.features) * said["slopes"] + said["offsets"]) / 2
     np.testing.assert_allclose(found.logits.raw(dev.features), wanted, atol=1e-6)
+
+
+def test_its_members_are_candidates_that_read_what_it_reads() -> None:
+    known = {candidate.name: candidate for candidate in candidates()}
+    for member in MeanOfMembers().members:
+        assert known[member.name] == member
+        assert member.groups == MeanOfMembers().groups
 
 
 def test_it_is_no_worse_than_the_worse_of_its_members_and_its_held_out_loss_is_told() -> None:

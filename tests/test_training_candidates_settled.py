@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from training.candidates.boosting import GRID
 from training.candidates.budget import Budget, chosen
 from training.candidates.ensemble import MeanOfMembers
 from training.candidates.frugalgpt import FrugalGPT
+from training.candidates.lightgbm_embeddings import lightgbm_embeddings
 from training.candidates.lightgbm_joint import LightGBMJoint
 from training.candidates.lightgbm_per_scale import LightGBMPerScale
 from training.candidates.lightgbm_shared import LightGBMShared
@@ -90,8 +92,8 @@ def test_with_the_number_of_trees_too_there_is_one_fit_and_it_is_the_same(
 
 def test_members_and_scales_have_settings_of_their_own() -> None:
     networks = MeanOfMembers().members[1]
-    found = MeanOfMembers().settled({"members": {"lightgbm_per_scale": {"setting": dict(GRID[2])}}})
-    assert found.members == (LightGBMPerScale(grid=(GRID[2],)), networks)
+    found = MeanOfMembers().settled({"members": {"lightgbm_embeddings": {"setting": dict(GRID[2])}}})
+    assert found.members == (replace(lightgbm_embeddings(), grid=(GRID[2],)), networks)
     grids = FrugalGPT().settled({"scorers": [{"setting": dict(GRID[1])}, {"setting": dict(GRID[0])}]}).grids
     assert grids == ((GRID[1],), (GRID[0],))
 

@@ -13,7 +13,6 @@ from typer.testing import CliRunner
 from data.records import OutcomeTable, RecordError, write_outcomes
 from router import Constraints, Router
 from router.calibration import apply
-from router.features import QUESTION_GROUPS
 from tests.routing import SCALES, outcomes, small_fit
 from training.candidates import candidates
 from training.candidates.base import Candidate, Examples, by_name, log_loss
@@ -155,9 +154,9 @@ def test_the_lookup_answers_for_kinds_and_families_it_has_not_seen() -> None:
 def test_question_only_reads_nothing_of_the_image() -> None:
     train, tune = outcomes(100), outcomes(60, split="tune")
     bundle = fit(
-        train, tune, replace(quick(), name="question_only", groups=QUESTION_GROUPS), threads=1
+        train, tune, replace(quick(), name="question_only", groups=question_only().groups), threads=1
     ).bundle
-    assert bundle.needs == ("question", "question_tokens")
+    assert bundle.needs == ("question_tokens",)
     assert bundle.novelty_threshold is None
     router = Router.of(bundle)
     inputs = tune.route_inputs(0)

@@ -62,14 +62,15 @@ def fit_platt(p: NDArray[np.floating], y: Labels) -> Platt:
     """Maximum likelihood by Newton's method, targets drawn in a little as in Platt (1999); y may be soft.
 
     The logits are standardised, and steps halved until the likelihood rises: a predictor that says nearly
-    the same of everyone would else send slope and offset to and fro.
+    the same of everyone would else send slope and offset to and fro. Predictions that differ by less than
+    `EPSILON` say the same: a slope, fitted to their rounding, would make 0 or 1 of any other prediction.
     """
     clipped = np.clip(p.astype(np.float64), EPSILON, 1 - EPSILON)
     logit = np.log(clipped / (1 - clipped))
     y = (y * len(y) + 0.5) / (len(y) + 1)  # keeps the offset finite when y is all 0 or all 1
     mean, spread = float(logit.mean()), float(logit.std())
     average = Platt(0.0, float(np.log(y.mean() / (1 - y.mean()))))
-    if spread < 1e-9:
+    if clipped.std() < EPSILON:
         return average
     x = np.stack([(logit - mean) / spread, np.ones(len(p))], axis=1)  # [n, 2]
 
@@ -145,7 +146,9 @@ def default_price(prices: Sequence[float], accuracy: Sequence[float], best_fixed
 
     Where none has, the highest that is `NEARLY` as accurate as any: a lower one would spend more for nothing.
     """
-    least = min(best_fixed - GIVE, max(accuracy) - NEARLY)
+    least = best_fixed - GIVE
+    if max(accuracy) < least:
+        least = max(accuracy) - NEARLY
     return [price for price, reached in zip(prices, accuracy, strict=True) if reached >= least][-1]
 
 

@@ -16,7 +16,7 @@ from router.features import NEEDS, Float32
 from training.calibrate import fit_platt
 from training.candidates.attention import Attention
 from training.candidates.base import Examples, FittedLogits, Labels, Logits, head_labels, log_loss, settled
-from training.candidates.lightgbm_per_scale import LightGBMPerScale
+from training.candidates.lightgbm_embeddings import lightgbm_embeddings
 
 if TYPE_CHECKING:
     from training.graph import GraphPart
@@ -79,11 +79,11 @@ def mean_of_logits(logits: list[Labels], slopes: Labels, offsets: Labels) -> Lab
 
 @dataclass(frozen=True)
 class MeanOfMembers:
-    """The candidate. groups: of the features that all members are given."""
+    """The candidate. groups: of the features, all of which every member is given and reads."""
 
     name: str = "ensemble"
     groups: tuple[str, ...] = tuple(group for group in NEEDS if group != "products")
-    members: tuple[Member, ...] = (LightGBMPerScale(), Attention())
+    members: tuple[Member, ...] = (lightgbm_embeddings(), Attention())
 
     def settled(self, notes: Mapping[str, Any], *, rounds: bool = False) -> MeanOfMembers:
         """See `training.candidates.base.Settling`. Members are calibrated on what they said of held-out
