@@ -11,6 +11,7 @@ from data.records import OutcomeTable
 from tests.routing import outcomes
 from training.calibrate import calibrated, fit_calibration
 from training.candidates.base import Examples
+from training.candidates.lightgbm_embeddings import lightgbm_embeddings
 from training.candidates.lightgbm_per_scale import LightGBMPerScale
 from training.candidates.lightgbm_shared import LightGBMShared
 from training.escalation.candidates import FittedCascade, HybridCascade
@@ -41,7 +42,7 @@ def telling(n_images: int, *, split: str = "router-train", seed: int = 0) -> Out
 def quick_hybrid() -> HybridCascade:
     """Fitted in a second or two."""
     return HybridCascade(
-        first=LightGBMPerScale(**_QUICK),  # type: ignore[arg-type]
+        first=LightGBMPerScale(groups=lightgbm_embeddings().groups, **_QUICK),  # type: ignore[arg-type]
         second=LightGBMShared(**_QUICK),  # type: ignore[arg-type]
     )
 

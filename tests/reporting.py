@@ -20,6 +20,7 @@ from data.builder import TableBuilder
 from data.records import Outcome, OutcomeTable, Sample, write_outcomes
 from m3_backbone.scales import Ladder
 from m3_backbone.types import RouteInputs
+from training.candidates.lightgbm_embeddings import lightgbm_embeddings
 from training.candidates.lightgbm_per_scale import LightGBMPerScale
 from training.fit import fit
 from training.report.analysis import Report
@@ -116,7 +117,9 @@ def world() -> Path:
         seed = int(hashlib.sha256(split.encode()).hexdigest()[:6], 16)
         write_outcomes(home / "outcomes" / split, make_table(split, n_images, seed))
     train, tune = make_table("router-train", 500, 1), make_table("tune", 250, 2)
-    fit(train, tune, LightGBMPerScale(), threads=1).bundle.write(home / "bundle")
+    fit(train, tune, LightGBMPerScale(groups=lightgbm_embeddings().groups), threads=1).bundle.write(
+        home / "bundle"
+    )
     return home
 
 

@@ -101,9 +101,11 @@ def with_finer(table: OutcomeTable) -> OutcomeTable:
 
 @cache
 def small_fit() -> FitResult:
-    """A router fitted on a small synthetic table, once per test run (a second)."""
+    """A router fitted on a small synthetic table, once per test run (a second); it reads all route inputs."""
+    from training.candidates.lightgbm_embeddings import lightgbm_embeddings
     from training.candidates.lightgbm_per_scale import LightGBMPerScale
     from training.fit import fit
 
-    candidate = LightGBMPerScale(grid=({"num_leaves": 7, "min_data_in_leaf": 20},), folds=2, rounds=60)
+    grid = ({"num_leaves": 7, "min_data_in_leaf": 20},)
+    candidate = LightGBMPerScale(groups=lightgbm_embeddings().groups, grid=grid, folds=2, rounds=60)
     return fit(outcomes(300), outcomes(120, split="tune"), candidate, threads=1)

@@ -131,12 +131,12 @@ def test_every_candidate_answers_through_one_interface_and_each_knows_more_than_
 
 def test_a_shared_trunk_is_exported_as_it_was_fitted_and_knows_as_much() -> None:
     train, tune = outcomes(300), outcomes(120, split="tune")
-    result = fit(train, tune, LightGBMShared(**QUICK), threads=2)
+    result = fit(train, tune, LightGBMShared(groups=small_fit().bundle.features.groups, **QUICK), threads=2)
     assert result.worst_parity <= 1e-5
     apart = small_fit()
     for row, other in zip(result.scales, apart.scales, strict=True):
         assert row.log_loss < other.log_loss + 0.02
-    again = fit(train, tune, LightGBMShared(**QUICK), threads=1)
+    again = fit(train, tune, LightGBMShared(groups=small_fit().bundle.features.groups, **QUICK), threads=1)
     assert again.bundle.version == result.bundle.version
 
 
