@@ -64,7 +64,7 @@ _ALL = {**NEEDS, **FROM_TEXT, **FINER}
 _WORD = re.compile(r"\w+(?:'\w+)*")
 
 IMAGE_GROUPS = ("grid_stats", "pooled")
-"""What describes the image alone and in real numbers: the novelty score is taken over these."""
+"""What describes the image alone and in real numbers: the novelty score is taken over those that are read."""
 
 _IMAGE = ("log_area", "log_aspect", "views")
 
