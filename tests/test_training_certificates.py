@@ -16,6 +16,8 @@ from router.certificates import FULL, Certificates
 from router.errors import BundleMismatch
 from router.predictor import Predictions
 from tests.routing import SCALES, outcomes, small_fit
+from training.certificates.bad import reversed_scales
+from training.certificates.binomial import clopper_pearson
 from training.certificates.bounds import Bound, Floats, Sets, Test
 from training.certificates.certify import certify
 from training.certificates.grid import Grid
@@ -26,8 +28,6 @@ from training.certificates.played import Played
 from training.certificates.policies import policies, predict
 from training.certificates.replay import Replay
 from training.certificates.simulate import (
-    clopper_pearson,
-    reversed_scales,
     simulate,
     simulate_budgets,
     simulate_families,

@@ -13,13 +13,14 @@ from router import Constraints, Router
 from router.certificates import FULL, Certificates, Setting
 from tests.cascading import examples, quick_hybrid, small_escalation, telling
 from tests.said import Said
+from training.certificates.bad import reversed_scales
 from training.certificates.certify import certify
 from training.certificates.grid import Grid
 from training.certificates.losses import at_scales
 from training.certificates.path import CASCADES
 from training.certificates.policies import policies, predict
 from training.certificates.replay import Replay
-from training.certificates.simulate import reversed_scales, simulate
+from training.certificates.simulate import simulate
 from training.escalation.path import careful_path
 from training.fit import fit
 

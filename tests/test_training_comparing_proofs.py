@@ -8,7 +8,7 @@ import numpy as np
 
 from tests.comparing import Escalating, Noisy, compared, fitter
 from training.candidates.lookup import Lookup
-from training.certificates.simulate import BAD, EDGE
+from training.certificates.bad import BAD, EDGE
 from training.comparing.jobs import Job
 from training.comparing.markdown import markdown
 from training.comparing.page import html_page

@@ -10,8 +10,7 @@ the population's mean is above it: a budget just below that mean is held to be k
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -19,26 +18,19 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from data.records import OutcomeTable
 from router.constraints import LossName
-from router.predictor import Predictions
+from training.certificates.bad import BEYOND
+from training.certificates.binomial import clopper_pearson
 from training.certificates.bounds import BOUNDS, Sets, bet_along
 from training.certificates.grid import Grid
-from training.certificates.losses import at_scales
 from training.certificates.ordering import Order
 from training.certificates.played import Played
 from training.certificates.testing import cheapest, passed
 
 DRAWS = 1000
-CONFIDENCE = 0.95
 _ROUNDING = 1e-12  # of a mean over thousands of images
-BAD = "reversed"
-"""The name of a policy that is bad on purpose."""
-EDGE = "just above"
-"""The name of one whose settings are as close to certifiable as a wrong one can be."""
 BUDGETS = 6
 """Token budgets that are simulated."""
-_BEYOND = 1e-3  # how far above an epsilon its risk is
 
 
 @dataclass(frozen=True)
@@ -150,7 +142,7 @@ def simulate_budgets(
     means = by_price.mean(axis=0)
     m, n = len(tokens), len(tokens) if n_images is None else n_images
     some = np.linspace(0, len(means) - 1, BUDGETS).round().astype(int).tolist()
-    budgets = sorted({float(np.floor(100 * (1 - _BEYOND) * means[k]) / 100) for k in some} - {0.0})
+    budgets = sorted({float(np.floor(100 * (1 - BEYOND) * means[k]) / 100) for k in some} - {0.0})
     tests = [(budget / most, range(len(means))) for budget in budgets]
     p_values = bet_along(by_price / most, tests, _drawn(m, n, draws, (seed,)), largest=max(deltas))
     found: list[Simulated] = []
@@ -243,68 +235,3 @@ def _simulated(
 @lru_cache(maxsize=1)
 def _drawn(images: int, n: int, draws: int, seed: tuple[int, ...]) -> Sets:
     return Sets.drawn(images, n, draws, seed)
-
-
-def reversed_scales(predictions: Predictions) -> Predictions:
-    """Predictions that are wrong on purpose: what is said of the smallest scale is told of the largest."""
-    return Predictions(
-        np.ascontiguousarray(predictions.sufficient[:, ::-1]),
-        np.ascontiguousarray(predictions.score[:, ::-1]),
-        predictions.novelty,
-    )
-
-
-def just_above(table: OutcomeTable, epsilons: Sequence[float]) -> Played:
-    """Bad on purpose where it is hardest to tell: at each of ``epsilons`` a setting whose regret in the
-    population is just above it, so that violations come about as often as a tight test lets them.
-
-    Samples are given the scale at which they lose most, in a random order, until the mean loss is there. An
-    epsilon that not even all of them reach has no setting.
-    """
-    regret = at_scales(table, "regret")
-    n, last = len(regret), len(table.scales) - 1
-    worst = regret.argmax(axis=1)
-    _, image, sizes = np.unique(table.image_index, return_inverse=True, return_counts=True)
-    lost = regret[np.arange(n), worst] / sizes[image] / len(sizes)
-    order = np.random.default_rng(0).permutation(np.flatnonzero(lost))
-    risk = lost[order].cumsum()
-    choices = [np.full(n, last, np.int8)]
-    for epsilon in sorted(epsilons):
-        flipped = order[: 1 + int(np.searchsorted(risk, epsilon + _BEYOND))]
-        if len(order) and risk[-1] > epsilon + _BEYOND:
-            choice = np.full(n, last, np.int8)
-            choice[flipped] = worst[flipped]
-            choices.append(choice)
-    tokens = [table.visual_tokens[np.arange(n), choice] for choice in choices]
-    return Played(table, np.stack(choices), np.stack(tokens).astype(np.float64))
-
-
-def clopper_pearson(successes: int, trials: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Two-sided interval of a binomial proportion (Clopper and Pearson 1934)."""
-    tail = (1 - confidence) / 2
-    low = 0.0 if successes == 0 else _solve(lambda p: 1 - _at_most(successes - 1, trials, p) >= tail)
-    high = 1.0 if successes == trials else _solve(lambda p: _at_most(successes, trials, p) <= tail)
-    return low, high
-
-
-def _solve(holds: Callable[[float], bool]) -> float:
-    """The least p, to 1e-9, from which on ``holds``."""
-    low, high = 0.0, 1.0
-    while high - low > 1e-9:
-        middle = (low + high) / 2
-        low, high = (low, middle) if holds(middle) else (middle, high)
-    return (low + high) / 2
-
-
-def _at_most(k: int, n: int, p: float) -> float:
-    """P(Bin(n, p) <= k) for p inside of (0, 1)."""
-    logs: list[float] = [
-        math.lgamma(n + 1)
-        - math.lgamma(i + 1)
-        - math.lgamma(n - i + 1)
-        + i * math.log(p)
-        + (n - i) * math.log1p(-p)
-        for i in range(k + 1)
-    ]
-    terms: NDArray[np.float64] = np.exp(np.array(logs))
-    return float(min(1.0, terms.sum()))

@@ -217,18 +217,11 @@ def _simulate(
     seed: int,
 ) -> list[Simulated]:
     from router.certificates import FULL, Setting
+    from training.certificates.bad import BAD, EDGE, just_above, reversed_scales
     from training.certificates.ordering import as_given
     from training.certificates.policies import policies, predict
     from training.certificates.replay import Replay
-    from training.certificates.simulate import (
-        BAD,
-        EDGE,
-        just_above,
-        reversed_scales,
-        simulate,
-        simulate_budgets,
-        simulate_families,
-    )
+    from training.certificates.simulate import simulate, simulate_budgets, simulate_families
     from training.report.places import FINAL
 
     if FINAL in table.split.split("+"):

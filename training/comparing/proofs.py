@@ -14,10 +14,11 @@ import numpy as np
 
 from data.records import OutcomeTable
 from router.constraints import LossName
+from training.certificates.bad import BAD, EDGE, just_above
 from training.certificates.grid import Grid
 from training.certificates.ordering import as_given
 from training.certificates.played import Played
-from training.certificates.simulate import BAD, EDGE, Simulated, just_above, simulate
+from training.certificates.simulate import Simulated, simulate
 from training.comparing.fits import Fit
 from training.evaluation.passes import Passes
 
