@@ -23,7 +23,7 @@ from training.candidates.question_only import question_only
 from training.cli.fit import FEW, command
 from training.export import ExportError
 from training.fit import build_spec, fit, read_tables, shipped_outcomes
-from training.vocabulary import choose_words
+from training.vocabulary import choose_words, n_words, told_by
 
 QUICK: dict[str, Any] = {"grid": ({"num_leaves": 7, "min_data_in_leaf": 20},), "folds": 2, "rounds": 40}
 
@@ -96,6 +96,21 @@ def test_words_are_chosen_for_what_they_tell() -> None:
     assert list(words) == sorted(words)
     assert list(bigrams) == sorted(bigrams)
     assert len(words) + len(bigrams) == 6
+
+
+def test_words_are_chosen_for_what_a_scale_adds_too() -> None:
+    # Word 5 makes the answer hard at every scale, word 6 only needs the second one; word 6 is the rarer one.
+    rows = [np.array([5 + 2 * (i % 3), 6 + 3 * (i % 7 > 0)], np.int32) for i in range(210)]
+    scores = np.array([[i % 3 > 0, i % 3 > 0] for i in range(210)], np.float64)
+    scores[::7, 0] = 0.0
+    assert choose_words(rows, scores[:, 1:], k=1)[0] == (5,)
+    assert choose_words(rows, np.diff(scores, axis=1), k=1)[0] == (6,)
+    assert told_by(scores).tolist()[7] == [0.0, 1.0, 1.0]
+    assert {5, 6} <= set(choose_words(rows, told_by(scores), k=3)[0])
+
+
+def test_more_pairs_bear_more_words() -> None:
+    assert [n_words(pairs) for pairs in (0, 5_000, 20_000, 62_500)] == [128, 128, 200, 512]
 
 
 def test_words_that_always_come_together_are_taken_once() -> None:

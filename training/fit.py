@@ -30,11 +30,10 @@ from training.escalation.attempts import held_out
 from training.escalation.fit import fit_escalation
 from training.export import ExportError, check_parity, export
 from training.novelty import QUANTILE, Novelty, fit_novelty, threshold
-from training.vocabulary import choose_phrases, choose_words, principal_directions
+from training.vocabulary import choose_phrases, choose_words, n_words, principal_directions, told_by
 
 log = logging.getLogger(__name__)
 
-WORDS = 128
 DIRECTIONS = 4
 
 
@@ -90,8 +89,9 @@ def build_spec(table: OutcomeTable, groups: tuple[str, ...] = tuple(NEEDS)) -> F
     """The features of a router fitted on ``table``: router-train, for words are chosen by their labels."""
     words: tuple[int, ...] = ()
     bigrams: tuple[tuple[int, int], ...] = ()
+    targets, k = told_by(table.scores), n_words(len(table))
     if "words" in groups:
-        words, bigrams = choose_words(table.question_tokens, table.scores, WORDS)
+        words, bigrams = choose_words(table.question_tokens, targets, k)
     return FeatureSpec(
         grid_stat_names=table.grid_stat_names,
         pooled_shape=(table.pooled.shape[1], table.pooled.shape[2]),
@@ -102,7 +102,7 @@ def build_spec(table: OutcomeTable, groups: tuple[str, ...] = tuple(NEEDS)) -> F
         basis=principal_directions(table.question, DIRECTIONS) if "products" in groups else (),
         groups=groups,
         fine_rows=finer(table).shape[1] if "fine" in groups else 0,
-        phrases=choose_phrases(table.questions, table.scores, WORDS) if "phrases" in groups else (),
+        phrases=choose_phrases(table.questions, targets, k) if "phrases" in groups else (),
         summary_version=summary_version(table),
     )
 
