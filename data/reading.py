@@ -20,6 +20,8 @@ from data.records import OutcomeTable, RecordError, long_texts
 from data.validation import check_manifest, validate
 from data.writing import FILES, MANIFEST
 
+_OWN = Path(__file__).parent / "outcomes" / "tiny"
+
 
 def read_table(folder: Path, *, verify: bool = True) -> OutcomeTable:
     """See `data.records.read_outcomes`."""
@@ -96,12 +98,18 @@ def read_manifest(folder: Path) -> Mapping[str, object]:
         what = f"it has no {MANIFEST}" if folder.is_dir() else "there is no such folder"
         again = "; an interrupted one continues when run again" if folder.is_dir() else ""
         raise RecordError(
-            f"{folder} is not an outcome table: {what}. Make one with `m3-train label`{again}."
+            f"{folder} is not an outcome table: {what}. Make one with {how_to_make(folder)}{again}."
         ) from None
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise RecordError(f"{path} is damaged: {error}.") from None
     check_manifest(manifest, str(path))
     return dict(manifest)
+
+
+def how_to_make(folder: Path) -> str:
+    """The command that makes the outcome table ``folder``; of m3-tiny's own the target of make too."""
+    own = folder.resolve().parent == _OWN.resolve()
+    return "`m3-train label`" + (f" (this one: `make table-{folder.resolve().name}`)" if own else "")
 
 
 def _verify(folder: Path, manifest: Mapping[str, object]) -> None:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import data
 from data.files import sha256
 from data.records import RecordError, read_outcomes, write_outcomes
 from tests.labelling import table
@@ -36,6 +37,15 @@ def test_a_folder_without_a_manifest_is_not_a_table(tmp_path: Path) -> None:
         read_outcomes(tmp_path)
     with pytest.raises(RecordError, match=r"there is no such folder\. Make one with `m3-train label`\.$"):
         read_outcomes(tmp_path / "tune")
+
+
+def test_a_missing_table_of_m3_tiny_names_the_target_that_makes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Path(data.__file__).parent
+    with pytest.raises(RecordError, match=r"`m3-train label` \(this one: `make table-not-there`\)\.$"):
+        read_outcomes(home / "outcomes" / "tiny" / "not-there")
+    monkeypatch.chdir(home)
+    with pytest.raises(RecordError, match="`make table-not-there`"):
+        read_outcomes(Path("outcomes/tiny/not-there"))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
+from m3_backbone import embedded_path
 from training.backbone import history
 from training.backbone.recipe import SCALES, Recipe
 
@@ -63,6 +64,22 @@ def test_pieces_are_kept_beside_the_weights_and_told_one_after_the_other(tmp_pat
     assert "| 2 | 33 | 300 | 0.10 | 0.11 | 0.14 | 0.24 | 0.68 |" in text
     assert "is not told here" not in text
     assert "(abc) were trained is not told here" in "\n".join(history.markdown(pieces[1:]))
+
+
+def test_pieces_are_counted_from_the_number_of_the_first_that_is_kept() -> None:
+    first = {**history.piece(metrics("abc"), Recipe()), "number": 3}
+    text = "\n".join(history.markdown([first, history.piece(metrics("def"), Recipe(images=9_000))]))
+    assert "| 3 | 16,000 |" in text
+    assert "| 4 | 9,000 |" in text
+    assert "| 4 | 33 | 300 |" in text
+    assert "\n| 1 | " not in text
+
+
+def test_the_card_of_m3_tiny_counts_the_pieces_as_they_are_kept() -> None:
+    folder = embedded_path()
+    assert "\n".join(history.markdown(history.read(folder))) in (folder / "README.md").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_the_picture_has_a_line_for_every_scale_and_the_same_bytes_again(tmp_path: Path) -> None:

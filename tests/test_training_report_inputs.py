@@ -11,6 +11,7 @@ from data.joining import concat
 from data.records import RecordError, write_outcomes
 from router.errors import BundleError, BundleMismatch
 from tests.reporting import LADDER, make_table, world
+from training.fit import shipped_outcomes
 from training.report.inputs import contenders, load_inputs
 
 
@@ -70,6 +71,8 @@ def test_a_missing_split_names_those_that_are_there(tmp_path: Path) -> None:
         load_inputs(world() / "outcomes", None, "certify")
     with pytest.raises(RecordError, match="m3-train label"):
         load_inputs(tmp_path, None)
+    with pytest.raises(RecordError, match="`make table-not-there`"):
+        load_inputs(shipped_outcomes(), None, "not-there")
 
 
 def test_a_bundle_of_another_backbone_is_refused(tmp_path: Path) -> None:

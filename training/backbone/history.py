@@ -5,7 +5,8 @@ before it. ``training.json`` is a list of pieces, the oldest first: ``{"start", 
 "exams"}`` with ``start`` the fingerprint of the weights that it began with or null, and rows of ``{"minutes",
 "step", ...}`` from the run's metrics: of the tower its loss and the share of held-out patches that each head
 names rightly, of the language model its loss, of its exams the accuracy at every scale (backbone-val,
-teacher-forced). Minutes are those of training, of one stage of one piece.
+teacher-forced). Minutes are those of training, of one stage of one piece. Where pieces before the first one
+kept nothing, it has its ``"number"``: else they are counted from 1.
 """
 
 from __future__ import annotations
@@ -98,12 +99,13 @@ def markdown(pieces: Sequence[Piece]) -> list[str]:
         "| piece | pictures | tower | language model | threads |",
         "|---|---|---|---|---|",
     ]
-    for number, each in enumerate(pieces, 1):
+    numbered = list(enumerate(pieces, pieces[0].get("number", 1)))
+    for number, each in numbered:
         recipe = each["recipe"]
         tower, language = _lasted(each["tower"]), _lasted([*each["language"], *each["exams"]])
         lines.append(f"| {number} | {recipe['images']:,} | {tower} | {language} | {recipe['threads']} |")
     lines.append("")
-    exams = [(number, row) for number, each in enumerate(pieces, 1) for row in each["exams"]]
+    exams = [(number, row) for number, each in numbered for row in each["exams"]]
     if exams:
         lines += [
             f"![Accuracy at each scale against minutes of training]({PICTURE})",

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from data.reading import how_to_make
 from data.records import IDENTITY, OutcomeTable, RecordError, read_outcomes
 from router.errors import ConstraintError
 from router.features import FeatureSpec
@@ -82,8 +83,11 @@ def load_inputs(
     home = outcomes if single else outcomes / split
     if not (home / MANIFEST).is_file():
         found = sorted(p.parent.name for p in outcomes.glob(f"*/{MANIFEST}"))
-        there = f"splits there: {', '.join(found)}" if found else "make one with `m3-train label`"
-        raise RecordError(f"There is no outcome table of split '{split}' in {outcomes}; {there}.")
+        there = f"splits there: {', '.join(found)}; " if found else ""
+        raise RecordError(
+            f"There is no outcome table of split '{split}' in {outcomes}; {there}make one with "
+            f"{how_to_make(home)}."
+        )
     if split == FINAL and not final:
         raise RecordError(f"The split '{FINAL}' is opened by --final only, which logs the opening.")
     table = read_outcomes(home)
