@@ -38,7 +38,8 @@ class Platt:
     def __call__(self, p: NDArray[np.floating]) -> Float32:
         clipped = np.clip(p.astype(np.float64), EPSILON, 1 - EPSILON)
         logit = np.log(clipped / (1 - clipped))
-        return (1 / (1 + np.exp(-(self.slope * logit + self.offset)))).astype(np.float32)
+        said = np.clip(self.slope * logit + self.offset, -700, 700)  # where exp is still finite
+        return (1 / (1 + np.exp(-said))).astype(np.float32)
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": self.kind, "slope": self.slope, "offset": self.offset}

@@ -21,6 +21,15 @@ def test_platt_maps_ascend_and_stay_probabilities(slope: float, offset: float) -
     assert ((q >= 0) & (q <= 1)).all()
 
 
+@pytest.mark.parametrize("slope", [51.0, 52.0, 1e3, 1e300])
+@pytest.mark.parametrize("offset", [0.0, -1e4, 1e4])
+def test_a_steep_platt_map_overflows_nowhere(slope: float, offset: float) -> None:
+    q = Platt(slope, offset)(P)
+    assert (np.diff(q) >= 0).all()
+    assert ((q >= 0) & (q <= 1)).all()
+    assert Platt(slope, 0.0)(P)[[0, -1]].tolist() == [0, 1]
+
+
 def test_the_identity_leaves_probabilities_alone() -> None:
     np.testing.assert_allclose(Platt(1.0, 0.0)(P), P, atol=2e-6)
     p = np.tile(P[:, None], (1, 3))
