@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from router.errors import BundleCorrupt
 
 Float32 = NDArray[np.float32]
+Column: TypeAlias = float | NDArray[np.float64]
 
 EPSILON = 1e-6
 """Probabilities are kept this far from 0 and 1 before their logit is taken."""
@@ -36,10 +37,7 @@ class Platt:
             raise ValueError(f"Platt map with slope {self.slope} and offset {self.offset} is not monotone.")
 
     def __call__(self, p: NDArray[np.floating]) -> Float32:
-        clipped = np.clip(p.astype(np.float64), EPSILON, 1 - EPSILON)
-        logit = np.log(clipped / (1 - clipped))
-        said = np.clip(self.slope * logit + self.offset, -700, 700)  # where exp is still finite
-        return (1 / (1 + np.exp(-said))).astype(np.float32)
+        return _platt(p, self.slope, self.offset)
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": self.kind, "slope": self.slope, "offset": self.offset}
@@ -105,8 +103,20 @@ class Calibration:
 
 
 def apply(maps: Sequence[ScaleMap], p: NDArray[np.floating]) -> Float32:
-    """Calibrated [n, S] from raw [n, S], column by column."""
+    """Calibrated [n, S] from raw [n, S]; `Platt` maps alone all at once, for one request is all overhead."""
+    platt = [each for each in maps if isinstance(each, Platt)]
+    if len(platt) == len(maps):
+        return _platt(p, np.array([each.slope for each in platt]), np.array([each.offset for each in platt]))
     return np.stack([each(p[:, s]) for s, each in enumerate(maps)], axis=1)
+
+
+def _platt(p: NDArray[np.floating], slope: Column, offset: Column) -> Float32:
+    """slope, offset: a number, or one for each column of p."""
+    clipped = np.minimum(np.maximum(p.astype(np.float64), EPSILON), 1 - EPSILON)
+    logit = np.log(clipped / (1 - clipped))
+    said = np.minimum(np.maximum(slope * logit + offset, -700.0), 700.0)  # where exp is still finite
+    q: Float32 = (1 / (1 + np.exp(-said))).astype(np.float32)
+    return q
 
 
 def scale_map(value: Mapping[str, Any]) -> ScaleMap:

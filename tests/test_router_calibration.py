@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.calibration import Calibration, Isotonic, Platt, apply
+from router.calibration import Calibration, Isotonic, Platt, ScaleMap, apply
 from router.errors import BundleCorrupt
 
 P = np.linspace(0, 1, 101).astype(np.float32)
@@ -72,3 +72,12 @@ def test_a_calibration_survives_json_and_damage_is_refused() -> None:
         Calibration.from_json({**value, "score": [{"kind": "spline"}] * 2}, 2)
     with pytest.raises(BundleCorrupt, match="do not ascend"):
         Calibration.from_json({**value, "score": [{"kind": "isotonic", "x": [1, 0], "y": [0, 1]}] * 2}, 2)
+
+
+def test_maps_applied_together_say_what_each_says() -> None:
+    p = np.random.default_rng(0).random((50, 3)).astype(np.float32)
+    platt: tuple[ScaleMap, ...] = (Platt(0.0, 1.0), Platt(2.5, -0.3), Platt(1.0, 0.0))
+    for maps in (platt, (*platt[:2], Isotonic((0.2, 0.8), (0.1, 0.9)))):
+        each = np.stack([one(p[:, s]) for s, one in enumerate(maps)], axis=1)
+        np.testing.assert_allclose(apply(maps, p), each, atol=1e-7)
+        assert np.array_equal(apply(maps, p[:1]), apply(maps, p)[:1])  # alone or among others
