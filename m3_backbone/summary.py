@@ -79,56 +79,110 @@ def summarise_image(grid: Tensor, ladder: Ladder) -> ImageSummary:
     mean = grid.mean(dim=(0, 1))
     centred = grid - mean
     squares = centred.square().sum(dim=-1)  # [G, G]
-    by_scale = {scale: average(centred, ladder.side(scale)).flatten(0, 1) for scale in ladder}
-    tokens = torch.cat(tuple(by_scale.values())) + mean  # [V, hidden]
-    norms = tokens.norm(dim=-1)
-    unit = tokens / norms.clamp_min(_TINY)[:, None]
-    straight = torch.stack([part.mean(dim=0) for part in unit.split(ladder.scales)]).norm(dim=-1)
-    projection = _projection(grid.shape[-1], POOLED_WIDTH, _SEED).to(grid.device)
+    by_scale = _pooled(centred, ladder)
+    below = torch.cat([centred[0, :0], *by_scale.values()])  # [v, hidden]: all scales but the full one
+    tokens = below + mean
+    norms = torch.cat((tokens.norm(dim=-1), grid.norm(dim=-1).flatten()))
+    of_scale = dict(
+        zip(ladder, (*torch.split(tokens, list(ladder.scales[:-1])), grid.flatten(0, 1)), strict=True)
+    )
+    inverse = torch.split(norms.clamp_min(_TINY).reciprocal(), list(ladder))
+    directions = torch.stack([one @ part for one, part in zip(inverse, of_scale.values(), strict=True)])
     coarse = [scale for scale in ladder if scale <= COARSE]
     fine = [scale for scale in ladder if COARSE < scale <= FINE][-1:]
-    handed_on = torch.cat([tokens[:0], *(by_scale[scale] + mean for scale in (*coarse, *fine))]) @ projection
-    lost = [_lost(squares, by_scale[scale], ladder.side(scale)) for scale in ladder if scale != ladder.full]
-    parts = (_grid_values(centred, mean, squares, by_scale), straight, handed_on.flatten(), norms, *lost)
-    sizes = np.cumsum([part.numel() for part in parts])[:-1]
-    values, aligned, pooled, lengths, *cells = np.split(torch.cat(parts).cpu().numpy(), sizes)
-    energy, root = max(float(values[0]), _TINY), math.sqrt(grid.shape[-1])
-    stats: list[float] = []
-    for i, (scale, norm) in enumerate(zip(ladder, _by_scale(lengths, ladder), strict=True)):
-        if scale != ladder.full:
-            stats += _cell_stats(cells[i] / energy)
-        stats += [norm.mean() / root, norm.std() / root, 1 - aligned[i]]
-    across, down = values[2:4] / (2 * energy)  # over the expected squared step between two unrelated patches
-    stats += [math.log(values[0] + _TINY), values[1] / root, across, down, values[4]]
+    projection = _projection(grid.shape[-1], POOLED_WIDTH, _SEED).to(grid.device)
+    handed_on = torch.cat([grid[0, :0], *(of_scale[scale] for scale in (*coarse, *fine))]) @ projection
+    parts = (
+        _grid_values(centred, mean, squares, by_scale),
+        directions.norm(dim=-1),
+        handed_on.flatten(),
+        norms,
+        _pooled_squares(squares, ladder) - below.square().sum(dim=-1),
+    )
+    ends = np.cumsum([len(part) for part in parts[:-1]])
+    values, aligned, pooled, lengths, lost = np.split(torch.cat(parts).cpu().numpy(), ends)
     small, large = np.split(_half(pooled.reshape(-1, POOLED_WIDTH)), [sum(coarse)])
-    return ImageSummary(stats=_half(stats), pooled=small, fine=large, lengths=np.maximum(lengths, _TINY))
+    stats = _half(_grid_stats(values, aligned, lengths, lost, ladder, grid.shape[-1]))
+    return ImageSummary(stats=stats, pooled=small, fine=large, lengths=np.maximum(lengths, _TINY))
 
 
-def _lost(squares: Tensor, pooled: Tensor, side: int) -> Tensor:
-    """[side * side]: energy that pooling takes from each cell. squares: [G, G], energy of each patch."""
-    return average(squares[..., None], side).flatten() - pooled.square().sum(dim=-1)
+def _pooled(grid: Tensor, ladder: Ladder) -> dict[int, Tensor]:
+    """Scale -> [scale, hidden] for all but the full one, in the ladder's order; each pooled from the next
+    larger one that it divides, which is a quarter of the work of pooling the grid again."""
+    made = {ladder.side(ladder.full): grid}
+    for side in map(ladder.side, reversed(ladder.scales[:-1])):
+        made[side] = average(made[min(larger for larger in made if larger % side == 0)], side)
+    return {scale: made[ladder.side(scale)].flatten(0, 1) for scale in ladder.scales[:-1]}
 
 
-def _cell_stats(lost: NDArray[Any]) -> list[float]:
-    """lost: energy that each cell loses, in units of the grid's mean energy per patch."""
-    cells = np.sort(lost.clip(min=0))
-    n = len(cells)
-    share = cells / max(cells.sum(), _TINY)
-    entropy = -(share * np.log(share.clip(min=_TINY))).sum() / math.log(n) if n > 1 else 1.0
-    return [cells.mean(), cells[n // 2], cells[(9 * n) // 10], cells[-1], entropy]
+def _pooled_squares(squares: Tensor, ladder: Ladder) -> Tensor:
+    """[v]: mean energy of the patches of each cell, of all scales but the full one. squares: [G, G]."""
+    cells = []
+    for side in map(ladder.side, ladder.scales[:-1]):
+        step = len(squares) // side
+        cells.append(squares.reshape(side, step, side, step).mean(dim=(1, 3)).flatten())
+    return torch.cat([squares[0, :0], *cells])
 
 
 def _grid_values(centred: Tensor, mean: Tensor, squares: Tensor, by_scale: Mapping[int, Tensor]) -> Tensor:
     """[5]: energy, norm of the mean token, squared steps across and down, effective rank."""
-    below = [scale for scale in by_scale if scale <= _RANK_SCALE]
+    rows = [part for scale, part in by_scale.items() if scale <= _RANK_SCALE][-1:]
     rank = squares.new_zeros(())
-    if below:
-        rows = by_scale[below[-1]]
-        gram = rows @ rows.T
+    if rows:
+        gram = rows[0] @ rows[0].T
         rank = gram.diagonal().sum().square() / gram.square().sum().clamp_min(_TINY)
-    across = (centred[:, 1:] - centred[:, :-1]).square().sum(dim=-1).mean()
-    down = (centred[1:] - centred[:-1]).square().sum(dim=-1).mean()
+    across = _squared_step(centred[:, :-1], centred[:, 1:])
+    down = _squared_step(centred[:-1], centred[1:])
     return torch.stack((squares.mean(), mean.norm(), across, down, rank))
+
+
+def _squared_step(at: Tensor, to: Tensor) -> Tensor:
+    """[]: mean squared distance between tokens [..., hidden]."""
+    step = (to - at).flatten()
+    return step @ step / (len(step) // at.shape[-1])
+
+
+def _grid_stats(
+    values: NDArray[Any],
+    aligned: NDArray[Any],
+    lengths: NDArray[Any],
+    lost: NDArray[Any],
+    ladder: Ladder,
+    width: int,
+) -> list[float]:
+    """In the order of `grid_stat_names`.
+
+    values: of `_grid_values`. aligned: [S] length of the mean of the tokens' directions. lengths: [V] norms
+    of the tokens of all scales. lost: [v] energy that each cell loses, of all scales but the full one.
+    width: of a token.
+    """
+    energy, root = max(float(values[0]), _TINY), math.sqrt(width)
+    cells = lost.clip(min=0) / energy
+    stats: list[float] = []
+    at = 0
+    for scale, straight in zip(ladder, aligned.tolist(), strict=True):
+        of_scale = slice(at, at + scale)
+        if scale != ladder.full:
+            stats += _cell_stats(cells[of_scale])
+        stats += [*_mean_and_deviation(lengths[of_scale] / root), 1 - straight / scale]
+        at += scale
+    across, down = values[2:4] / (2 * energy)  # over the expected squared step between two unrelated patches
+    return [*stats, math.log(values[0] + _TINY), values[1] / root, across, down, values[4]]
+
+
+def _cell_stats(lost: NDArray[Any]) -> list[float]:
+    """lost: energy that each cell loses, in units of the grid's mean energy per patch, not below 0."""
+    cells, n = np.sort(lost), len(lost)
+    total = float(cells.sum())
+    share = cells / max(total, _TINY)
+    entropy = -float(share @ np.log(np.maximum(share, _TINY))) / math.log(n) if n > 1 else 1.0
+    return [total / n, cells[n // 2], cells[(9 * n) // 10], cells[-1], entropy]
+
+
+def _mean_and_deviation(values: NDArray[Any]) -> tuple[float, float]:
+    mean = float(values.sum()) / len(values)
+    rest = values - mean
+    return mean, math.sqrt(float(rest @ rest) / len(values))
 
 
 def _by_scale(values: NDArray[Any], ladder: Ladder) -> list[NDArray[Any]]:
