@@ -159,13 +159,11 @@ def _grid_stats(
     energy, root = max(float(values[0]), _TINY), math.sqrt(width)
     cells = lost.clip(min=0) / energy
     stats: list[float] = []
-    at = 0
-    for scale, straight in zip(ladder, aligned.tolist(), strict=True):
-        of_scale = slice(at, at + scale)
+    for scale, start, straight in zip(ladder, _starts(ladder).tolist(), aligned.tolist(), strict=True):
+        of_scale = slice(start, start + scale)
         if scale != ladder.full:
             stats += _cell_stats(cells[of_scale])
         stats += [*_mean_and_deviation(lengths[of_scale] / root), 1 - straight / scale]
-        at += scale
     across, down = values[2:4] / (2 * energy)  # over the expected squared step between two unrelated patches
     return [*stats, math.log(values[0] + _TINY), values[1] / root, across, down, values[4]]
 
@@ -185,9 +183,9 @@ def _mean_and_deviation(values: NDArray[Any]) -> tuple[float, float]:
     return mean, math.sqrt(float(rest @ rest) / len(values))
 
 
-def _by_scale(values: NDArray[Any], ladder: Ladder) -> list[NDArray[Any]]:
-    """``values`` [..., V], V the tokens of all scales of one view, scale by scale."""
-    return np.split(values, np.cumsum(ladder.scales)[:-1], axis=-1)
+def _starts(ladder: Ladder) -> NDArray[np.int64]:
+    """[S]: where each scale's tokens begin among those of all scales of one view."""
+    return np.cumsum((0, *ladder.scales[:-1]))
 
 
 @torch.inference_mode()
@@ -221,11 +219,10 @@ def summarise(
         unit = words / words.norm(dim=-1, keepdim=True).clamp_min(_TINY)
         tokens = [image.pooled(scale)[0].flatten(0, 1).float() for scale in ladder]
         similarity = torch.cat([unit @ part.T for part in tokens], dim=1).cpu().numpy() / summary.lengths
-        values = []
-        for part in _by_scale(similarity, ladder):  # [T, scale]
-            best = part.max(axis=1)
-            values += [best.max(), best.mean(), part.mean(axis=0).std()]
-        interaction = _half(values)
+        best = np.maximum.reduceat(similarity, _starts(ladder), axis=1)  # [T, S]
+        means = np.split(similarity.mean(axis=0), _starts(ladder)[1:])
+        deviations = [_mean_and_deviation(part)[1] for part in means]
+        interaction = _half(np.stack((best.max(axis=0), best.mean(axis=0), deviations), axis=1).ravel())
     return RouteInputs(
         ladder=ladder,
         image_size=image.size,
@@ -253,5 +250,6 @@ def _projection(width: int, narrow: int, seed: int) -> Tensor:
 
 def _half(values: ArrayLike) -> NDArray[np.float32]:
     """float32 whose values are float16's, finite."""
-    finite = np.nan_to_num(np.asarray(values, np.float32), nan=0.0).clip(-_HALF_MAX, _HALF_MAX)
-    return np.asarray(finite.astype(np.float16).astype(np.float32))
+    numbers = np.asarray(values, np.float32)
+    finite = np.where(np.isnan(numbers), np.float32(0), np.clip(numbers, -_HALF_MAX, _HALF_MAX))
+    return finite.astype(np.float16).astype(np.float32)
