@@ -12,6 +12,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from data.records import OutcomeTable, RecordError
 from router.constraints import LossName
 from training.certificates.bounds import BOUNDS, Sets
@@ -30,15 +32,17 @@ def as_given(policy: Played, grid: Grid) -> Order:
 
 
 def learned(policy: Played, grid: Grid) -> Order:
-    """By the p-values of ``policy``, which is played on ``tune``."""
+    """By the p-values of ``policy``, which is played on ``tune``, and by the mean loss where those are 1."""
     spent = policy.image_tokens().mean(axis=0)
     found: dict[tuple[LossName, float], Sequence[int]] = {}
     for loss in grid.losses:
         losses = policy.losses(loss)
         sets = Sets.whole(len(losses))
         tests = [(epsilon, range(losses.shape[1])) for epsilon in grid.epsilons]
+        mean = losses.mean(axis=0)
         for epsilon, p in zip(grid.epsilons, BOUNDS[loss].along(losses, tests, sets), strict=True):
-            found[loss, epsilon] = (0, *pareto(p[0], spent, float(spent[0])))
+            # Beyond epsilon on tune all are 1, and tell nothing of what more images may allow.
+            found[loss, epsilon] = (0, *pareto(np.where(p[0] < 1, p[0], 1 + mean), spent, float(spent[0])))
     return found
 
 

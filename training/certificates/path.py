@@ -20,7 +20,7 @@ THRESHOLDS = (-0.4, -0.2, -0.1, -0.05, -0.02, -0.01, 0.0, 0.01, 0.02, 0.05)
 """What another pass of a cascade must be worth beyond its price; below 0, what it may lack."""
 
 CASCADES: tuple[Setting, ...] = tuple(
-    Setting(*pair) for pair in itertools.product((*_BELOW_ZERO.tolist(), *sorted(PRICES[::6])), THRESHOLDS)
+    Setting(*pair) for pair in itertools.product((*_BELOW_ZERO.tolist(), *sorted(PRICES[::2])), THRESHOLDS)
 )
 """Prices alone would not do: a cascade that is to lose little may start cheap and go on readily, or start
 dear and stay."""
