@@ -20,7 +20,8 @@ from data.records import OutcomeTable, RecordError, long_texts
 from data.validation import check_manifest, validate
 from data.writing import FILES, MANIFEST
 
-_OWN = Path(__file__).parent / "outcomes" / "tiny"
+OWN = Path(__file__).parent / "outcomes" / "tiny"
+"""Outcome tables of m3-tiny in the repository, one folder per split."""
 
 
 def read_table(folder: Path, *, verify: bool = True) -> OutcomeTable:
@@ -108,8 +109,11 @@ def read_manifest(folder: Path) -> Mapping[str, object]:
 
 def how_to_make(folder: Path) -> str:
     """The command that makes the outcome table ``folder``; of m3-tiny's own the target of make too."""
-    own = folder.resolve().parent == _OWN.resolve()
-    return "`m3-train label`" + (f" (this one: `make table-{folder.resolve().name}`)" if own else "")
+    from data.scalebench.plans import PLANS  # it draws: only who lacks a table pays for it
+
+    parent, name = folder.resolve().parent, folder.resolve().name
+    makes = parent == OWN.resolve() and name in PLANS and (OWN.parents[2] / "Makefile").is_file()
+    return "`m3-train label`" + (f" (this one: `make table-{name}`)" if makes else "")
 
 
 def _verify(folder: Path, manifest: Mapping[str, object]) -> None:

@@ -93,7 +93,7 @@ def summarise_image(grid: Tensor, ladder: Ladder) -> ImageSummary:
     projection = _projection(grid.shape[-1], POOLED_WIDTH, _SEED).to(grid.device)
     handed_on = torch.cat([grid[0, :0], *(of_scale[scale] for scale in (*coarse, *fine))]) @ projection
     parts = (
-        _grid_values(centred, mean, squares, by_scale),
+        _grid_values(centred, mean, squares, by_scale | {ladder.full: centred.flatten(0, 1)}),
         directions.norm(dim=-1),
         handed_on.flatten(),
         norms,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from router.errors import BundleCorrupt
 
 Float32 = NDArray[np.float32]
-Column: TypeAlias = float | NDArray[np.float64]
+PerColumn: TypeAlias = float | NDArray[np.float64]
 
 EPSILON = 1e-6
 """Probabilities are kept this far from 0 and 1 before their logit is taken."""
@@ -103,14 +103,17 @@ class Calibration:
 
 
 def apply(maps: Sequence[ScaleMap], p: NDArray[np.floating]) -> Float32:
-    """Calibrated [n, S] from raw [n, S]; `Platt` maps alone all at once, for one request is all overhead."""
+    """Calibrated [n, S] from raw [n, S]. `Platt` maps alone go all at once: of one request, calls of numpy
+    are all that there is to pay. Raises `ValueError` for another number of maps than columns."""
+    if p.ndim != 2 or p.shape[1] != len(maps):
+        raise ValueError(f"{len(maps)} maps for predictions of shape {p.shape}.")
     platt = [each for each in maps if isinstance(each, Platt)]
     if len(platt) == len(maps):
         return _platt(p, np.array([each.slope for each in platt]), np.array([each.offset for each in platt]))
     return np.stack([each(p[:, s]) for s, each in enumerate(maps)], axis=1)
 
 
-def _platt(p: NDArray[np.floating], slope: Column, offset: Column) -> Float32:
+def _platt(p: NDArray[np.floating], slope: PerColumn, offset: PerColumn) -> Float32:
     """slope, offset: a number, or one for each column of p."""
     clipped = np.minimum(np.maximum(p.astype(np.float64), EPSILON), 1 - EPSILON)
     logit = np.log(clipped / (1 - clipped))

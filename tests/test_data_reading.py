@@ -41,11 +41,13 @@ def test_a_folder_without_a_manifest_is_not_a_table(tmp_path: Path) -> None:
 
 def test_a_missing_table_of_m3_tiny_names_the_target_that_makes_it(monkeypatch: pytest.MonkeyPatch) -> None:
     home = Path(data.__file__).parent
-    with pytest.raises(RecordError, match=r"`m3-train label` \(this one: `make table-not-there`\)\.$"):
-        read_outcomes(home / "outcomes" / "tiny" / "not-there")
+    with pytest.raises(RecordError, match=r"`m3-train label` \(this one: `make table-backbone-val`\)\.$"):
+        read_outcomes(home / "outcomes" / "tiny" / "backbone-val")
     monkeypatch.chdir(home)
-    with pytest.raises(RecordError, match="`make table-not-there`"):
-        read_outcomes(Path("outcomes/tiny/not-there"))
+    with pytest.raises(RecordError, match="`make table-backbone-val`"):
+        read_outcomes(Path("outcomes/tiny/backbone-val"))
+    with pytest.raises(RecordError, match=r"`m3-train label`\.$"):  # no target makes a split that is none
+        read_outcomes(Path("outcomes/tiny/tset"))
 
 
 @pytest.mark.parametrize(

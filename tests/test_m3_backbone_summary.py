@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
+import pytest
 import torch
+from numpy.typing import NDArray
 
 from m3_backbone.pooling import average
 from m3_backbone.scales import Ladder
@@ -102,3 +106,48 @@ def test_with_anyres_views_the_whole_image_is_described_and_costs_are_its_own() 
     assert inputs.image_size == (640, 200)
     expected = summarise_image(image.grid[0], backbone.ladder)
     np.testing.assert_array_equal(inputs.grid_stats, expected.stats)
+
+
+@pytest.mark.parametrize("scales", [(1, 9, 36, 144, 576), (4, 9, 36), (49,), (1, 49)])
+def test_statistics_are_those_of_a_plain_reckoning(scales: tuple[int, ...]) -> None:
+    ladder = Ladder(scales)
+    size = ladder.side(ladder.full)
+    grid = np.random.default_rng(5).standard_normal((size, size, 8)).cumsum(axis=0) + 2
+    centred = grid - grid.mean(axis=(0, 1))
+    energy = (centred**2).sum(axis=-1).mean()
+    wanted = {
+        "energy": np.log(energy),
+        "mean_norm": np.linalg.norm(grid.mean(axis=(0, 1))) / 8**0.5,
+        "gradient_x": (np.diff(grid, axis=1) ** 2).sum(axis=-1).mean() / (2 * energy),
+        "gradient_y": (np.diff(grid, axis=0) ** 2).sum(axis=-1).mean() / (2 * energy),
+    }
+    for scale in ladder:
+        tokens, cells = _cells(grid, scale), _cells(centred, scale)
+        norms = np.linalg.norm(tokens, axis=1)
+        wanted[f"norm_{scale}"] = norms.mean() / 8**0.5
+        wanted[f"norm_std_{scale}"] = norms.std() / 8**0.5
+        wanted[f"spread_{scale}"] = 1 - np.linalg.norm((tokens / norms[:, None]).mean(axis=0))
+        if scale <= 64:
+            gram = cells @ cells.T
+            wanted["rank"] = np.trace(gram) ** 2 / max((gram**2).sum(), 1e-12)
+        if scale == ladder.full:
+            continue
+        inside = _cells((centred**2).sum(axis=-1, keepdims=True), scale)[:, 0]
+        lost = np.sort(inside - (cells**2).sum(axis=-1)) / energy
+        share = lost / lost.sum()
+        wanted[f"lost_{scale}"] = lost.mean()
+        wanted[f"lost_median_{scale}"] = lost[scale // 2]
+        wanted[f"lost_q90_{scale}"] = lost[9 * scale // 10]
+        wanted[f"lost_max_{scale}"] = lost[-1]
+        wanted[f"lost_entropy_{scale}"] = -(share * np.log(share)).sum() / np.log(scale) if scale > 1 else 1.0
+    found = summarise_image(torch.from_numpy(grid), ladder).stats.tolist()
+    for name, value in zip(grid_stat_names(ladder), found, strict=True):
+        assert value == pytest.approx(wanted[name], rel=2e-3, abs=1e-3), name
+
+
+def _cells(grid: NDArray[np.float64], scale: int) -> NDArray[np.float64]:
+    """[scale, C]: means of the cells of a grid [G, G, C]."""
+    side = math.isqrt(scale)
+    step = len(grid) // side
+    means: NDArray[np.float64] = grid.reshape(side, step, side, step, -1).mean(axis=(1, 3))
+    return means.reshape(scale, -1)

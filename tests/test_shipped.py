@@ -97,6 +97,7 @@ def test_the_tables_hold_what_the_backbone_answers() -> None:
         inputs = tiny().summarise(image, sample.question)
         stored = dev.route_inputs(i)
         np.testing.assert_allclose(inputs.pooled, stored.pooled, rtol=2e-3, atol=2e-3)  # rounded to float16
+        np.testing.assert_allclose(inputs.grid_stats, stored.grid_stats, rtol=2e-3, atol=2e-3)
         np.testing.assert_allclose(inputs.interaction, stored.interaction, rtol=2e-3, atol=2e-3)
         np.testing.assert_array_equal(inputs.question_tokens, stored.question_tokens)
         for s, scale in enumerate(dev.scales):

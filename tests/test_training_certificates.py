@@ -124,13 +124,14 @@ def test_what_will_most_likely_pass_is_tested_first_and_then_ever_cheaper_settin
     right = np.random.default_rng(3).random((n, 3)) < np.array([0.95, 0.75, 0.8])
     scores = np.zeros((n, 5))
     scores[:, [2, 3, 4]] = right
+    scores[:, 1] = np.arange(n) % 2  # less right than the full scale, by far: its p-value is 1, as the last's
     world = replace(made, scores=scores)
-    choices = np.stack([np.full(n, scale, np.int8) for scale in (4, 3, 2, 0)])
-    tokens = np.stack([np.full(n, spent) for spent in (576.0, 144.0, 36.0, 1.0)])
+    choices = np.stack([np.full(n, scale, np.int8) for scale in (4, 3, 2, 1, 0)])
+    tokens = np.stack([np.full(n, spent) for spent in (576.0, 144.0, 36.0, 9.0, 1.0)])
     grid = Grid(losses=("net",), epsilons=(0.01,), deltas=(0.05,))
     order = learned(Played(world, choices, tokens), grid)
-    assert list(order["net", 0.01]) == [0, 2, 3]  # 144 tokens are beaten in both
-    assert list(as_given(Played(world, choices, tokens), grid)["net", 0.01]) == [0, 1, 2, 3]
+    assert list(order["net", 0.01]) == [0, 2, 3, 4]  # 144 tokens are beaten in both
+    assert list(as_given(Played(world, choices, tokens), grid)["net", 0.01]) == [0, 1, 2, 3, 4]
 
 
 def test_an_order_that_is_learned_certifies_as_much_as_prices_do() -> None:

@@ -100,13 +100,27 @@ def test_words_are_chosen_for_what_they_tell() -> None:
 
 def test_words_are_chosen_for_what_a_scale_adds_too() -> None:
     # Word 5 makes the answer hard at every scale, word 6 only needs the second one; word 6 is the rarer one.
-    rows = [np.array([5 + 2 * (i % 3), 6 + 3 * (i % 7 > 0)], np.int32) for i in range(210)]
+    rows = [np.array([5 + 2 * (i % 3), 6 + 4 * (i % 7 > 0)], np.int32) for i in range(210)]
     scores = np.array([[i % 3 > 0, i % 3 > 0] for i in range(210)], np.float64)
     scores[::7, 0] = 0.0
     assert choose_words(rows, scores[:, 1:], k=1)[0] == (5,)
     assert choose_words(rows, np.diff(scores, axis=1), k=1)[0] == (6,)
     assert told_by(scores).tolist()[7] == [0.0, 1.0, 1.0]
     assert {5, 6} <= set(choose_words(rows, told_by(scores), k=3)[0])
+
+
+def test_a_router_looks_at_as_many_words_as_its_pairs_bear(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[tuple[int, ...], int]] = []
+
+    def spy(questions: Any, targets: Any, k: int) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...]]:
+        asked.append((targets.shape, k))
+        return (), ()
+
+    monkeypatch.setattr("training.fit.choose_words", spy)
+    monkeypatch.setattr("training.fit.n_words", lambda pairs: 10 * pairs)
+    table = outcomes(60)
+    build_spec(table)
+    assert asked == [((len(table), 2 * len(table.scales) - 1), 10 * len(table))]
 
 
 def test_more_pairs_bear_more_words() -> None:

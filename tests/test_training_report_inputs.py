@@ -71,8 +71,8 @@ def test_a_missing_split_names_those_that_are_there(tmp_path: Path) -> None:
         load_inputs(world() / "outcomes", None, "certify")
     with pytest.raises(RecordError, match="m3-train label"):
         load_inputs(tmp_path, None)
-    with pytest.raises(RecordError, match="`make table-not-there`"):
-        load_inputs(shipped_outcomes(), None, "not-there")
+    with pytest.raises(RecordError, match="`make table-backbone-val`"):
+        load_inputs(shipped_outcomes(), None, "backbone-val")
 
 
 def test_a_bundle_of_another_backbone_is_refused(tmp_path: Path) -> None:

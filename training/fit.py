@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import data
+from data.reading import OWN
 from data.records import IDENTITY, OutcomeTable, RecordError, read_outcomes
 from m3_backbone.scales import Ladder
 from m3_backbone.types import SUMMARY_VERSION
@@ -63,7 +63,7 @@ class FitResult:
 
 def shipped_outcomes() -> Path:
     """Folder of the outcome tables of m3-tiny in the repository, one sub-folder per split."""
-    return Path(data.__file__).parent / "outcomes" / "tiny"
+    return OWN
 
 
 def outcomes_hash(folder: Path) -> str:

@@ -26,13 +26,13 @@ Key = TypeVar("Key", bound=Hashable)
 def n_words(pairs: int) -> int:
     """How many words a router looks at that is fitted on so many labelled ``pairs``.
 
-    128 tell the kind of a question of ScaleBench in 84 of 100 cases, 512 in 95; few pairs bear few columns.
+    128 tell the kind of a question of ScaleBench in 84 of 100 cases, 512 in 96; few pairs bear few columns.
     """
     return int(np.clip(pairs // PAIRS_A_WORD, *WORDS))
 
 
 def told_by(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Targets [n, 2 S - 1] that words are chosen by: scores [n, S], and what each scale adds to the last.
+    """Targets [n, 2 S - 1] that words are chosen by: scores [n, S], and what a scale adds to the one below.
 
     What a scale adds is what routing goes by; the scores alone favour words of questions that are hard at
     any scale.

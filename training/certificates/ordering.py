@@ -41,8 +41,9 @@ def learned(policy: Played, grid: Grid) -> Order:
         tests = [(epsilon, range(losses.shape[1])) for epsilon in grid.epsilons]
         mean = losses.mean(axis=0)
         for epsilon, p in zip(grid.epsilons, BOUNDS[loss].along(losses, tests, sets), strict=True):
-            # Beyond epsilon on tune all are 1, and tell nothing of what more images may allow.
-            found[loss, epsilon] = (0, *pareto(np.where(p[0] < 1, p[0], 1 + mean), spent, float(spent[0])))
+            # Beyond epsilon on tune all are 1, and tell nothing of what more images may allow. Means are
+            # from -1 to 1.
+            found[loss, epsilon] = (0, *pareto(np.where(p[0] < 1, p[0], 2 + mean), spent, float(spent[0])))
     return found
 
 
