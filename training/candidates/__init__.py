@@ -1,4 +1,4 @@
-"""Kinds of predictors; `candidates()` lists them, the one that is shipped first."""
+"""Kinds of predictors; `candidates()` lists them, the one that is fitted unless another is named first."""
 
 from __future__ import annotations
 

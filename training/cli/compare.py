@@ -37,7 +37,7 @@ def command(
         list[str] | None, typer.Option(help="Compare these alone; may be given several times.")
     ] = None,
     main: Annotated[
-        str | None, typer.Option(help="Whom differences are to. Default: the shipped candidate.")
+        str | None, typer.Option(help="Whom differences are to. Default: the first that is compared.")
     ] = None,
     ablate: Annotated[
         bool, typer.Option("--ablate", help="Fit that one without each group of route inputs, too.")

@@ -34,7 +34,7 @@ CHEAPEST_FIRST = "mean visual tokens on tune"
 @dataclass(frozen=True)
 class HybridCascade:
     """Predict, answer, look at the answer, and answer again where that pays: `m3-train fit --escalation`,
-    but for the fallback of novel requests, which no candidate has here.
+    but for the fallback of novel requests, which no candidate has here. Its first look is the trees.
 
     first: predicts before the language model, and must keep what it said of held-out samples. second: learns
     the second look.
