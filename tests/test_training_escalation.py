@@ -156,7 +156,7 @@ def test_a_settled_hybrid_searches_in_neither_of_its_looks() -> None:
     small_hybrid().looks(tune, tune)
     notes = {**small_hybrid().notes, "setting": GRID[1]}
     notes["second"] = {**notes["second"], "setting": GRID[2], "trunk_setting": GRID[0]}
-    found = HybridCascade(second=LightGBMShared()).settled(notes)
+    found = HybridCascade(first=LightGBMPerScale(), second=LightGBMShared()).settled(notes)
     assert isinstance(found.first, LightGBMPerScale)
     assert isinstance(found.second, LightGBMShared)
     assert (found.first.grid, found.second.grid) == ((GRID[1],), (GRID[2],))

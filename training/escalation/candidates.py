@@ -18,8 +18,8 @@ from router.cascade import MEAN_LOGPROB, MOST_PASSES
 from router.features import Float32
 from router.predictor import Predictions
 from training.calibrate import calibrated, fit_calibration
+from training.candidates.attention import Attention
 from training.candidates.base import Candidate, Examples, Logits, no_novelty, settled
-from training.candidates.lightgbm_per_scale import LightGBMPerScale
 from training.escalation.attempts import held_out
 from training.escalation.fit import LibraryLook, fit_look, learner, replay
 from training.evaluation.hybrid import Hybrid
@@ -34,14 +34,14 @@ CHEAPEST_FIRST = "mean visual tokens on tune"
 @dataclass(frozen=True)
 class HybridCascade:
     """Predict, answer, look at the answer, and answer again where that pays: `m3-train fit --escalation`,
-    but for the fallback of novel requests, which no candidate has here. Its first look is the trees.
+    but for the fallback of novel requests, which no candidate has here.
 
     first: predicts before the language model, and must keep what it said of held-out samples. second: learns
     the second look.
     """
 
     name: str = "hybrid"
-    first: Candidate = field(default_factory=LightGBMPerScale)
+    first: Candidate = field(default_factory=Attention)
     second: Candidate = field(default_factory=learner)
 
     @property
