@@ -183,6 +183,7 @@ def _mean_and_deviation(values: NDArray[Any]) -> tuple[float, float]:
     return mean, math.sqrt(float(rest @ rest) / len(values))
 
 
+@lru_cache(maxsize=32)
 def _starts(ladder: Ladder) -> NDArray[np.int64]:
     """[S]: where each scale's tokens begin among those of all scales of one view."""
     return np.cumsum((0, *ladder.scales[:-1]))

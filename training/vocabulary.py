@@ -26,7 +26,7 @@ Key = TypeVar("Key", bound=Hashable)
 def n_words(pairs: int) -> int:
     """How many words a router looks at that is fitted on so many labelled ``pairs``.
 
-    128 tell the kind of a question of ScaleBench in 84 of 100 cases, 512 in 96; few pairs bear few columns.
+    Many kinds of questions need many to be told apart; few pairs bear few columns (docs/log.md).
     """
     return int(np.clip(pairs // PAIRS_A_WORD, *WORDS))
 

@@ -1,4 +1,4 @@
-"""Kinds of predictors; `candidates()` lists them, the one that is fitted unless another is named first."""
+"""Kinds of predictors; `candidates()` lists them, first the default of `m3-train fit`."""
 
 from __future__ import annotations
 
