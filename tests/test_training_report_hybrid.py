@@ -198,6 +198,26 @@ def test_shifted_splits_have_the_hybrid_with_all_its_passes_as_it_is_served() ->
     ReportJson.model_validate(json.loads(json.dumps({**as_json(r), "per_image": per_image(r)})), strict=True)
 
 
+def test_on_shifted_splits_what_is_certified_for_two_points_is_shown_beside_the_default() -> None:
+    shift = telling(40, split="shift-jpeg", seed=3)
+    shifted = dataclasses.replace(inputs(), router=promised(), shifts=(shift,))
+    r = make_report(shifted, PROVENANCE, draws=100)
+    policies = ["router", "hybrid", "router as certified", "hybrid as certified"]
+    assert [list(row.routed) for row in r.shifts] == [policies, policies]
+    asked = dataclasses.replace(shifted, asked=Constraints(accuracy_drop=0.02, loss="net"))
+    for row, alone in zip(r.shifts, make_report(asked, PROVENANCE, draws=100).shifts, strict=True):
+        assert list(alone.routed) == policies[:2]
+        assert row.routed["router as certified"] == alone.routed["router"] != row.routed["router"]
+        assert row.routed["hybrid as certified"] == alone.routed["hybrid"]
+    (got,) = (s for s in as_json(r)["shifts"] if s["judged"])
+    assert got["router_certified"]["good"] is r.shifts[1].routed["router as certified"].good
+    assert as_json(make_report(asked, PROVENANCE, draws=100))["shifts"][1]["hybrid_certified"] is None
+    ReportJson.model_validate(json.loads(json.dumps({**as_json(r), "per_image": per_image(r)})), strict=True)
+    assert "the router as certified on" in markdown(r)
+    assert "As certified: at the setting" in markdown(r)
+    assert "As certified" not in markdown(make_report(asked, PROVENANCE, draws=100))
+
+
 def test_on_shifted_splits_the_hybrid_is_at_what_is_certified_where_a_drop_was_asked_for() -> None:
     shift = telling(40, split="shift-jpeg", seed=3)
     manifest = {**shift.manifest, "split": "shift-blind", "confidences": "none"}

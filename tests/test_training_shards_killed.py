@@ -97,8 +97,8 @@ def nursery() -> Iterator[Nursery]:
 
 @pytest.fixture
 def ram_path(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory where there is one: thousands of fsyncs (16 a shard) take minutes on a busy disk, and
-    a process that is killed loses nothing that was written to either.
+    """A folder in memory where there is one: thousands of fsyncs (16 a shard) take minutes on a busy disk,
+    and a process that is killed loses nothing that was written to either.
     """
     memory = Path("/dev/shm")
     if not os.access(memory, os.W_OK):

@@ -16,7 +16,7 @@ from training.report.difficulty import Measure
 from training.report.hybrid import HYBRID
 from training.report.paper import Reweighted
 from training.report.router_rows import router_json
-from training.report.shifted import ROUTER, Shift
+from training.report.shifted import ROUTER, Shift, certified
 from training.report.values import estimate_json, finite
 from training.report.words import headline, sentences
 
@@ -214,6 +214,8 @@ def _shift(report: Report, shift: Shift) -> dict[str, Any]:
         "judged": shift.judged,
         "router": _routed(shift, ROUTER),
         "hybrid": _routed(shift, HYBRID),
+        "router_certified": _routed(shift, certified(ROUTER)),
+        "hybrid_certified": _routed(shift, certified(HYBRID)),
     }
 
 

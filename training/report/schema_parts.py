@@ -91,6 +91,13 @@ class Shift(Strict):
     ]
     router: ShiftRouter | None
     hybrid: ShiftRouter | None
+    router_certified: Annotated[
+        ShiftRouter | None,
+        Field(
+            description="At what is certified for a net drop of 2 points; null where another was asked for."
+        ),
+    ]
+    hybrid_certified: ShiftRouter | None
 
 
 class ReweightedRouter(Strict):
