@@ -127,12 +127,25 @@ def test_soft_scores_and_a_tolerance_get_heads_of_their_own() -> None:
     assert (found.sufficient.mean(axis=0) > found.score.mean(axis=0)).all()
 
 
-def test_features_without_a_picture_or_a_question_are_refused_with_the_remedy() -> None:
+def test_features_without_a_question_are_refused_with_the_remedy() -> None:
     table = outcomes(40)
-    for groups in (("question", "words"), ("pooled", "grid_stats")):
-        examples = Examples.of(table, build_spec(table, groups))
-        with pytest.raises(ValueError, match=r"attention needs both: add groups"):
-            quick(groups=groups).fit(examples, seed=0, threads=1)
+    examples = Examples.of(table, build_spec(table, ("pooled", "grid_stats")))
+    with pytest.raises(ValueError, match=r"nothing of the question, which attention needs: add groups"):
+        quick(groups=("pooled", "grid_stats")).fit(examples, seed=0, threads=1)
+
+
+def test_without_a_picture_it_learns_what_it_reads_so_that_an_ablation_can_say_what_pictures_are_worth() -> (
+    None
+):
+    groups = tuple(group for group in Attention().groups if group != "pooled")
+    result = fit(outcomes(80), outcomes(40, split="tune"), quick(groups=groups), threads=1)
+    assert result.worst_parity <= 1e-5
+    assert "pooled" not in result.bundle.needs
+    router, dev = Router.of(result.bundle), outcomes(6, split="dev")
+    one = router.predict(result.bundle.features.matrix(dev)).score
+    assert len(np.unique(one, axis=0)) > 1
+    other = router.predict(result.bundle.features.matrix(replace(dev, pooled=-dev.pooled))).score
+    assert np.array_equal(one, other)
 
 
 def test_without_other_features_it_has_the_picture_and_the_question_alone() -> None:

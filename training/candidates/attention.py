@@ -49,7 +49,10 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Columns:
-    """Which features are what. pooled: (P, D) at ``tokens`` [P D]; question, rest: all others."""
+    """Which features are what. pooled: (P, D) at ``tokens`` [P D]; question, rest: all others.
+
+    Features without pooled tokens have one of no numbers, so that what the network reads is learned alone.
+    """
 
     pooled: tuple[int, int]
     tokens: NDArray[np.int64]
@@ -59,18 +62,17 @@ class Columns:
 
     @classmethod
     def of(cls, spec: FeatureSpec) -> Columns:
-        """Raises `ValueError` for features without pooled tokens or without a question."""
+        """Raises `ValueError` for features without a question."""
         tokens, question = spec.columns(("pooled", "fine")), spec.columns(QUESTION_GROUPS)
-        if not len(tokens) or not len(question):
+        if not len(question):
             raise ValueError(
-                f"The features {', '.join(spec.groups)} hold {len(tokens)} numbers of pooled tokens and "
-                f"{len(question)} of the question, attention needs both: add groups, or choose another one."
+                f"The features {', '.join(spec.groups)} hold nothing of the question, which attention needs: "
+                "add groups, or choose another candidate."
             )
         others = [group for group in spec.groups if group not in ("pooled", "fine", *QUESTION_GROUPS)]
-        places = len(tokens) // spec.pooled_shape[1]
-        return cls(
-            (places, spec.pooled_shape[1]), tokens, question, spec.columns(others), spec.columns(("words",))
-        )
+        depth = spec.pooled_shape[1]
+        shape = (len(tokens) // depth, depth) if len(tokens) else (1, 0)
+        return cls(shape, tokens, question, spec.columns(others), spec.columns(("words",)))
 
 
 @dataclass(frozen=True)
@@ -125,13 +127,16 @@ class AttentionLogits:
         scaled = build.add("Mul", centred, weights["standardise.factor"])
         limits = [np.array(sign * LIMIT, np.float32) for sign in (-1, 1)]
         z = build.add("Clip", scaled, *limits)
-        grid = build.add(
-            "Reshape",
-            build.add("Gather", z, columns.tokens, axis=1),
-            np.array([-1, *columns.pooled], np.int64),
-        )
-        placed = build.add("Add", layer(grid, "token"), weights["place"])
-        tokens = build.add("Relu", placed)  # [n, P, H]
+        if len(columns.tokens):
+            grid = build.add(
+                "Reshape",
+                build.add("Gather", z, columns.tokens, axis=1),
+                np.array([-1, *columns.pooled], np.int64),
+            )
+            placed = build.add("Add", layer(grid, "token"), weights["place"])
+        else:
+            placed = build.constant(weights["place"][None])
+        tokens = build.add("Relu", placed)  # [n, P, H], or [1, 1, H]
         asked = build.add("Gather", z, columns.question, axis=1)
         question = build.add("Relu", layer(asked, "question"))  # [n, H]
         query = split(layer(question, "query"), 1, 0, 2, 1, 3)  # [n, h, 1, H / h]

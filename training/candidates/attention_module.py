@@ -25,7 +25,7 @@ class AttentionModule(nn.Module):
         places, depth = columns.pooled
         width, hidden = sizes.width, sizes.hidden
         self.standardise = standardise
-        self.token = nn.Linear(depth, width)
+        self.token = nn.Linear(depth, width) if depth else None
         self.place = nn.Parameter(0.1 * torch.randn(places, width))
         self.question = nn.Linear(len(columns.question), width)
         self.query = nn.Linear(width, width)
@@ -41,7 +41,8 @@ class AttentionModule(nn.Module):
         each = self.query.out_features // heads
         z = self.standardise(features).clamp(-LIMIT, LIMIT)
         grid = z[:, self._tokens].reshape(n, *self._pooled)
-        tokens = torch.relu(self.token(grid) + self.place)  # [n, P, H]
+        placed = self.place.expand(n, -1, -1) if self.token is None else self.token(grid) + self.place
+        tokens = torch.relu(placed)  # [n, P, H]
         question = self.drop(torch.relu(self.question(z[:, self._question])))  # [n, H]
         query = self.query(question).reshape(n, 1, heads, each).transpose(1, 2)  # [n, h, 1, H / h]
         key = self.key(tokens).reshape(n, -1, heads, each).permute(0, 2, 3, 1)  # [n, h, H / h, P]
