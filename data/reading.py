@@ -20,7 +20,7 @@ from data.records import OutcomeTable, RecordError, long_texts
 from data.validation import check_manifest, validate
 from data.writing import FILES, MANIFEST
 
-OWN = Path(__file__).parent / "outcomes" / "tiny"
+SHIPPED_OUTCOMES = Path(__file__).parent / "outcomes" / "tiny"
 """Outcome tables of m3-tiny in the repository, one folder per split."""
 
 
@@ -111,8 +111,9 @@ def how_to_make(folder: Path) -> str:
     """The command that makes the outcome table ``folder``; of m3-tiny's own the target of make too."""
     from data.scalebench.plans import PLANS  # it draws: only who lacks a table pays for it
 
+    home = SHIPPED_OUTCOMES.resolve()
     parent, name = folder.resolve().parent, folder.resolve().name
-    makes = parent == OWN.resolve() and name in PLANS and (OWN.parents[2] / "Makefile").is_file()
+    makes = parent == home and name in PLANS and (home.parents[2] / "Makefile").is_file()
     return "`m3-train label`" + (f" (this one: `make table-{name}`)" if makes else "")
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from data.reading import SHIPPED_OUTCOMES
 from data.records import OutcomeTable, read_outcomes
 from data.scalebench import PLANS, picture, samples
 from data.scoring import METRICS
@@ -22,7 +23,6 @@ from router import Router, embedded_bundle
 from router.cli.app import build
 from router.service.bodies import AnswerBody
 from training.cli.app import VERBS
-from training.fit import shipped_outcomes
 from training.report.places import original
 from training.report.readme import blocks
 from training.report.readme_examples import INDICES, QUESTIONS
@@ -47,7 +47,7 @@ REBUILT_PAIRS = {
 
 @cache
 def table(split: str) -> OutcomeTable:
-    return read_outcomes(shipped_outcomes() / split)
+    return read_outcomes(SHIPPED_OUTCOMES / split)
 
 
 @cache
@@ -69,7 +69,7 @@ def test_m3_tiny_is_small() -> None:
 
 @pytest.mark.parametrize("split", [*PAIRS, *REBUILT_PAIRS])
 def test_a_table_is_as_large_as_promised_and_of_this_backbone(split: str) -> None:
-    if split in REBUILT_PAIRS and not (shipped_outcomes() / split).is_dir():
+    if split in REBUILT_PAIRS and not (SHIPPED_OUTCOMES / split).is_dir():
         pytest.skip(f"a clone comes without {split}: `make table-{split}`")
     assert len(table(split)) >= {**PAIRS, **REBUILT_PAIRS}[split]
     assert table(split).split == split

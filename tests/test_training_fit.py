@@ -22,7 +22,7 @@ from training.candidates.lookup import Lookup
 from training.candidates.question_only import question_only
 from training.cli.fit import FEW, command
 from training.export import ExportError
-from training.fit import build_spec, fit, read_tables, shipped_outcomes
+from training.fit import build_spec, fit, read_tables
 
 QUICK: dict[str, Any] = {"grid": ({"num_leaves": 7, "min_data_in_leaf": 20},), "folds": 2, "rounds": 40}
 
@@ -230,7 +230,6 @@ def test_tables_that_are_not_there_or_of_another_split_are_refused(tmp_path: Pat
     write_outcomes(tmp_path / "router-train", outcomes(5, split="test"))
     with pytest.raises(RecordError, match="holds the split 'test'"):
         read_tables(tmp_path)
-    assert shipped_outcomes().parts[-3:] == ("data", "outcomes", "tiny")
 
 
 def test_what_is_wrong_with_tables_or_disk_is_one_line_and_an_exit_code(

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from data.joining import concat
+from data.reading import SHIPPED_OUTCOMES
 from data.records import RecordError, write_outcomes
 from router.errors import BundleError, BundleMismatch
 from tests.reporting import LADDER, make_table, world
-from training.fit import shipped_outcomes
 from training.report.inputs import contenders, load_inputs
 
 
@@ -72,7 +72,7 @@ def test_a_missing_split_names_those_that_are_there(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="m3-train label"):
         load_inputs(tmp_path, None)
     with pytest.raises(RecordError, match="`make table-backbone-val`"):
-        load_inputs(shipped_outcomes(), None, "backbone-val")
+        load_inputs(SHIPPED_OUTCOMES, None, "backbone-val")
 
 
 def test_a_bundle_of_another_backbone_is_refused(tmp_path: Path) -> None:

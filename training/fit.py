@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.reading import OWN
 from data.records import IDENTITY, OutcomeTable, RecordError, read_outcomes
 from m3_backbone.scales import Ladder
 from m3_backbone.types import SUMMARY_VERSION
@@ -59,11 +58,6 @@ class FitResult:
     bundle: Bundle
     scales: tuple[ScaleReport, ...]
     worst_parity: float
-
-
-def shipped_outcomes() -> Path:
-    """Folder of the outcome tables of m3-tiny in the repository, one sub-folder per split."""
-    return OWN
 
 
 def outcomes_hash(folder: Path) -> str:

@@ -85,6 +85,7 @@ def command(
     """Certify settings of a router, and of its cascade if it has one, and write them into its bundle."""
     from dataclasses import replace
 
+    from data.reading import SHIPPED_OUTCOMES
     from data.records import read_outcomes
     from router.errors import M3Error
     from router.router import Router
@@ -94,14 +95,14 @@ def command(
     from training.certificates.printed import tell, tell_simulated
     from training.certificates.simulate import DRAWS
     from training.certificates.simulation import write_simulation
-    from training.fit import outcomes_hash, shipped_outcomes
+    from training.fit import outcomes_hash
     from training.report.provenance import of_command
 
     start = time.monotonic()
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDTH)
-    home = shipped_outcomes() if outcomes is None else outcomes
+    home = SHIPPED_OUTCOMES if outcomes is None else outcomes
     folder = home if (home / "manifest.json").is_file() else home / SPLIT
     try:
         grid = Grid(_losses(loss), tuple(epsilon or EPSILONS), tuple(delta or DELTAS))
@@ -167,12 +168,12 @@ def command(
 
 def _words(folder: Path, bundle: Path, grid: Grid, options: Mapping[str, int | None], out: Path) -> str:
     """The command line of a simulation on the table in ``folder``. options: that are not as usual."""
+    from data.reading import SHIPPED_OUTCOMES
     from training.certificates.grid import Grid
     from training.cli.report import shown
-    from training.fit import shipped_outcomes
 
     words = ["m3-train", "certify", "--simulate", "--bundle", shown(bundle)]
-    if folder.resolve() != (shipped_outcomes() / "certify").resolve():
+    if folder.resolve() != (SHIPPED_OUTCOMES / "certify").resolve():
         words += ["--outcomes", shown(folder)]
     usual = Grid()
     given: dict[str, Sequence[Any]] = {

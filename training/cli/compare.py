@@ -67,6 +67,7 @@ def command(
     seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
 ) -> None:
     """Compare candidates. Interrupt and call again: it goes on where it was, new candidates included."""
+    from data.reading import SHIPPED_OUTCOMES
     from training.candidates import candidates
     from training.candidates.base import by_name
     from training.certificates.simulate import DRAWS
@@ -77,7 +78,6 @@ def command(
     from training.comparing.tables import load_tables
     from training.comparing.words import headline
     from training.comparing.write import write_comparison
-    from training.fit import shipped_outcomes
     from training.report.openings import default_log, record_opening
     from training.report.places import FINAL
     from training.report.provenance import collect
@@ -114,7 +114,7 @@ def command(
                     f"{', '.join(one.name for one in named)}: add --candidate {name}, or leave {option} out."
                 )
         tables = load_tables(
-            shipped_outcomes() if outcomes is None else outcomes,
+            SHIPPED_OUTCOMES if outcomes is None else outcomes,
             FINAL if final else split,
             final=final,
             folds=folds,

@@ -53,14 +53,15 @@ def command(
     threads: Annotated[int, typer.Option(min=1, help="Fits that run side by side, one thread each.")] = 2,
 ) -> None:
     """Fit a router on router-train, calibrate it on tune, and write its bundle."""
+    from data.reading import SHIPPED_OUTCOMES
     from router.errors import M3Error
     from training.candidates import candidates
     from training.candidates.base import by_name
-    from training.fit import fit, outcomes_hash, read_tables, shipped_outcomes
+    from training.fit import fit, outcomes_hash, read_tables
 
     start = time.monotonic()
     console = Console(stderr=True, highlight=False)
-    folder = shipped_outcomes() if outcomes is None else outcomes
+    folder = SHIPPED_OUTCOMES if outcomes is None else outcomes
     try:
         chosen = by_name(candidate, candidates())
     except ValueError as err:

@@ -156,9 +156,9 @@ def _paper(out: Path, start: float, others: Sequence[object]) -> None:
 
 
 def _shipped() -> Path:
-    from training.fit import shipped_outcomes  # with the libraries that routers are fitted by
+    from data.reading import SHIPPED_OUTCOMES  # with the libraries that read tables
 
-    return shipped_outcomes()
+    return SHIPPED_OUTCOMES
 
 
 def _times(text: str) -> Times:

@@ -11,11 +11,11 @@ from typing import Any
 from safetensors import safe_open
 
 from data.files import sha256
+from data.reading import SHIPPED_OUTCOMES
 from data.records import read_outcomes
 from m3_backbone import embedded_path
 from router import embedded_bundle
 from training.evaluation.comparison import Estimate
-from training.fit import shipped_outcomes
 from training.report.places import MANIFEST
 from training.report.provenance import PROJECT
 from training.report.readme import ReadmeError
@@ -33,7 +33,7 @@ def shipped() -> dict[str, str]:
 
     Raises `ReadmeError` where the report is missing, or of other tables or another router than are shipped.
     """
-    outcomes, bundle = shipped_outcomes(), embedded_bundle()
+    outcomes, bundle = SHIPPED_OUTCOMES, embedded_bundle()
     report = read_report(REPORT, outcomes, bundle)
     return {
         "families": families(report),
