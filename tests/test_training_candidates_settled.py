@@ -11,9 +11,12 @@ import pytest
 
 from tests.routing import outcomes
 from training.candidates import candidates
+from training.candidates.attention import Attention
+from training.candidates.avg_llava import AvgLlava
 from training.candidates.base import Candidate, Examples, Settling, settled
 from training.candidates.boosting import GRID
 from training.candidates.budget import Budget, chosen
+from training.candidates.cares import Cares
 from training.candidates.ensemble import MeanOfMembers
 from training.candidates.frugalgpt import FrugalGPT
 from training.candidates.lightgbm_embeddings import lightgbm_embeddings
@@ -75,19 +78,29 @@ def test_a_settled_candidate_fits_what_its_search_had_fitted(candidate: Candidat
 
 @pytest.mark.parametrize(
     "candidate",
-    [LightGBMPerScale(**TREES), LightGBMJoint(**TREES)],
+    [
+        LightGBMPerScale(**TREES),
+        LightGBMJoint(**TREES),
+        FrugalGPT(**TREES),
+        Attention(budget=NETWORK),
+        AvgLlava(budget=NETWORK),
+        Cares(budget=NETWORK),
+        ViR(budget=NETWORK),
+    ],
     ids=lambda candidate: str(candidate.name),
 )
-def test_with_the_number_of_trees_too_there_is_one_fit_and_it_is_the_same(
-    candidate: LightGBMPerScale,
+def test_with_the_number_of_trees_or_epochs_too_there_is_one_fit_and_it_is_the_same(
+    candidate: Candidate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, found = examples(candidate), notes(candidate)
-    known = candidate.settled(found, rounds=True)
-    fitted = known.fit(data, seed=0, threads=1)
-    assert fitted.held_out.size == 0
-    assert (fitted.notes["trees"], fitted.notes["setting"]) == (found["trees"], found["setting"])
-    whole = candidate.fit(data, seed=0, threads=1)
+    whole: Any = candidate.fit(data, seed=0, threads=1)
+    known = settled(candidate, found, rounds=True)
+    monkeypatch.setattr("training.candidates.boosting.Search._held_out", None)  # nothing is: it would fail
+    fitted: Any = known.fit(data, seed=0, threads=1)
     np.testing.assert_array_equal(whole.predict(data).score, fitted.predict(data).score)
+    assert getattr(fitted, "held_out", np.zeros(0)).size == 0
+    for what in ("setting", "trees", "epochs"):
+        assert fitted.notes.get(what) == found.get(what)
 
 
 def test_members_and_scales_have_settings_of_their_own() -> None:

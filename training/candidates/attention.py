@@ -168,11 +168,11 @@ class Attention:
     budget: Budget = field(default_factory=Budget)
 
     def settled(self, notes: Mapping[str, Any], *, rounds: bool = False) -> Attention:
-        """See `training.candidates.base.Settling`; the epochs are found on folds again."""
-        return replace(self, budget=self.budget.settled(notes))
+        """See `training.candidates.base.Settling`."""
+        return replace(self, budget=self.budget.settled(notes, rounds=rounds))
 
     def fit(self, examples: Examples, *, seed: int, threads: int) -> FittedLogits:
-        """Choose a setting on the first fold, the number of epochs on all, then fit on everything."""
+        """As `training.candidates.networks.fit_network` does it."""
         from training.candidates.attention_module import answer_loss, builder
         from training.candidates.networks import fit_network
 
@@ -192,11 +192,8 @@ class Attention:
         )
         held_out = network.held_out[:, :n_columns].astype(np.float64)
         p = 1 / (1 + np.exp(-held_out))
-        notes = {
-            **network.notes,
-            "held_out_log_loss": [round(log_loss(labels[:, c], p[:, c]), 5) for c in range(n_columns)],
-            "heads_shared": shared,
-        }
+        losses = [round(log_loss(labels[:, c], p[:, c]), 5) for c in range(n_columns) if len(p)]
+        notes = {**network.notes, "held_out_log_loss": losses, "heads_shared": shared}
         logits = AttentionLogits(network, columns, self.sizes, *head_columns(n_scales, n_columns))
         return FittedLogits(logits, held_out, notes)
 

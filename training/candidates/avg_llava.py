@@ -60,8 +60,8 @@ class AvgLlava:
     budget: Budget = field(default_factory=Budget)
 
     def settled(self, notes: Mapping[str, Any], *, rounds: bool = False) -> AvgLlava:
-        """See `training.candidates.base.Settling`; the epochs are found on folds again."""
-        return replace(self, budget=self.budget.settled(notes))
+        """See `training.candidates.base.Settling`."""
+        return replace(self, budget=self.budget.settled(notes, rounds=rounds))
 
     def fit(self, examples: Examples, *, seed: int, threads: int) -> FittedAvgLlava:
         """Train the router on the ranks of the scales' losses."""

@@ -99,7 +99,7 @@ class Settling(Protocol):
         """The candidate with the settings in ``notes`` of a fit of its kind, for which it then does not
         search; it searches as ever for what is not in there.
 
-        rounds: take the numbers of trees too, where the folds would serve for nothing else.
+        rounds: take the numbers of trees or epochs too, where the folds would serve for nothing else.
         """
         ...
 

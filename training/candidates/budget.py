@@ -38,13 +38,16 @@ class Budget:
     """A network's. grid: settings tried on the first fold; they may hold more, for its builder to read.
 
     folds: by image. epochs: at most. patience: epochs without a lower held-out loss before a fit stops.
+    known: epochs, where they are known; 0: folds tell.
     """
 
     grid: Sequence[Setting] = GRID
     folds: int = FOLDS
     epochs: int = EPOCHS
     patience: int = EPOCHS_PATIENCE
+    known: int = 0
 
-    def settled(self, notes: Mapping[str, Any]) -> Budget:
-        """With nothing in the grid but the setting in ``notes`` of a fit."""
-        return replace(self, grid=chosen(self.grid, notes.get("setting")))
+    def settled(self, notes: Mapping[str, Any], *, rounds: bool = False) -> Budget:
+        """With nothing in the grid but the setting in ``notes`` of a fit. rounds: and with its epochs."""
+        known = int(notes.get("epochs", 0)) if rounds else 0
+        return replace(self, grid=chosen(self.grid, notes.get("setting")), known=known)

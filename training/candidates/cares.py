@@ -72,8 +72,8 @@ class Cares:
     budget: Budget = field(default_factory=Budget)
 
     def settled(self, notes: Mapping[str, Any], *, rounds: bool = False) -> Cares:
-        """See `training.candidates.base.Settling`; the epochs are found on folds again."""
-        return replace(self, budget=self.budget.settled(notes))
+        """See `training.candidates.base.Settling`."""
+        return replace(self, budget=self.budget.settled(notes, rounds=rounds))
 
     def fit(self, examples: Examples, *, seed: int, threads: int) -> FittedCares:
         """Train the classifier on the smallest scale that is enough."""

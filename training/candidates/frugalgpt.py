@@ -42,7 +42,7 @@ ANSWERS = 48
 @dataclass(frozen=True)
 class FrugalGPT:
     """The candidate. groups: what the scorers read of the request; grid: settings tried on the first fold;
-    grids: per scale, in its place."""
+    grids: per scale, in its place; trees: per scale, where they are known."""
 
     name: str = "frugalgpt"
     groups: tuple[str, ...] = QUESTION_GROUPS
@@ -50,11 +50,14 @@ class FrugalGPT:
     folds: int = FOLDS
     rounds: int = ROUNDS
     grids: tuple[tuple[Setting, ...], ...] = ()
+    trees: tuple[tuple[int, ...], ...] = ()
 
     def settled(self, notes: Mapping[str, Any], *, rounds: bool = False) -> FrugalGPT:
-        """See `training.candidates.base.Settling`; the trees are counted on folds again."""
+        """See `training.candidates.base.Settling`."""
         found = notes.get("scorers", ())
-        return replace(self, grids=tuple(chosen(self.grid, one.get("setting")) for one in found))
+        trees = tuple(tuple(one.get("trees", ())) for one in found) if rounds else ()
+        grids = tuple(chosen(self.grid, one.get("setting")) for one in found)
+        return replace(self, grids=grids, trees=trees)
 
     def fit(self, examples: Examples, *, seed: int, threads: int) -> FittedFrugalGPT:
         """A scorer per scale, each with its own setting and number of trees."""
@@ -70,7 +73,7 @@ class FrugalGPT:
                 seed=seed,
                 threads=threads,
             ) as search:
-                found = search.choose([examples.scores[:, s]])
+                found = search.choose([examples.scores[:, s]], trees=self.trees[s] if self.trees else ())
                 scorers += search.fit(found)
             notes.append({"setting": found.setting, "trees": found.trees, "held_out_log_loss": found.losses})
         return FittedFrugalGPT(self.name, tuple(scorers), known, {"scorers": notes})

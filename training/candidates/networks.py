@@ -89,8 +89,8 @@ class FittedNetwork:
     """A network after fitting, and how it came about.
 
     weights: by their names in the module, buffers too. held_out: float32 [n, C], each sample's outputs by
-    the network of the fold that it was held out of. notes: plain numbers for the manifest. flops: of its
-    matrix products, per request.
+    the network of the fold that it was held out of; empty where there were no folds. notes: plain numbers
+    for the manifest. flops: of its matrix products, per request.
     """
 
     build: Build
@@ -124,7 +124,8 @@ def fit_network(
     seed: int,
     threads: int = 1,
 ) -> FittedNetwork:
-    """Choose a setting on the first fold, the number of epochs on all, then fit on everything.
+    """Choose a setting on the first fold, the number of epochs on all, then fit on everything; that last fit
+    alone, with the first setting, where ``budget`` knows the epochs.
 
     build: setting -> a new module, which is called as ``module(*inputs)`` and gives [n, C]; of what it
     draws, only `Dropout` may draw later than that. inputs, targets: arrays of n rows. loss:
@@ -144,20 +145,22 @@ def fit_network(
                 held = [(setting, budget.epochs, fold == k, budget.patience) for k, setting in jobs]
                 return list(pool.map(train, *zip(*held, strict=True)))
 
-            tried = run([(0, setting) for setting in grid])
-            best = min(range(len(grid)), key=lambda i: tried[i].loss)
-            runs = [tried[best], *run([(k, grid[best]) for k in range(1, folds)])]
-            found = max(1, round(float(np.mean([r.epochs for r in runs]))))
+            best, found, runs = 0, budget.known, list[_Run]()
+            if not found:
+                tried = run([(0, setting) for setting in grid])
+                best = min(range(len(grid)), key=lambda i: tried[i].loss)
+                runs = [tried[best], *run([(k, grid[best]) for k in range(1, folds)])]
+                found = max(1, round(float(np.mean([r.epochs for r in runs]))))
             final = pool.submit(train, grid[best], found).result()
     finally:
         torch.set_num_threads(before)
-    held_out = np.zeros((len(fold), runs[0].outputs.shape[1]), np.float32)
+    held_out = np.zeros((len(fold), runs[0].outputs.shape[1]) if runs else (0, 0), np.float32)
     for k, one in enumerate(runs):
         held_out[fold == k] = one.outputs
     notes = {
         "setting": dict(grid[best]),
         "epochs": found,
-        "held_out_loss": round(float(np.mean([r.loss for r in runs])), 5),
+        **({"held_out_loss": round(float(np.mean([r.loss for r in runs])), 5)} if runs else {}),
         "weights": int(sum(value.size for value in final.weights.values())),
         "torch": torch.__version__.partition("+")[0],
     }

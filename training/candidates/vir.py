@@ -51,8 +51,8 @@ class ViR:
     budget: Budget = field(default_factory=Budget)
 
     def settled(self, notes: Mapping[str, Any], *, rounds: bool = False) -> ViR:
-        """See `training.candidates.base.Settling`; the epochs are found on folds again."""
-        return replace(self, budget=self.budget.settled(notes))
+        """See `training.candidates.base.Settling`."""
+        return replace(self, budget=self.budget.settled(notes, rounds=rounds))
 
     def fit(self, examples: Examples, *, seed: int, threads: int) -> FittedViR:
         """Train a classifier per scale below the full one."""
