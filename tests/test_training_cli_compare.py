@@ -89,6 +89,8 @@ def test_some_candidates_another_main_one_and_fits_elsewhere(tmp_path: Path) -> 
         (["--candidate", "noisy", "--main", "lookup"], "--main lookup is not among those"),
         (["--candidate", "noisy", "--main", "lookup"], "add --candidate lookup"),
         (["--candidate", "noisy", "--refit", "lookup"], "--refit lookup is not among those"),
+        (["--also-test", "--final"], "--also-test goes with a --split"),
+        (["--also-test", "--folds", "2"], "--also-test goes with a --split"),
         (
             ["--outcomes", "/nowhere"],
             "There is no folder /nowhere: --outcomes takes one with a table per split",
@@ -115,6 +117,30 @@ def test_final_logs_the_opening_before_it_compares(tmp_path: Path, monkeypatch: 
     assert run(Path("out"), "--final").exit_code == 0
     assert json.loads((tmp_path / "out" / "compare.json").read_text())["split"] == "test"
     assert len((tmp_path / "docs" / "test_openings.jsonl").read_text().splitlines()) == 2
+
+
+def test_what_fits_chose_for_the_test_split_unopened_is_scored_by_final_without_fitting_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training.report import openings
+
+    monkeypatch.setattr(openings, "PROJECT", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    lookup = ("--candidate", "lookup")
+    assert run(tmp_path / "anew", *lookup, "--final").exit_code == 0
+    dev = run(tmp_path / "dev", *lookup, "--also-test")
+    assert dev.exit_code == 0, dev.output
+    assert len(list((tmp_path / "dev" / "fits").iterdir())) == 4  # of two seeds, on dev and on test
+    assert len((tmp_path / "docs" / "test_openings.jsonl").read_text().splitlines()) == 1
+    monkeypatch.delattr(Lookup, "fit")
+    done = run(tmp_path / "final", *lookup, "--final", "--fits", tmp_path / "dev" / "fits")
+    assert done.exit_code == 0, done.output
+    anew, final = (json.loads((tmp_path / name / "compare.json").read_text()) for name in ("anew", "final"))
+    for page in (anew, final):
+        del page["provenance"]
+    fitted = [page["candidates"][0].pop("cpu_seconds", None) for page in (anew, final)]
+    assert anew == final, fitted
+    assert run(tmp_path / "dev", *lookup, "--also-test").exit_code == 0
 
 
 def test_an_interrupted_run_keeps_its_fits_and_goes_on(

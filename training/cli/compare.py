@@ -52,6 +52,14 @@ def command(
             help="Certify everyone on 1,000 calibration sets from the compared table, count errors.",
         ),
     ] = False,
+    also_final: Annotated[
+        bool,
+        typer.Option(
+            "--also-test",
+            help="Let every fit choose scales for the test split, too, none of whose scores is looked at: "
+            "with the same --fits, --final then scores them without fitting anew.",
+        ),
+    ] = False,
     fits: Annotated[
         Path | None, typer.Option(help="Folder of the fits' results, to go on with. Default: OUT/fits.")
     ] = None,
@@ -97,6 +105,7 @@ def command(
     words += [word for name in candidate or () for word in ("--candidate", name)]
     words += [] if main is None else ["--main", main]
     words += ["--ablate"] * ablate + ["--learning-curve"] * learning + ["--simulate"] * simulate
+    words += ["--also-test"] * also_final
     for option, value, usual in (
         ("--folds", folds, 0),
         ("--seeds", seeds, 5),
@@ -113,8 +122,11 @@ def command(
                     f"{option} {name} is not among those that are compared, which are "
                     f"{', '.join(one.name for one in named)}: add --candidate {name}, or leave {option} out."
                 )
+        if also_final and (final or folds):
+            raise ValueError("--also-test goes with a --split: leave it out beside --final and --folds.")
+        home = SHIPPED_OUTCOMES if outcomes is None else outcomes
         tables = load_tables(
-            SHIPPED_OUTCOMES if outcomes is None else outcomes,
+            home,
             FINAL if final else split,
             final=final,
             folds=folds,
@@ -150,7 +162,11 @@ def command(
             times = record_opening(provenance, log)
             told(f"Opening {times} of the test split, logged in {shown(log)}: commit that file.")
         fitter = Fitter(
-            tables, Fits(out / "fits" if fits is None else fits), tolerance=tolerance, processes=threads
+            tables,
+            Fits(out / "fits" if fits is None else fits),
+            tolerance=tolerance,
+            processes=threads,
+            also=(tables.unopened(home),) if also_final else (),
         )
         comparison = compare(fitter, wanted, provenance, draws=draws, seed=seed, told=told)
         written = write_comparison(comparison, out)

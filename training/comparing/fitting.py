@@ -36,7 +36,8 @@ class Fitter:
     """Fits jobs on ``tables``, or takes their results from ``fits``.
 
     tolerance: of `OutcomeTable.sufficient`. processes: fits side by side, which changes no result.
-    failures: what could not be fitted so far; it is tried again in the next run.
+    failures: what could not be fitted so far; it is tried again in the next run. also: the same ``tables``,
+    but for the compared one, over which every fit is replayed, too: their results are kept beside the others.
     """
 
     tables: Tables
@@ -44,9 +45,10 @@ class Fitter:
     tolerance: float = 0.0
     processes: int = 1
     failures: list[Failure] = field(default_factory=list)
+    also: tuple[Tables, ...] = ()
 
     def __post_init__(self) -> None:
-        self._fingerprint = self.tables.fingerprint
+        self._fingerprint, *self._others = (one.fingerprint for one in (self.tables, *self.also))
         self._fresh: set[str] = set()  # files that were made by this one
 
     def run(self, jobs: Sequence[Job], told: Told, again: Sequence[str] = ()) -> list[Fit]:
@@ -56,9 +58,13 @@ class Fitter:
         `OSError` where a result cannot be written.
         """
         names = [job.file_name(self._fingerprint, self.tolerance) for job in jobs]
+        beside = [[job.file_name(other, self.tolerance) for other in self._others] for job in jobs]
         found = [
-            None if job.candidate.name in again and name not in self._fresh else self.fits.read(name)
-            for job, name in zip(jobs, names, strict=True)
+            None
+            if (job.candidate.name in again and name not in self._fresh)
+            or any(self.fits.read(other) is None for other in others)
+            else self.fits.read(name)
+            for job, name, others in zip(jobs, names, beside, strict=True)
         ]
         missing = [at for at, fit in enumerate(found) if fit is None]
         failed: dict[int, Failure] = {}
@@ -69,18 +75,19 @@ class Fitter:
                 failed[at] = Failure(job.candidate.name, job.label, made)
                 told(f"{which_of}: {job.label} failed: {made}")
                 continue
-            self.fits.write(names[at], made)
+            found[at], *others = made
+            for name, fit in zip((*beside[at], names[at]), (*others, made[0]), strict=True):
+                self.fits.write(name, fit)  # that of the compared table last: with it, all are there
             self._fresh.add(names[at])
-            found[at] = made
-            told(f"{which_of}: {job.label}, {made.about.seconds:.0f} s of CPU time")
+            told(f"{which_of}: {job.label}, {made[0].about.seconds:.0f} s of CPU time")
         self.failures += [failed[at] for at in sorted(failed)]
         return [fit for fit in found if fit is not None]
 
-    def _made(self, jobs: Sequence[Job], told: Told) -> Iterator[tuple[int, Fit | str]]:
-        """(place among ``jobs``, the fit or the error in a line), as they get ready."""
+    def _made(self, jobs: Sequence[Job], told: Told) -> Iterator[tuple[int, list[Fit] | str]]:
+        """(place among ``jobs``, the fits of `Maker.make` or the error in a line), as they get ready."""
         groups = together(jobs)
         if self.processes < 2 or len(jobs) < 2:
-            maker = Maker(self.tables, self.tolerance)
+            maker = Maker(self.tables, self.tolerance, self.also)
             for at in chain.from_iterable(groups):
                 told(f"fitting {jobs[at].label}")
                 yield at, _attempt(maker, jobs[at])
@@ -88,7 +95,7 @@ class Fitter:
         told(f"fitting {len(jobs)}, {self.processes} at a time")
         waiting = deque(groups)
         again: set[int] = set()  # whose process has died with them once
-        running: dict[Future[Fit | str], tuple[ProcessPoolExecutor, list[int]]] = {}
+        running: dict[Future[list[Fit] | str], tuple[ProcessPoolExecutor, list[int]]] = {}
 
         def begin(process: ProcessPoolExecutor, places: list[int]) -> None:
             try:
@@ -126,10 +133,11 @@ class Fitter:
     def _process(self) -> ProcessPoolExecutor:
         """A process of its own, for jobs of one group must follow each other there."""
         context = get_context("spawn")
-        return ProcessPoolExecutor(1, context, initializer=_begin, initargs=(self.tables, self.tolerance))
+        given = (self.tables, self.tolerance, self.also)
+        return ProcessPoolExecutor(1, context, initializer=_begin, initargs=given)
 
 
-def _attempt(maker: Maker, job: Job) -> Fit | str:
+def _attempt(maker: Maker, job: Job) -> list[Fit] | str:
     try:
         return maker.make(job)
     except Exception as error:  # whatever it is, it is this candidate's
@@ -140,11 +148,11 @@ def _attempt(maker: Maker, job: Job) -> Fit | str:
 _maker: Maker  # of a process that fits; the one that asks has none
 
 
-def _begin(tables: Tables, tolerance: float) -> None:
+def _begin(tables: Tables, tolerance: float, also: tuple[Tables, ...]) -> None:
     global _maker
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _take_one_core()
-    _maker = Maker(tables, tolerance)
+    _maker = Maker(tables, tolerance, also)
 
 
 def _take_one_core() -> None:
@@ -165,5 +173,5 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(job: Job) -> Fit | str:
+def _work(job: Job) -> list[Fit] | str:
     return _attempt(_maker, job)

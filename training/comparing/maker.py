@@ -1,4 +1,7 @@
-"""Makes one fit: the candidate on router-train, calibrated on tune, replayed over the compared table."""
+"""Makes one fit: the candidate on router-train, calibrated on tune, replayed over the compared table.
+
+The same fit may be replayed over further tables, as if each were the compared one.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from router.features import Float32
+from data.records import OutcomeTable
+from router.features import FeatureSpec, Float32
 from training.calibrate import calibrated, fit_calibration
 from training.candidates.base import Candidate, Charged, Composed, Examples, Fitted, Frontier
 from training.comparing.charges import charge_of
@@ -27,20 +31,26 @@ Rows = NDArray[np.int64]
 
 @dataclass
 class Maker:
-    """Makes fits on ``tables`` by one thread each. tolerance: of `OutcomeTable.sufficient`."""
+    """Makes fits on ``tables`` by one thread each. tolerance: of `OutcomeTable.sufficient`.
+
+    also: the same ``tables``, but for the compared one.
+    """
 
     tables: Tables
     tolerance: float = 0.0
+    also: tuple[Tables, ...] = ()
 
     def __post_init__(self) -> None:
-        self._kept: tuple[Any, tuple[Examples, Examples, Examples]] | None = None
+        self._kept: _Kept | None = None
         self._fitted: dict[str, tuple[Fitted, float]] = {}  # on the examples kept and with ``_seed``
         self._seed: int | None = None
 
-    def make(self, job: Job) -> Fit:
-        """Raises whatever the candidate raises."""
-        tables = self.tables
-        runs = [self._one(job, part, asked) for part, asked in tables.parts(job.seed)]
+    def make(self, job: Job) -> list[Fit]:
+        """The fit on ``tables``, then on each of ``also``. Raises whatever the candidate raises."""
+        return [self._make(job, tables) for tables in (self.tables, *self.also)]
+
+    def _make(self, job: Job, tables: Tables) -> Fit:
+        runs = [self._one(job, part, tables.table, asked) for part, asked in tables.parts(job.seed)]
         about = About(
             name=job.candidate.name,
             seed=job.seed,
@@ -56,7 +66,7 @@ class Maker:
             notes=_plain(getattr(runs[0].fitted, "notes", {})),
         )
         if runs[0].own is not None:
-            tune_path, path = (_named(own, about) for own in self._own(runs))
+            tune_path, path = (_named(own, about) for own in _own(runs, tables))
             return Fit(about, path, tune_path)
         score = np.zeros(tables.table.scores.shape, np.float32)
         for run in runs:
@@ -69,45 +79,26 @@ class Maker:
         tune_replay = by_expected_score(np.concatenate([run.tune_score for run in runs]), tune_tokens)
         return Fit(about, path, at_prices(about.name, tune_replay, path.targets, about.charge))
 
-    def _one(self, job: Job, part: Rows, asked: Rows) -> _Run:
-        """Fit on the rows ``part`` of router-train (or some of them), predict the rows ``asked``."""
+    def _one(self, job: Job, part: Rows, table: OutcomeTable, asked: Rows) -> _Run:
+        """Fit on the rows ``part`` of router-train (or some of them), predict the rows ``asked`` of
+        ``table``."""
         candidate = job.candidate
         rows = subset(self.tables.train, part, job.fraction, job.seed)
-        examples, tune, other = self._examples(candidate.groups, rows, asked)
+        examples, tune, other = self._examples(candidate.groups, rows, table, asked)
         fitted, spent = self._fit(candidate, examples, job.seed)
         start = time.process_time() - spent
         if isinstance(fitted, Frontier):
             own = fitted.frontier(tune, other)
             seconds = time.process_time() - start
-            charge = charge_of(own[1].charge, candidate.groups, self.tables.table)
+            charge = charge_of(own[1].charge, candidate.groups, table)
             return _Run(rows, asked, fitted, seconds, charge, own=own)
         raw = fitted.predict(tune)
         maps = fit_calibration(raw, tune.sufficient, tune.scores, tune.groups, job.seed)
         score = calibrated(maps, fitted.predict(other)).score
         seconds = time.process_time() - start
         alone = fitted.charge if isinstance(fitted, Charged) else {}
-        charge = charge_of(alone, candidate.groups, self.tables.table)
+        charge = charge_of(alone, candidate.groups, table)
         return _Run(rows, asked, fitted, seconds, charge, score, calibrated(maps, raw).score)
-
-    def _own(self, runs: Sequence[_Run]) -> tuple[Settings, Settings]:
-        """The runs' own settings on tune and on the compared table, as one path.
-
-        Every fold has settings of its own: to each of the first fold's belong those of the others that spend
-        the most nearly as much on tune. No label of the compared table is looked at.
-        """
-        owns = [run.own for run in runs if run.own is not None]
-        if len(owns) == 1:
-            return owns[0]
-        tokens = self.tables.tune.visual_tokens.astype(np.float64)
-        spent = [np.log(_spent(tune_path, tokens)) for tune_path, _ in owns]
-        nearest = [np.abs(each[None] - spent[0][:, None]).argmin(axis=1) for each in spent]
-        n = len(self.tables.tune)
-        on_tune = [
-            (own[0], at, np.arange(k * n, (k + 1) * n))
-            for k, (own, at) in enumerate(zip(owns, nearest, strict=True))
-        ]
-        compared = [(own[1], at, run.asked) for own, at, run in zip(owns, nearest, runs, strict=True)]
-        return _joined(on_tune), _joined(compared)
 
     def _fit(self, candidate: Candidate, examples: Examples, seed: int) -> tuple[Fitted, float]:
         """(the candidate on the examples that are kept, CPU seconds that it took with all its parts)."""
@@ -125,18 +116,35 @@ class Maker:
         return self._fitted[key]
 
     def _examples(
-        self, groups: tuple[str, ...], rows: Rows, asked: Rows
+        self, groups: tuple[str, ...], rows: Rows, table: OutcomeTable, asked: Rows
     ) -> tuple[Examples, Examples, Examples]:
-        """Those fitted on, tune's and those asked about; the last ones are kept, for the next seed."""
-        key = (groups, rows.tobytes(), asked.tobytes())
-        if self._kept is None or self._kept[0] != key:
+        """Those fitted on, tune's, and the rows ``asked`` of ``table``; the last ones are kept, for the next
+        seed and table."""
+        key = (groups, rows.tobytes())
+        if self._kept is None or self._kept.key != key:
             self._kept, self._fitted = None, {}  # frees the memory of the last ones first
             train = self.tables.train.take(rows)
             spec = build_spec(train, groups)
-            tables = (train, self.tables.tune, self.tables.table.take(asked))
-            one, two, three = (Examples.of(table, spec, self.tolerance) for table in tables)
-            self._kept = key, (one, two, three)
-        return self._kept[1]
+            one, two = (Examples.of(each, spec, self.tolerance) for each in (train, self.tables.tune))
+            self._kept = _Kept(key, spec, one, two)
+        kept, which = self._kept, (table.split, asked.tobytes())
+        if which not in kept.asked:
+            kept.asked[which] = Examples.of(table.take(asked), kept.spec, self.tolerance)
+        return kept.train, kept.tune, kept.asked[which]
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What was made of the tables for some groups of features and some rows of router-train.
+
+    asked: (split, rows) -> those that were asked about.
+    """
+
+    key: tuple[tuple[str, ...], bytes]
+    spec: FeatureSpec
+    train: Examples
+    tune: Examples
+    asked: dict[tuple[str, bytes], Examples] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -151,6 +159,27 @@ class _Run:
     score: Float32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     tune_score: Float32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     own: tuple[Settings, Settings] | None = None
+
+
+def _own(runs: Sequence[_Run], tables: Tables) -> tuple[Settings, Settings]:
+    """The runs' own settings on tune and on the compared table, as one path.
+
+    Every fold has settings of its own: to each of the first fold's belong those of the others that spend
+    the most nearly as much on tune. No label of the compared table is looked at.
+    """
+    owns = [run.own for run in runs if run.own is not None]
+    if len(owns) == 1:
+        return owns[0]
+    tokens = tables.tune.visual_tokens.astype(np.float64)
+    spent = [np.log(_spent(tune_path, tokens)) for tune_path, _ in owns]
+    nearest = [np.abs(each[None] - spent[0][:, None]).argmin(axis=1) for each in spent]
+    n = len(tables.tune)
+    on_tune = [
+        (own[0], at, np.arange(k * n, (k + 1) * n))
+        for k, (own, at) in enumerate(zip(owns, nearest, strict=True))
+    ]
+    compared = [(own[1], at, run.asked) for own, at, run in zip(owns, nearest, runs, strict=True)]
+    return _joined(on_tune), _joined(compared)
 
 
 def _spent(path: Settings, tokens: NDArray[np.float64]) -> NDArray[np.float64]:

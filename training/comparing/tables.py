@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data.records import OutcomeTable, RecordError
+from data.records import OutcomeTable, RecordError, read_outcomes
 from training.candidates.base import image_folds
 from training.fit import check_tables
 from training.report.inputs import Inputs, load_inputs
-from training.report.places import MANIFEST
+from training.report.places import FINAL, MANIFEST
 
 TRAIN = "router-train"
 
@@ -56,6 +56,23 @@ class Tables:
         fold = image_folds(self.train.image_index, self.folds, seed)
         for k in range(self.folds):
             yield np.flatnonzero(fold != k), np.flatnonzero(fold == k)
+
+    def unopened(self, outcomes: Path) -> Tables:
+        """The same, to be compared on the test split under ``outcomes``, of which no score is in memory.
+
+        Raises `RecordError` where there is no such table of this backbone.
+        """
+        folder = outcomes / FINAL
+        table = read_outcomes(folder)
+        theirs, ours = table.backbone_fingerprint, self.table.backbone_fingerprint
+        if table.split != FINAL or theirs != ours:
+            raise RecordError(
+                f"{folder} holds the split '{table.split}' of the backbone {theirs[:12]}, not '{FINAL}' of "
+                f"{ours[:12]}: label it anew."
+            )
+        unknown = replace(table, scores=np.zeros_like(table.scores))
+        folders = {**self.inputs.folders, FINAL: folder}
+        return replace(self, inputs=replace(self.inputs, table=unknown, replicates=(), folders=folders))
 
 
 def load_tables(

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from router.calibration import Calibration
 from router.cascade import MEAN_LOGPROB, MOST_PASSES
 from router.features import Float32
 from router.predictor import Predictions
@@ -80,6 +81,7 @@ class FittedCascade:
     """The first look fitted on ``examples``, from which the second is fitted when ``tune`` is there.
 
     unseen: what it said of them while they were held out. found: notes of the second look, once there is one.
+    learned: (tune, maps, look) of the last tune, so that several tables are replayed with one second look.
     """
 
     candidate: HybridCascade
@@ -89,6 +91,7 @@ class FittedCascade:
     seed: int
     threads: int
     found: dict[str, Any] = field(default_factory=dict)
+    learned: list[tuple[Examples, Calibration, LibraryLook]] = field(default_factory=list)
 
     @property
     def logits(self) -> Logits:
@@ -108,23 +111,30 @@ class FittedCascade:
     def looks(self, tune: Examples, examples: Examples) -> tuple[LibraryLook, Hybrid, Hybrid]:
         """The second look, and its replays on ``tune`` and ``examples``, whose scores are not looked at."""
         raw = self.predict(tune)
-        maps = fit_calibration(raw, tune.sufficient, tune.scores, tune.groups, self.seed)
+        if not self.learned or self.learned[0][0] is not tune:
+            self.learned[:] = [(tune, *self._learn(tune, raw))]
+        _, maps, look = self.learned[0]
         first = calibrated(maps, raw)
-        look = fit_look(
-            self.examples,
-            calibrated(maps, self.unseen),
-            tune,
-            first,
-            seed=self.seed,
-            threads=self.threads,
-            candidate=self.candidate.second,
-        )
-        self.found.update(look.notes)
         on_tune = replay(look, tune.table, first, np.zeros(len(tune), np.bool_))
         if examples is tune:
             return look, on_tune, on_tune
         other = calibrated(maps, self.predict(examples))
         return look, on_tune, replay(look, examples.table, other, np.zeros(len(examples), np.bool_))
+
+    def _learn(self, tune: Examples, raw: Predictions) -> tuple[Calibration, LibraryLook]:
+        """raw: of the first look on ``tune``."""
+        maps = fit_calibration(raw, tune.sufficient, tune.scores, tune.groups, self.seed)
+        look = fit_look(
+            self.examples,
+            calibrated(maps, self.unseen),
+            tune,
+            calibrated(maps, raw),
+            seed=self.seed,
+            threads=self.threads,
+            candidate=self.candidate.second,
+        )
+        self.found.update(look.notes)
+        return maps, look
 
     def frontier(self, tune: Examples, examples: Examples) -> tuple[Settings, Settings]:
         """See `training.candidates.base.Frontier`. Charged for as many second looks as there may be."""
