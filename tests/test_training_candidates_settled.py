@@ -99,6 +99,7 @@ def test_with_the_number_of_trees_or_epochs_too_there_is_one_fit_and_it_is_the_s
     fitted: Any = known.fit(data, seed=0, threads=1)
     np.testing.assert_array_equal(whole.predict(data).score, fitted.predict(data).score)
     assert getattr(fitted, "held_out", np.zeros(0)).size == 0
+    assert "held_out_loss" not in fitted.notes
     for what in ("setting", "trees", "epochs"):
         assert fitted.notes.get(what) == found.get(what)
 

@@ -188,7 +188,8 @@ class Frontier(Protocol):
 class FittedLogits:
     """A fitted candidate whose logits are all there is to it.
 
-    held_out: [n, C] logits of every row it was fitted on, by a fit that had not seen the row's image.
+    held_out: [n, C] logits of every row it was fitted on, by a fit that had not seen the row's image; empty
+    where the numbers of trees or epochs were known, so that there were no such fits.
     """
 
     logits: Logits

@@ -52,7 +52,7 @@ def command(
             help="Certify everyone on 1,000 calibration sets from the compared table, count errors.",
         ),
     ] = False,
-    also_final: Annotated[
+    also_test: Annotated[
         bool,
         typer.Option(
             "--also-test",
@@ -105,7 +105,7 @@ def command(
     words += [word for name in candidate or () for word in ("--candidate", name)]
     words += [] if main is None else ["--main", main]
     words += ["--ablate"] * ablate + ["--learning-curve"] * learning + ["--simulate"] * simulate
-    words += ["--also-test"] * also_final
+    words += ["--also-test"] * also_test
     for option, value, usual in (
         ("--folds", folds, 0),
         ("--seeds", seeds, 5),
@@ -122,21 +122,22 @@ def command(
                     f"{option} {name} is not among those that are compared, which are "
                     f"{', '.join(one.name for one in named)}: add --candidate {name}, or leave {option} out."
                 )
-        if also_final and (final or folds):
+        if also_test and (final or folds):
             raise ValueError("--also-test goes with a --split: leave it out beside --final and --folds.")
-        home = SHIPPED_OUTCOMES if outcomes is None else outcomes
         tables = load_tables(
-            home,
+            SHIPPED_OUTCOMES if outcomes is None else outcomes,
             FINAL if final else split,
             final=final,
             folds=folds,
             replicates=replicate or (),
         )
         chosen = named or everyone
-        finer = [one.name for one in chosen if "fine" in one.groups] if tables.without_finer else []
+        also = (tables.on_test(),) if also_test else ()
+        lacking = dict.fromkeys(split for each in (tables, *also) for split in each.without_finer)
+        finer = [one.name for one in chosen if "fine" in one.groups] if lacking else []
         if finer:
             lack = (
-                f"finer pooled tokens, which {', '.join(tables.without_finer)} came without: `make grids` "
+                f"finer pooled tokens, which {', '.join(lacking)} came without: `make grids` "
                 "makes those of m3-tiny's tables, `m3-train grids` those of others"
             )
             if named or main in finer:
@@ -166,7 +167,7 @@ def command(
             Fits(out / "fits" if fits is None else fits),
             tolerance=tolerance,
             processes=threads,
-            also=(tables.unopened(home),) if also_final else (),
+            also=also,
         )
         comparison = compare(fitter, wanted, provenance, draws=draws, seed=seed, told=told)
         written = write_comparison(comparison, out)
@@ -178,12 +179,12 @@ def command(
     for failure in comparison.failures:
         console.print(f"Not fitted: {failure.label}: {failure.error}", markup=False, soft_wrap=True)
     fitted = {row.name: row.seeds for row in comparison.standings.rows}
-    lacking = [one.name for one in named if len(fitted.get(one.name, ())) < seeds]
+    unfinished = [one.name for one in named if len(fitted.get(one.name, ())) < seeds]
     Console().print(
         f"{headline(comparison)}\n{', '.join(map(str, written))} ({time.monotonic() - start:.0f} s)",
         soft_wrap=True,
         highlight=False,
         markup=False,
     )
-    if lacking:
-        refuse(f"{', '.join(lacking)} was named and could not be fitted with every seed: see above.")
+    if unfinished:
+        refuse(f"{', '.join(unfinished)} was named and could not be fitted with every seed: see above.")

@@ -60,10 +60,7 @@ class Fitter:
         names = [job.file_name(self._fingerprint, self.tolerance) for job in jobs]
         beside = [[job.file_name(other, self.tolerance) for other in self._others] for job in jobs]
         found = [
-            None
-            if (job.candidate.name in again and name not in self._fresh)
-            or any(self.fits.read(other) is None for other in others)
-            else self.fits.read(name)
+            None if job.candidate.name in again and name not in self._fresh else self._kept(name, others)
             for job, name, others in zip(jobs, names, beside, strict=True)
         ]
         missing = [at for at, fit in enumerate(found) if fit is None]
@@ -82,6 +79,15 @@ class Fitter:
             told(f"{which_of}: {job.label}, {made[0].about.seconds:.0f} s of CPU time")
         self.failures += [failed[at] for at in sorted(failed)]
         return [fit for fit in found if fit is not None]
+
+    def _kept(self, name: str, beside: Sequence[str]) -> Fit | None:
+        """The fit in the file ``name``; None unless those ``beside`` are there and of the same fit."""
+        fit = self.fits.read(name)
+        if fit is None:
+            return None
+        others = [self.fits.read(other) for other in beside]
+        same = all(other is not None and other.about.created == fit.about.created for other in others)
+        return fit if same else None
 
     def _made(self, jobs: Sequence[Job], told: Told) -> Iterator[tuple[int, list[Fit] | str]]:
         """(place among ``jobs``, the fits of `Maker.make` or the error in a line), as they get ready."""

@@ -33,7 +33,7 @@ Rows = NDArray[np.int64]
 class Maker:
     """Makes fits on ``tables`` by one thread each. tolerance: of `OutcomeTable.sufficient`.
 
-    also: the same ``tables``, but for the compared one.
+    also: the same ``tables``, but for the compared one; their fits tell the seconds and time of the first.
     """
 
     tables: Tables
@@ -47,7 +47,10 @@ class Maker:
 
     def make(self, job: Job) -> list[Fit]:
         """The fit on ``tables``, then on each of ``also``. Raises whatever the candidate raises."""
-        return [self._make(job, tables) for tables in (self.tables, *self.also)]
+        first, *others = (self._make(job, tables) for tables in (self.tables, *self.also))
+        spent, created = first.about.seconds, first.about.created
+        abouts = [replace(fit.about, seconds=spent, created=created) for fit in others]
+        return [first, *(replace(fit, about=about) for fit, about in zip(others, abouts, strict=True))]
 
     def _make(self, job: Job, tables: Tables) -> Fit:
         runs = [self._one(job, part, tables.table, asked) for part, asked in tables.parts(job.seed)]

@@ -1,20 +1,20 @@
 """One search for all training seeds: fits with the first seed search, and the others take what they found.
 
 A search, and folds that tell how many trees or epochs are right, are five of a fit's six parts, and seeds
-seldom disagree about them by more than noise. What seeds differ by therefore leaves both out, which the page
-says.
+seldom disagree about them by more than noise. What seeds differ by therefore leaves them out, which the page
+says. Who learns more from folds than a number goes through them with every seed: candidates made of others,
+and those that they are made of, whose fits serve both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from training.candidates.base import settled
 from training.comparing.fits import Fit
 from training.comparing.fitting import Fitter, Told
-from training.comparing.jobs import Job
+from training.comparing.jobs import Job, identity, parts_of
 
 
 def run(fitter: Fitter, jobs: Sequence[Job], told: Told, again: Sequence[str] = ()) -> list[Fit]:
@@ -29,12 +29,13 @@ def run(fitter: Fitter, jobs: Sequence[Job], told: Told, again: Sequence[str] = 
     fits = fitter.run([job for job in jobs if job.seed == first], told, again)
     found = {(fit.about.name, fit.about.variant): fit.about.notes for fit in fits}
 
-    def of(job: Job) -> Mapping[str, Any]:
-        return found.get((job.candidate.name, job.variant), {})
+    shared = {identity(part) for job in jobs for part in parts_of(job.candidate)}
 
-    rest = [
-        replace(job, candidate=settled(job.candidate, of(job), rounds=True))
-        for job in jobs
-        if job.seed != first
-    ]
+    def known(job: Job) -> Job:
+        notes = found.get((job.candidate.name, job.variant), {})
+        # Folds' rounds come from images that are compared on with another seed.
+        rounds = not fitter.tables.folds and identity(job.candidate) not in shared
+        return replace(job, candidate=settled(job.candidate, notes, rounds=rounds))
+
+    rest = [known(job) for job in jobs if job.seed != first]
     return [*fits, *fitter.run(rest, told, again)]

@@ -156,7 +156,8 @@ def ablation(c: Comparison) -> Sheet:
     caption = (
         f"{c.standings.main} without one group of route inputs; differences to it with all, in points. The "
         "settings are those that the first seed found with all groups: without one nothing is searched for "
-        "again. Numbers of trees are kept too, unless the fit needs folds for more than to count them."
+        "again. Numbers of trees and epochs are kept too, unless the fit needs folds for more than to count "
+        "them."
     )
     return Sheet(caption, ("without", "mean accuracy", "− with all", "verdict"), tuple(rows))
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data.records import OutcomeTable, RecordError, read_outcomes
+from data.records import OutcomeTable, RecordError
 from training.candidates.base import image_folds
 from training.fit import check_tables
-from training.report.inputs import Inputs, load_inputs
+from training.report.inputs import Inputs, load_inputs, neighbour
 from training.report.places import FINAL, MANIFEST
 
 TRAIN = "router-train"
@@ -57,20 +57,21 @@ class Tables:
         for k in range(self.folds):
             yield np.flatnonzero(fold != k), np.flatnonzero(fold == k)
 
-    def unopened(self, outcomes: Path) -> Tables:
-        """The same, to be compared on the test split under ``outcomes``, of which no score is in memory.
+    def on_test(self) -> Tables:
+        """The same, to be compared on the test split beside ``table``; none of its scores and references are
+        kept.
 
         Raises `RecordError` where there is no such table of this backbone.
         """
-        folder = outcomes / FINAL
-        table = read_outcomes(folder)
-        theirs, ours = table.backbone_fingerprint, self.table.backbone_fingerprint
-        if table.split != FINAL or theirs != ours:
+        folder = self.inputs.folders[self.table.split].parent / FINAL
+        table = neighbour(folder, FINAL, self.train)
+        if table is None:
             raise RecordError(
-                f"{folder} holds the split '{table.split}' of the backbone {theirs[:12]}, not '{FINAL}' of "
-                f"{ours[:12]}: label it anew."
+                f"The table in {folder} is of another backbone or ladder than that of {TRAIN}: label it anew."
             )
-        unknown = replace(table, scores=np.zeros_like(table.scores))
+        unknown = replace(
+            table, scores=np.zeros_like(table.scores), references=tuple(() for _ in table.references)
+        )
         folders = {**self.inputs.folders, FINAL: folder}
         return replace(self, inputs=replace(self.inputs, table=unknown, replicates=(), folders=folders))
 

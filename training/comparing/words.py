@@ -53,8 +53,9 @@ def sentences(c: Comparison) -> list[str]:
     ]
     if c.wanted.seeds > 1:
         found.append(
-            "Settings and numbers of trees or epochs were searched for with the first seed alone, and the "
-            "other seeds take them: what seeds differ by leaves out the search."
+            "Settings were searched for with the first seed alone, as were the numbers of trees or epochs "
+            "where nothing else is learned from folds, and the other seeds take them: what seeds differ by "
+            "leaves out the search."
         )
     better = [
         f"{row.name} at {_listed([number(level) for level in above])}"

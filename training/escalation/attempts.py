@@ -33,7 +33,7 @@ def held_out(fitted: object, name: str) -> Predictions:
 
     name: of the candidate. Raises `ExportError` when it kept nothing of the kind.
     """
-    if not isinstance(fitted, HeldOut):
+    if not isinstance(fitted, HeldOut) or not len(fitted.held_out):
         raise ExportError(
             f"Candidate {name!r} keeps no predictions of held-out samples: a second look cannot be learned "
             "from those of samples it was fitted on. Take another candidate."

@@ -103,7 +103,7 @@ def load_inputs(
         beside = home.parent / name
         others[name] = None
         if name != table.split and (beside / MANIFEST).is_file():
-            others[name] = _neighbour(beside, name, table)
+            others[name] = neighbour(beside, name, table)
             if others[name] is not None:
                 folders[name] = beside
     perturbed = find_replicates(home, table, replicates)
@@ -129,7 +129,7 @@ def load_inputs(
     )
 
 
-def _neighbour(folder: Path, split: str, table: OutcomeTable) -> OutcomeTable | None:
+def neighbour(folder: Path, split: str, table: OutcomeTable) -> OutcomeTable | None:
     """The table beside ``table``, from which settings and the lookup come; None when it is of another run.
 
     Raises `RecordError` for one that holds another split, or images of ``table``: settings chosen on the

@@ -93,11 +93,9 @@ class Shift(Strict):
     hybrid: ShiftRouter | None
     router_certified: Annotated[
         ShiftRouter | None,
-        Field(
-            description="At what is certified for a net drop of 2 points; null where another was asked for."
-        ),
-    ]
-    hybrid_certified: ShiftRouter | None
+        Field(description="As certified for a net drop of 2 points; null where another was asked for."),
+    ] = None
+    hybrid_certified: ShiftRouter | None = None
 
 
 class ReweightedRouter(Strict):

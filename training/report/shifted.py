@@ -119,8 +119,9 @@ def shift_rows(inputs: Inputs, evaluation: Evaluation, operating: PolicyResult |
 def _as_certified(router: Router, predictions: Predictions, table: OutcomeTable) -> list[Settings]:
     """Router and hybrid under `CERTIFIED`, as far as the bundle has such certificates."""
     proven = router.bundle.certificates.covering("net", -LEAST, DELTA)
+    nothing = proven is None or proven.setting is None
     passes = {
-        ROUTER: None if proven is None else _once(router, predictions, table, CERTIFIED),
+        ROUTER: None if nothing else _once(router, predictions, table, CERTIFIED),
         HYBRID: _thinking_again(router, predictions, table, CERTIFIED),
     }
     return [_settings(certified(name), made) for name, made in passes.items() if made is not None]

@@ -242,7 +242,7 @@ def judged(report: Report) -> str:
         return ""
     return (
         f"Within {-100 * LEAST:g} points of scale {full} at no more than {MOST_TOKENS:.0%} of its tokens on "
-        f"the judged splits: {', '.join(told)}. This is empirical, not certified."
+        f"the judged splits: {', '.join(told)}. This is empirical: no certificate speaks of these splits."
     )
 
 
