@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 from tests.reporting import report, world
 from training.report.readme import ReadmeError
 from training.report.readme_figures import (
+    away,
     families,
     megabytes,
     parameters,
@@ -116,6 +117,28 @@ def test_a_second_look_is_a_policy_of_its_own() -> None:
     hybrid = {**router, "name": "hybrid", "accuracy": 0.987}
     text = policies({**of, "policies": [*of["policies"], hybrid]})
     assert "| **router with a second look**, default setting | 98.7% (" in text
+
+
+def test_what_is_certified_at_home_is_told_of_the_judged_shifted_splits_alone() -> None:
+    def shift(name: str, judged: bool, change: float, share: float, **more: Any) -> dict[str, Any]:
+        found = {
+            "versus_full": estimate(change, change, change),
+            "share_of_full_tokens": estimate(share, share, share),
+        }
+        return {"split": f"shift-{name}", "judged": judged, "router_certified": found, **more}
+
+    shifts = [
+        shift("fonts", False, 0.5, 0.9),
+        shift("jpeg", True, -0.011, 0.266, hybrid_certified=None),
+        shift("aspect", True, -0.016, 0.291),
+    ]
+    told = away({"shifts": shifts, "fixed": {"1": {}, "576": {}}})
+    assert "(`shift-jpeg`, `shift-aspect`; nothing was tuned on them)" in told
+    assert "scale 576 the router changes accuracy by −1.6 to −1.1 points with 26.6% to 29.1% of the" in told
+    assert "second look" not in told
+    assert told in " ".join(policies(plain(shifts=shifts)).split())
+    older = [{key: of for key, of in one.items() if key != "router_certified"} for one in shifts]
+    assert away({"shifts": older, "fixed": {"576": {}}}) == "" == away({"shifts": [], "fixed": {}})
 
 
 def test_a_report_without_a_router_is_refused() -> None:

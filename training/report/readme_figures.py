@@ -100,7 +100,33 @@ def policies(report: Mapping[str, Any]) -> str:
         _row("oracle, hopeless questions at the smallest", report["oracle"]["none_sufficient"]["smallest"])
     )
     head = ["policy", "accuracy (95%)", "visual tokens", "FLOPs", "FLOPs at 7B"]
-    return f"{paragraph(verdict(report, router))}\n\n{table(head, rows)}"
+    elsewhere = away(report)
+    parts = [paragraph(verdict(report, router)), table(head, rows)]
+    return "\n\n".join([*parts, paragraph(elsewhere)] if elsewhere else parts)
+
+
+def away(report: Mapping[str, Any]) -> str:
+    """What the policies certified for 2 points do on the judged shifted splits; empty where nothing is."""
+    judged = [shift for shift in report["shifts"] if shift["judged"]]
+    told = []
+    for key, name in (("router_certified", "the router"), ("hybrid_certified", "the one with a second look")):
+        found = [shift[key] for shift in judged if shift.get(key) is not None]
+        if found:
+            changes, shares = (
+                [of[what]["value"] for of in found] for what in ("versus_full", "share_of_full_tokens")
+            )
+            told.append(
+                f"{name} changes accuracy by {points(min(changes))} to {points(max(changes))} points with "
+                f"{percent(min(shares))} to {percent(max(shares))} of the tokens"
+            )
+    if not told:
+        return ""
+    splits = ", ".join(f"`{shift['split']}`" for shift in judged)
+    return (
+        f"On data unlike training's ({splits}; nothing was tuned on them), and at the setting that is "
+        f"certified for a net drop of 2 points at home, against scale {max(map(int, report['fixed']))} "
+        f"{' and '.join(told)}. That was measured, not promised."
+    )
 
 
 def verdict(report: Mapping[str, Any], router: Mapping[str, Any]) -> str:
