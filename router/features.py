@@ -118,7 +118,7 @@ class FeatureSpec:
                 f"columns; from 0 to {MAX_WIDTH} are possible."
             )
 
-    @property
+    @cached_property
     def needs(self) -> tuple[str, ...]:
         """Fields of `RouteInputs` that the vector reads."""
         return tuple(dict.fromkeys(need for group in self.groups for need in _ALL[group]))
