@@ -105,3 +105,29 @@ def test_ctrl_c_in_a_verb_of_training_ends_in_a_line(
     with pytest.raises(SystemExit) as leave:
         of_training.main()
     assert (leave.value.code, capsys.readouterr().err) == (130, "\nm3-train: stopped by Ctrl-C.\n")
+
+
+def test_training_without_its_packages_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``make serve`` installs the command, and not what it fits routers with."""
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    monkeypatch.delitem(sys.modules, "training.candidates.boosting", raising=False)
+    monkeypatch.setattr("training.cli.app.load", lambda target: _needs_boosting)
+    monkeypatch.setattr("sys.argv", ["m3-train", "fit"])
+    with pytest.raises(SystemExit) as leave:
+        of_training.main()
+    assert leave.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("m3-train: lightgbm is not installed, which training needs")
+    assert "`make dev`" in said
+
+
+def _needs_boosting() -> None:
+    import training.candidates.boosting  # noqa: F401
+
+
+def test_another_package_that_is_missing_is_a_fault_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "training.cli.app", None)
+    with pytest.raises(ModuleNotFoundError):
+        of_training.main()

@@ -88,13 +88,30 @@ def test_families_and_other_deltas_are_left_out() -> None:
     assert certified(report().inputs, draws=100, seed=0) == ()
 
 
+def test_a_default_that_is_one_of_the_certified_settings_is_said_to_be() -> None:
+    default = made().operating
+    assert default is not None
+    known, router = inputs(), inputs().router
+    assert router is not None
+    at_default = tuple(
+        certificate(loss, epsilon, default.target)
+        for loss, epsilon in (("net", 0.02), ("net", 0.01), ("regret", 0.05))
+    )
+    promised = dataclasses.replace(CERTIFICATES, accuracy=(*at_default, *CERTIFICATES.accuracy))
+    bundle = dataclasses.replace(router.bundle, certificates=promised)
+    at = dataclasses.replace(known, router=Router.of(bundle))
+    text = markdown(make_report(at, report().provenance, draws=100))
+    least = "a mean net loss of at most 1 point and a mean regret of at most 5 points"
+    assert f"The setting above is certified, too: {least}." in text
+
+
 def test_the_page_says_what_is_promised_and_what_came_of_it() -> None:
     page, text = html_page(made(), []), markdown(made())
     for whole in (page, text):
         assert "Certified, each by itself: with probability 95% over the 400 images of certify" in whole
         assert "a mean regret of at most 5 points with" in whole
         assert "a mean net loss of at most 0.1 points with" in whole
-        assert "The setting above is not one of these." in whole
+        assert "The setting above is not one of those that were certified." in whole
         assert "1 lose more here than was promised" in whole
     got = json.loads(json.dumps(as_json(made()), allow_nan=False))["certified"]
     assert [(c["loss"], c["epsilon"], c["broken"]) for c in got] == [

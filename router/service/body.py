@@ -210,4 +210,7 @@ def _base64(text: str) -> bytes:
                 data = data.replace(escape, character).replace(escape.lower(), character)
         return base64.b64decode(data.translate(None, b" \t\r\n\f\v"), validate=True)
     except (UnicodeEncodeError, binascii.Error):
-        raise InvalidImage("The image is not valid base64.", code="invalid_base64") from None
+        raise InvalidImage(
+            "The image is not valid base64 (paths are not read here: send the file itself).",
+            code="invalid_base64",
+        ) from None

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from router.cli.refusal import stopped
+from router.cli.refusal import refuse, stopped
+
+EXTRA = ("sklearn", "scipy", "lightgbm", "onnx", "skl2onnx", "onnxmltools", "polars", "matplotlib")
+"""Packages of the extra ``train``, by the names they are imported under."""
 
 
 def main() -> None:
@@ -19,3 +22,12 @@ def main() -> None:
         build(sys.argv[1:])(prog_name="m3-train")
     except KeyboardInterrupt:
         stopped("m3-train")
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRA:
+            raise
+        refuse(
+            "m3-train",
+            f"{package} is not installed, which training needs and serving does not: run `make dev`, or "
+            "`pip install -e '.[train]'` in this environment.",
+        )

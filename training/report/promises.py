@@ -31,7 +31,23 @@ def certificate(report: Report) -> str:
         at = covering(router.bundle.certificates, asked)
         return f"Certified: {sure} {_bound('a mean', at)}."
     told = [_promise(group) for group in _by_loss(report.certified)]
-    return f"Certified, each by itself: {sure} {', '.join(told)}. The setting above is not one of these."
+    return f"Certified, each by itself: {sure} {', '.join(told)}. {_above(report)}"
+
+
+def _above(report: Report) -> str:
+    """Whether the operating point is a setting that was certified, and for how little."""
+    price = None if report.operating is None else report.operating.target
+    same = [
+        each.certificate
+        for each in report.certified
+        if not each.cascade
+        and each.certificate.setting is not None
+        and each.certificate.setting.price == price
+    ]
+    if not same:
+        return "The setting above is not one of those that were certified."
+    least = {c.loss: _bound("a mean", c) for c in sorted(same, key=lambda c: (c.loss, -c.epsilon))}
+    return f"The setting above is certified, too: {' and '.join(least.values())}."
 
 
 def _by_loss(certified: Sequence[Certified]) -> list[list[Certified]]:

@@ -51,7 +51,7 @@ def certificates(report: Report) -> Sheet:
     caption = (
         f"Certified on {first.n_images:,} images of certify, each by itself with probability "
         f"{percent(1 - first.delta, 0)}: the mean loss against scale {report.evaluation.scales[-1]}, in "
-        "points, by image. Regret counts what is lost alone, net what is gained too. *Bound* is what the "
+        "points, by image. Regret counts what is lost alone, net what is gained too. Bound: what the "
         "setting would have been bounded by, had it been chosen beforehand. Beside it the same setting on "
         "this split; tokens saved are against that scale."
     )
@@ -124,8 +124,9 @@ def own_cost(report: Report) -> list[tuple[str, str]]:
         ),
         (
             "time of a decision",
-            f"median {own.ms:.2f} ms, 99th percentile {own.ms_high:.2f} ms, one request at a time on one "
-            f"thread of the machine that made this report, as busy as it was ({own.machine}); not charged",
+            f"median {own.ms:.2f} ms, 99th percentile {own.ms_high:.2f} ms, the router alone on route "
+            "inputs that are there, one request at a time on one thread of the machine that made this "
+            f"report, as busy as it was ({own.machine}); not charged",
         ),
     ]
 

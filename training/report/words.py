@@ -136,12 +136,13 @@ _SETTINGS = {
 
 
 def _gains(gains: Mapping[str, Estimate]) -> str:
-    return " and ".join(
-        f"{abs(100 * gain.value):.1f} points {'below' if gain.value < 0 else 'above'} {RIVALS[name]} "
-        f"({points_range(gain)})"
-        for name, gain in gains.items()
-        if name in RIVALS
-    )
+    def told(name: str, gain: Estimate) -> str:
+        if not gain.sign:
+            return f"within noise of {RIVALS[name]} ({points(gain.value)} points, {points_range(gain)})"
+        side = "below" if gain.value < 0 else "above"
+        return f"{abs(100 * gain.value):.1f} points {side} {RIVALS[name]} ({points_range(gain)})"
+
+    return " and ".join(told(name, gain) for name, gain in gains.items() if name in RIVALS)
 
 
 _VERDICTS = {
