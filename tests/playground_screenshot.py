@@ -44,7 +44,7 @@ def take(path: Path, question: str = QUESTION) -> None:
         whole = page.screenshot(full_page=True)
     with Image.open(BytesIO(whole)) as shot:
         cut = shot.convert("RGB").crop((0, 0, WIDTH, round(box["y"] + box["height"] + 9)))
-    # Rare colours are kept; k-means moves the 256 to where most pixels are, so that backgrounds stay as they are.
+    # Rare colours are kept; k-means moves the 256 to where most pixels are: backgrounds stay what they are.
     few = cut.quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
     few.save(path, optimize=True)
 
