@@ -97,7 +97,7 @@ def nursery() -> Iterator[Nursery]:
 
 @pytest.fixture
 def ram_path(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory where there is one: thousands of fsyncs (16 a shard) take minutes on a busy disk,
+    """A folder in memory where there is one: shards are synced to disk, a busy one can hold that up for long,
     and a process that is killed loses nothing that was written to either.
     """
     memory = Path("/dev/shm")
