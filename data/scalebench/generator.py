@@ -15,7 +15,7 @@ from data.scalebench.families import family
 from data.scalebench.families.paint import CHOICE
 from data.scalebench.finishes import FINISHES
 from data.scalebench.picture import Description, Picture, Question
-from data.scalebench.plans import EDITION, PLANS
+from data.scalebench.plans import PLANS
 from data.scalebench.scans import rows, scans
 from data.scalebench.vocabulary import COLOURS, KINDS, NUMBERS, PLACES, WORDS
 
@@ -31,7 +31,7 @@ def picture(split: str, index: int) -> Picture:
     if not 0 <= index < plan.images:
         raise ValueError(f"{split} holds pictures 0 to {plan.images - 1}, not {index}.")
     original = plan.replica_of or split
-    rng = _seeded(original, index)
+    rng = _seeded(plan.edition, original, index)
     name = rng.choice(plan.families)
     painting = family(name).paint(rng, plan.style)
     questions = painting.questions
@@ -41,7 +41,8 @@ def picture(split: str, index: int) -> Picture:
         rng.shuffle(questions)
     image = painting.canvas.finished()
     if plan.finish:
-        seeded = [_seeded(f"{name}/{plan.finish}", index) for name in (split, *_earlier(split))]
+        moves = [f"{one}/{plan.finish}" for one in (split, *_earlier(split))]
+        seeded = [_seeded(plan.edition, move, index) for move in moves]
         image = FINISHES[plan.finish](image, *seeded)
     canvas, told = painting.canvas, painting.descriptions
     return Picture(
@@ -74,8 +75,8 @@ def _some(
     return [questions[k] for k in first]
 
 
-def _seeded(name: str, index: int) -> random.Random:
-    return random.Random(hashlib.sha256(f"{EDITION}/{name}/{index}".encode()).digest())
+def _seeded(edition: str, name: str, index: int) -> random.Random:
+    return random.Random(hashlib.sha256(f"{edition}/{name}/{index}".encode()).digest())
 
 
 @lru_cache(maxsize=4)

@@ -105,5 +105,5 @@ def _listed() -> Table:
         each = "all" if plan.questions is None else f"{least}" if least == most else f"{least} to {most}"
         use = f"replicate of {plan.replica_of}" if plan.replica_of else ""
         use = "tuning novelty" if split in NOVELTY_SPLITS else use
-        table.add_row(split, f"{plan.images:,}", each, str(len(plan.families)), use)
+        table.add_row(split, f"{plan.images:,}", each, str(len(set(plan.families))), use)
     return table
