@@ -17,7 +17,7 @@ BACKBONE_EDITION = "scalebench-2"
 USUAL = Style()
 
 _SHARES: Mapping[str, int] = {"pages": 4, "receipts": 3, "counting": 3, "maps": 1, "signs": 1}
-"""Shares of families other than 2, set on `dev` like `ASKED` of each: documents more often, maps and signs less."""
+"""Shares of families other than 2, set on `dev` as `ASKED` is: documents more often, maps and signs less."""
 ROUTED = tuple(name for name in FAMILIES for _ in range(_SHARES.get(name, 2)))
 """Families of what is routed, each as often as its share: a picture's is drawn from these."""
 
