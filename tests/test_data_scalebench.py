@@ -16,6 +16,7 @@ import pytest
 from data.scalebench import LABELS, NOVELTY_SPLITS, PLANS, SPLIT_IMAGES, Picture, corpus, picture, samples
 from data.scalebench.families import FAMILIES, HELD_OUT
 from data.scalebench.labels import FRAME
+from data.scalebench.plans import BACKBONE_EDITION, ROUTED
 from data.scalebench.style import (
     FONTS,
     JITTER,
@@ -94,6 +95,23 @@ def test_small_things_are_asked_about_more_often_and_training_asks_everything() 
     assert asked["marked"] + asked["first"] > 2 * (asked["heading"] + asked["number"])
     taught = [p for p in (picture("backbone-train", k) for k in range(60)) if p.family == "pages"]
     assert all({"heading", "number"} <= {q.kind.removesuffix("-choice") for q in p.questions} for p in taught)
+
+
+def test_what_is_routed_draws_families_by_their_shares_and_the_backbone_learns_all_alike() -> None:
+    assert set(ROUTED) == set(FAMILIES)
+    share = Counter(ROUTED)
+    assert share["pages"] > share["counting"] == share["receipts"] > share["tables"] > share["maps"]
+    for split in ("router-train", "dev", "tune", "certify", "test", "shift-fonts"):
+        assert PLANS[split].families == ROUTED, split
+    for split in ("backbone-train", "backbone-val"):
+        assert (PLANS[split].families, PLANS[split].edition) == (tuple(FAMILIES), BACKBONE_EDITION), split
+    n = 600
+    found = Counter(picture("dev", k).family for k in range(n))
+    for family, times in share.items():
+        expected = n * times / len(ROUTED)
+        assert abs(found[family] - expected) < 4 * expected**0.5, (
+            family
+        )  # the seeds are fixed: never by chance
 
 
 def test_the_shifted_sets_differ_in_what_they_are_named_for() -> None:

@@ -31,7 +31,7 @@ from training.report.readme import ReadmeError
 from training.report.readme_markdown import table
 
 SPLIT = "dev"
-INDICES = (43, 7, 71, 10, 9)
+INDICES = (577, 47, 8, 2, 31)
 """Pictures of five of the families."""
 
 QUESTIONS = 2

@@ -28,7 +28,7 @@ def read_shifts(
         if not homes:
             raise RecordError(
                 f"{folder} is no outcome table and holds none named {PREFIX}*: give --shifts the folder of "
-                "one table, or of several."
+                "one table, or of several, as `m3-train label` makes them (`make tables`: ScaleBench's)."
             )
         for home in homes:
             shift = read_outcomes(home)
