@@ -17,7 +17,7 @@ from router.settings import Settings
 from tests.browsing import browsing, live, press, until, visiting
 from tests.playground_examples import shipped
 
-QUESTION = "What does the green sign say?"
+QUESTION = "Read the black sign."
 WIDTH, HEIGHT = 1280, 900
 
 
