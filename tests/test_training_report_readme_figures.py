@@ -136,7 +136,11 @@ def test_what_is_certified_at_home_is_told_of_the_judged_shifted_splits_alone() 
     assert "(`shift-jpeg`, `shift-aspect`; nothing was tuned on them)" in told
     assert "scale 576 the router changes accuracy by −1.6 to −1.1 points with 26.6% to 29.1% of the" in told
     assert "second look" not in told
+    assert "default" not in told
     assert told in " ".join(policies(plain(shifts=shifts)).split())
+    plainly = [{**one, "router": shifts[1]["router_certified"]} for one in shifts]
+    both = away({"shifts": plainly, "fixed": {"576": {}}})
+    assert "At the default settings the router changes accuracy by −1.1 to −1.1 points with 26.6%" in both
     older = [{key: of for key, of in one.items() if key != "router_certified"} for one in shifts]
     assert away({"shifts": older, "fixed": {"576": {}}}) == "" == away({"shifts": [], "fixed": {}})
 
