@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from data.reading import how_to_make
 from data.records import OutcomeTable, RecordError
 from training.candidates.base import image_folds
 from training.fit import check_tables
@@ -102,9 +103,10 @@ def load_tables(
     inputs = load_inputs(outcomes, None, TRAIN if folds else split, final=final, replicates=replicates)
     train = inputs.table if folds else inputs.train
     if train is None or inputs.tune is None:
+        missing = TRAIN if train is None else "tune"
         raise RecordError(
-            f"{outcomes} has no table of {TRAIN if train is None else 'tune'} of the same backbone: "
-            "candidates are fitted on the one and calibrated on the other. Label both."
+            f"{outcomes} has no table of {missing} of the same backbone: candidates are fitted on {TRAIN} "
+            f"and calibrated on tune. Make it with {how_to_make(outcomes / missing)}."
         )
     check_tables(train, inputs.tune)
     return Tables(inputs, train, inputs.tune, folds)
