@@ -12,10 +12,12 @@ from typing import Any
 from PIL import Image
 
 from data.scalebench import picture
+from training.report import readme_examples
 
 STATIC = Path(__file__).parents[1] / "router" / "service" / "static"
-INDICES = (47, 577, 8, 2, 31)
-"""On ``dev``: pictures of five of the families, the one that the page opens with first."""
+FIRST = 47
+INDICES = (FIRST, *(index for index in readme_examples.INDICES if index != FIRST))
+"""On ``dev``: those of the README, the one that the page opens with first."""
 
 Example = tuple[dict[str, Any], Image.Image]
 

@@ -109,9 +109,7 @@ def test_what_is_routed_draws_families_by_their_shares_and_the_backbone_learns_a
     found = Counter(picture("dev", k).family for k in range(n))
     for family, times in share.items():
         expected = n * times / len(ROUTED)
-        assert abs(found[family] - expected) < 4 * expected**0.5, (
-            family
-        )  # the seeds are fixed: never by chance
+        assert abs(found[family] - expected) < 4 * expected**0.5, family
 
 
 def test_the_shifted_sets_differ_in_what_they_are_named_for() -> None:

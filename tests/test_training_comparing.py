@@ -185,7 +185,7 @@ def test_what_was_fitted_or_calibrated_on_is_not_compared_on() -> None:
 def test_a_folder_without_tune_says_what_is_missing(tmp_path: Path) -> None:
     for split in ("router-train", "dev"):
         write_outcomes(tmp_path / split, outcomes(10, split=split))
-    with pytest.raises(RecordError, match="no table of tune .*`m3-train label`"):
+    with pytest.raises(RecordError, match=r"no table of tune .*`m3-train label`"):
         load_tables(tmp_path)
 
 

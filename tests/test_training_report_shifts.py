@@ -70,7 +70,7 @@ def test_replicates_and_the_split_reported_on_are_not_taken_from_a_folder(tmp_pa
 
 def test_what_cannot_stand_beside_the_table_is_refused(tmp_path: Path) -> None:
     dev = make_table("dev", 3, 1)
-    with pytest.raises(RecordError, match="no outcome table and holds none named"):
+    with pytest.raises(RecordError, match=r"no outcome table and holds none named .*`make tables`"):
         read_shifts([tmp_path], dev)
     write_outcomes(tmp_path / "other", make_table("shift-a", 3, 1, fingerprint="another"))
     with pytest.raises(RecordError, match="backbone_fingerprint 'another'"):

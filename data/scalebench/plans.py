@@ -17,14 +17,14 @@ BACKBONE_EDITION = "scalebench-2"
 USUAL = Style()
 
 _SHARES: Mapping[str, int] = {"pages": 4, "receipts": 3, "counting": 3, "maps": 1, "signs": 1}
-"""Shares of families other than 2, set on `dev` as `ASKED` is: documents more often, maps and signs less."""
+"""The shares that are not 2: documents more often, maps and signs less (docs/scalebench.md says why)."""
 ROUTED = tuple(name for name in FAMILIES for _ in range(_SHARES.get(name, 2)))
 """Families of what is routed, each as often as its share: a picture's is drawn from these."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``questions``: least and most about one picture; None: all that its family asks.
+    """``questions``: least and most about one picture, fewer where it gives fewer; None: all that it gives.
 
     families: what a picture's is drawn from; a name that stands there twice is drawn twice as often.
     replica_of: the split whose pictures it draws again, each perturbed. finish: what is done to the pixels at

@@ -106,34 +106,39 @@ def policies(report: Mapping[str, Any]) -> str:
 
 
 def away(report: Mapping[str, Any]) -> str:
-    """What the policies do on the judged shifted splits; empty where nothing is certified for 2 points."""
+    """What router and hybrid do on the judged shifted splits, by default and as certified for 2 points;
+    empty where no split is judged."""
     judged = [shift for shift in report["shifts"] if shift["judged"]]
-    certified, default = (_changes(judged, suffix) for suffix in ("_certified", ""))
-    if not certified:
+    told = []
+    for key, name in (("router", "The router"), ("hybrid", "The one with a second look")):
+        settings = (
+            (key, "at its default setting"),
+            (f"{key}_certified", "at the one that is certified for a net drop of 2 points at home"),
+        )
+        found = [f"{changes} {setting}" for of, setting in settings if (changes := _changes(judged, of))]
+        if found:
+            told.append(f"{name} changes accuracy by {', and by '.join(found)}.")
+    if not told:
         return ""
     splits = ", ".join(f"`{shift['split']}`" for shift in judged)
-    told = f" At the default settings {' and '.join(default)}." if default else ""
     return (
-        f"On data unlike training's ({splits}; nothing was tuned on them), and at the setting that is "
-        f"certified for a net drop of 2 points at home, against scale {max(map(int, report['fixed']))} "
-        f"{' and '.join(certified)}.{told} That was measured, not promised."
+        f"On data unlike training's ({splits}; nothing was tuned on them), against scale "
+        f"{max(map(int, report['fixed']))}: {' '.join(told)} That was measured, not promised."
     )
 
 
-def _changes(judged: Sequence[Mapping[str, Any]], suffix: str) -> list[str]:
-    """Of router and hybrid in words, least and most over the splits, as far as those have them."""
-    told = []
-    for key, name in (("router", "the router"), ("hybrid", "the one with a second look")):
-        found = [shift[key + suffix] for shift in judged if shift.get(key + suffix) is not None]
-        if found:
-            changes, shares = (
-                [of[what]["value"] for of in found] for what in ("versus_full", "share_of_full_tokens")
-            )
-            told.append(
-                f"{name} changes accuracy by {points(min(changes))} to {points(max(changes))} points with "
-                f"{percent(min(shares))} to {percent(max(shares))} of the tokens"
-            )
-    return told
+def _changes(judged: Sequence[Mapping[str, Any]], key: str) -> str:
+    """Least and most over the splits that have it; empty where none has."""
+    found = [shift[key] for shift in judged if shift.get(key) is not None]
+    if not found:
+        return ""
+    changes, shares = (
+        [of[what]["value"] for of in found] for what in ("versus_full", "share_of_full_tokens")
+    )
+    return (
+        f"{points(min(changes))} to {points(max(changes))} points with {percent(min(shares))} to "
+        f"{percent(max(shares))} of the tokens"
+    )
 
 
 def verdict(report: Mapping[str, Any], router: Mapping[str, Any]) -> str:

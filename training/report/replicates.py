@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data.reading import how_to_make
 from data.records import IDENTITY, OutcomeTable, RecordError, read_outcomes
 from training.report.places import MANIFEST, original
 
@@ -28,7 +29,10 @@ def find_replicates(
     found: list[tuple[OutcomeTable, Path]] = []
     for folder in folders:
         if not (folder / MANIFEST).is_file():
-            raise RecordError(f"There is no outcome table in {folder}: --replicate wants the folder of one.")
+            raise RecordError(
+                f"There is no outcome table in {folder}: --replicate wants the folder of one, made with "
+                f"{how_to_make(folder)}."
+            )
         other = align(read_outcomes(folder), table, folder)
         for earlier, place in found:
             if _same_run(earlier, other):

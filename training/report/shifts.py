@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from data.reading import how_to_make
 from data.records import IDENTITY, OutcomeTable, RecordError, read_outcomes
 from training.report.places import FINAL, MANIFEST, original
 
@@ -28,7 +29,7 @@ def read_shifts(
         if not homes:
             raise RecordError(
                 f"{folder} is no outcome table and holds none named {PREFIX}*: give --shifts the folder of "
-                "one table, or of several, as `m3-train label` makes them (`make tables`: ScaleBench's)."
+                f"one table, or of several. {how_to_make(folder)} makes them (`make tables`: ScaleBench's)."
             )
         for home in homes:
             shift = read_outcomes(home)
