@@ -51,9 +51,10 @@ def test_answers_are_those_of_the_running_service(tmp_path: Path, monkeypatch: p
     assert reply["timings_ms"]["encode"] > 0
     rows = found["examples"].splitlines()
     assert len(rows) == 12
-    asked = "Which colour does the background have?"
-    assert rows[2] == f"| scenes | {asked} | yellow | {reply['answer']} | 576 |"
-    assert rows[3].startswith("| scenes | Which shape does the black one have? | square | ")
+    first, second, *_ = draw(tmp_path)
+    assert (first.family, first.kind) == ("scenes", "background")
+    assert rows[2] == f"| scenes | {first.question} | {first.answer} | {reply['answer']} | 576 |"
+    assert rows[3].startswith(f"| scenes | {second.question} | {second.answer} | ")
 
 
 def test_the_command_line_is_shown_with_what_it_prints(tmp_path: Path) -> None:
