@@ -15,7 +15,7 @@ from data.scalebench import picture
 from training.report import readme_examples
 
 STATIC = Path(__file__).parents[1] / "router" / "service" / "static"
-FIRST = 47
+FIRST = readme_examples.INDICES[1]
 INDICES = (FIRST, *(index for index in readme_examples.INDICES if index != FIRST))
 """On ``dev``: those of the README, the one that the page opens with first."""
 

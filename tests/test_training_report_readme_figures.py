@@ -211,12 +211,12 @@ def test_sizes_are_of_what_is_in_the_folders(tmp_path: Path) -> None:
 
 
 def test_a_table_that_a_clone_comes_without_is_not_asked_for(tmp_path: Path) -> None:
-    shutil.copytree(world() / "outcomes", tmp_path / "outcomes")
-    shutil.rmtree(tmp_path / "outcomes" / "router-train")
+    outcomes = tmp_path / "outcomes"
+    shutil.copytree(world() / "outcomes", outcomes)
+    (outcomes / "router-train" / "manifest.json").unlink()  # as while it is made
     write_report(report(), tmp_path, examples=0)
-    assert (
-        "router-train"
-        in read_report(tmp_path / "report.json", tmp_path / "outcomes", world() / "bundle")["provenance"][
-            "outcomes"
-        ]
-    )
+    read = read_report(tmp_path / "report.json", outcomes, world() / "bundle")
+    assert "router-train" in read["provenance"]["outcomes"]
+    shutil.rmtree(outcomes / "tune")
+    with pytest.raises(ReadmeError, match=r"no table .*tune: make it with `m3-train label`"):
+        read_report(tmp_path / "report.json", outcomes, world() / "bundle")

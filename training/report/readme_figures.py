@@ -11,7 +11,7 @@ from typing import Any
 from safetensors import safe_open
 
 from data.files import sha256
-from data.reading import SHIPPED_OUTCOMES
+from data.reading import SHIPPED_OUTCOMES, how_to_make
 from data.records import read_outcomes
 from m3_backbone import embedded_path
 from router import embedded_bundle
@@ -51,7 +51,10 @@ def read_report(path: Path, outcomes: Path, bundle: Path) -> dict[str, Any]:
     report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     made_of = report["provenance"]
     for split, read in made_of["outcomes"].items():
-        if split not in SHIPPED and not (outcomes / split).is_dir():
+        if not (outcomes / split / MANIFEST).is_file():
+            if split in SHIPPED:
+                home = outcomes / split
+                raise ReadmeError(f"There is no table {home}: make it with {how_to_make(home)}.")
             continue
         if read["manifest_sha256"] != sha256(outcomes / split / MANIFEST):
             raise ReadmeError(f"{path.name} is of other outcomes of '{split}' than are shipped. {remedy}")

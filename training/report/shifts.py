@@ -29,7 +29,7 @@ def read_shifts(
         if not homes:
             raise RecordError(
                 f"{folder} is no outcome table and holds none named {PREFIX}*: give --shifts the folder of "
-                f"one table, or of several. {how_to_make(folder)} makes them (`make tables`: ScaleBench's)."
+                f"one table, or of several. {how_to_make(folder)} makes one, `make tables` ScaleBench's."
             )
         for home in homes:
             shift = read_outcomes(home)
