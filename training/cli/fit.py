@@ -93,7 +93,7 @@ def _warn_of_few(console: Console, train: OutcomeTable, tune: OutcomeTable) -> N
         console.print(
             f"Few images: {n:,} in router-train, {m:,} in tune. What is fitted and calibrated on them "
             "may not hold for others. Some hundreds in all are the least to try this on, and the shipped "
-            "router had 5,200 and 1,250 in these two: label more (README, How many images?).",
+            "router had 12,500 and 1,250 in these two: label more (README, How many images?).",
             soft_wrap=True,
         )
 
