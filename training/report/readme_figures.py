@@ -174,7 +174,7 @@ _AGAINST = {1: "better than", 0: "within noise of", -1: "worse than"}
 def sizes(backbone: Path, bundle: Path, outcomes: Path) -> str:
     """Of the three folders that belong together, in MB (a million bytes), and what they hold."""
     fitted = json.loads((bundle / MANIFEST).read_text(encoding="utf-8"))
-    held = [split for split in SHIPPED if (outcomes / split).is_dir()]
+    held = [split for split in SHIPPED if (outcomes / split / MANIFEST).is_file()]
     tables = [outcomes / split for split in held]
     counts = [json.loads((folder / MANIFEST).read_text(encoding="utf-8")) for folder in tables]
     questions = sum(manifest["counts"]["samples"] for manifest in counts)
